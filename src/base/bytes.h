@@ -1,0 +1,27 @@
+/* bytes - numbers in network order inside byte strings that leave the process. */
+#ifndef BANMESH_BASE_BYTES_H
+#define BANMESH_BASE_BYTES_H
+
+#include <stdint.h>
+
+static inline void put_u32(uint8_t *out, uint32_t value)
+{
+    for (int i = 0; i < 4; i++)
+        out[i] = (uint8_t)(value >> (24 - 8 * i));
+}
+
+static inline void put_u64(uint8_t *out, uint64_t value)
+{
+    for (int i = 0; i < 8; i++)
+        out[i] = (uint8_t)(value >> (56 - 8 * i));
+}
+
+static inline uint64_t get_u64(const uint8_t *in)
+{
+    uint64_t value = 0;
+    for (int i = 0; i < 8; i++)
+        value = value << 8 | in[i];
+    return value;
+}
+
+#endif

@@ -1,0 +1,92 @@
+/* event - what travels through the mesh: bans, pardons, allowances.
+ * Shapes and checks only. Pure; libc only. Knows neither the wire nor any policy. */
+#ifndef BANMESH_BASE_EVENT_H
+#define BANMESH_BASE_EVENT_H
+
+#include "addr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define EVENT_NAME_MAX     64              /* bytes of a jail's or node's name */
+#define EVENT_PORT_MAX     64              /* "ssh", "80,443", "0:65535" */
+#define EVENT_PROTOCOL_MAX 16              /* "tcp" */
+#define EVENT_TEXT_MAX     200             /* a reason or comment */
+#define EVENT_TIME_MAX_MS  253402300799999 /* 9999-12-31: anything later is nonsense */
+#define EVENT_FOREVER      INT64_MAX
+
+typedef enum {
+    EVENT_UNKNOWN = 0, /* of a newer version: kept, passed on, counted, not acted on */
+    EVENT_BAN,
+    EVENT_PARDON,
+    EVENT_ALLOW,
+} event_kind_t;
+
+typedef struct {
+    addr_t address;
+    char jail[EVENT_NAME_MAX + 1];
+    int64_t time_ms;    /* UTC, by the origin's clock */
+    int64_t duration_s; /* -1: for ever */
+    uint32_t failures;
+    uint32_t bancount;
+    char port[EVENT_PORT_MAX + 1];         /* may be empty */
+    char protocol[EVENT_PROTOCOL_MAX + 1]; /* may be empty */
+} ban_t;
+
+/* A pardon and an allowance have the same shape: a network, from when, until when, and why. */
+typedef struct {
+    addr_t network;
+    int64_t time_ms;
+    int64_t until_ms; /* 0 in a pardon: only bans up to time_ms */
+    char text[EVENT_TEXT_MAX + 1];
+} grace_t;
+
+/* Where in its origin's feeds an event stands. */
+typedef struct {
+    uint64_t epoch;
+    uint64_t seq;
+    uint32_t channel;
+    uint32_t index; /* in its batch, from 0 */
+} event_position_t;
+
+typedef struct {
+    event_kind_t kind;
+    bool has_original; /* a copy or a prolongation: original is its true identity */
+    event_position_t original;
+    union {
+        ban_t ban;
+        grace_t grace;
+    };
+} event_t;
+
+typedef enum {
+    EVENT_OK = 0,
+    EVENT_BAD_ADDRESS,
+    EVENT_BAD_JAIL,
+    EVENT_BAD_TIME,
+    EVENT_BAD_DURATION,
+    EVENT_BAD_PORT,
+    EVENT_BAD_PROTOCOL,
+    EVENT_BAD_TEXT,
+} event_error_t;
+
+/* One word for a counter ("bad-jail") and one sentence on what was expected. */
+const char *event_error_name(event_error_t error);
+const char *event_error_text(event_error_t error);
+
+/* The name of a node or a jail: [A-Za-z0-9_.-]{1,64}. text need not end with NUL. */
+bool event_name_valid(const char *text, size_t length);
+
+/* A port list or a protocol as fail2ban's jails write them; may be empty. */
+bool event_port_valid(const char *text);
+bool event_protocol_valid(const char *text);
+
+/* Check every field of an event against what this header says. Unknown kinds are valid. */
+event_error_t event_check(const event_t *event);
+event_error_t event_check_ban(const ban_t *ban);
+
+/* When a ban ends, ms since 1970; EVENT_FOREVER if it never does. */
+int64_t ban_end_ms(const ban_t *ban);
+
+#endif

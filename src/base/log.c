@@ -1,0 +1,128 @@
+#include "log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOG_LINE_MAX 1024
+
+static const char *log_program = "banmesh";
+static bool log_verbose;
+
+int fault_set(fault_t *fault, const char *format, ...)
+{
+    if (fault != NULL) {
+        int saved = errno;
+        va_list args;
+        va_start(args, format);
+        vsnprintf(fault->text, sizeof fault->text, format, args);
+        va_end(args);
+        errno = saved;
+    }
+    return -1;
+}
+
+void log_open(const char *program)
+{
+    log_program = program;
+}
+
+void log_set_verbose(bool verbose)
+{
+    log_verbose = verbose;
+}
+
+/* One line, one write: lines of several processes on one terminal do not mix. What a peer or a
+ * file brought must not forge a line of its own, so control characters become '?'. */
+static void emit(const char *level, int error, const char *format, va_list args)
+{
+    char line[LOG_LINE_MAX];
+    int used = snprintf(line, sizeof line, "%s: %s", log_program, level);
+    used += vsnprintf(line + used, sizeof line - (size_t)used, format, args);
+    if (used > (int)sizeof line - 1)
+        used = (int)sizeof line - 1;
+    if (error != 0)
+        used += snprintf(line + used, sizeof line - (size_t)used, ": %s", strerror(error));
+    if (used > (int)sizeof line - 2)
+        used = (int)sizeof line - 2;
+    for (int i = 0; i < used; i++)
+        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
+            line[i] = '?';
+    line[used] = '\n';
+    fwrite(line, 1, (size_t)used + 1, stderr);
+}
+
+#define EMIT(level, error, format)                                                                 \
+    do {                                                                                           \
+        va_list args;                                                                              \
+        va_start(args, format);                                                                    \
+        emit(level, error, format, args);                                                          \
+        va_end(args);                                                                              \
+    } while (0)
+
+void log_debug(const char *format, ...)
+{
+    if (log_verbose)
+        EMIT("debug: ", 0, format);
+}
+
+void log_info(const char *format, ...)
+{
+    EMIT("", 0, format);
+}
+
+void log_warn(const char *format, ...)
+{
+    int error = errno;
+    EMIT("warning: ", error, format);
+}
+
+void log_warnx(const char *format, ...)
+{
+    EMIT("warning: ", 0, format);
+}
+
+void fatal(const char *format, ...)
+{
+    int error = errno;
+    EMIT("fatal: ", error, format);
+    exit(1);
+}
+
+void fatalx(const char *format, ...)
+{
+    EMIT("fatal: ", 0, format);
+    exit(1);
+}
+
+void *xmalloc(size_t size)
+{
+    void *memory = malloc(size != 0 ? size : 1);
+    if (memory == NULL)
+        fatalx("out of memory: %zu bytes", size);
+    return memory;
+}
+
+void *xcalloc(size_t count, size_t size)
+{
+    void *memory = calloc(count != 0 ? count : 1, size != 0 ? size : 1);
+    if (memory == NULL)
+        fatalx("out of memory: %zu x %zu bytes", count, size);
+    return memory;
+}
+
+void *xrealloc(void *old, size_t size)
+{
+    void *memory = realloc(old, size != 0 ? size : 1);
+    if (memory == NULL)
+        fatalx("out of memory: %zu bytes", size);
+    return memory;
+}
+
+char *xstrdup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    return memcpy(xmalloc(size), text, size);
+}

@@ -1,0 +1,226 @@
+#include "request.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CRC_FIELD        " crc="
+#define CRC_FIELD_LENGTH 5
+#define CRC_DIGITS       8
+
+/* CRC-32 (IEEE 802.3, reflected), bit by bit: records are short and rare. */
+static uint32_t crc32_of(const char *bytes, size_t length)
+{
+    uint32_t crc = 0xffffffff;
+    for (size_t i = 0; i < length; i++) {
+        crc ^= (uint8_t)bytes[i];
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc >> 1 ^ (0xedb88320 & (0 - (crc & 1)));
+    }
+    return ~crc;
+}
+
+/* fail2ban's <time> may be 1795288025, 1795288025.0 or 1795291587.3604846; <bantime> may be -1. In
+ * thousandths; digits behind the third are dropped. */
+static bool parse_thousandths(const char *text, int64_t max, int64_t *out)
+{
+    bool negative = text[0] == '-';
+    const char *p = text + (negative ? 1 : 0);
+    if (*p < '0' || *p > '9')
+        return false;
+    int64_t value = 0;
+    for (; *p >= '0' && *p <= '9'; p++) {
+        value = value * 10 + (*p - '0');
+        if (value > max / 1000)
+            return false;
+    }
+    value *= 1000;
+    if (*p == '.') {
+        int64_t unit = 100;
+        for (p++; *p >= '0' && *p <= '9'; p++, unit /= 10)
+            value += (*p - '0') * unit;
+    }
+    *out = negative ? -value : value;
+    return *p == '\0';
+}
+
+static bool parse_count(const char *text, uint32_t *out)
+{
+    int64_t thousandths;
+    if (!parse_thousandths(text, (int64_t)UINT32_MAX * 1000, &thousandths) || thousandths < 0)
+        return false;
+    *out = (uint32_t)(thousandths / 1000);
+    return true;
+}
+
+static int bad(fault_t *fault, const char *name, const char *value, const char *expected)
+{
+    return fault_set(fault, "%s \"%.80s\": %s", name, value, expected);
+}
+
+static int set_address(ban_t *ban, const char *value, fault_t *fault)
+{
+    addr_error_t error = addr_parse(value, &ban->address);
+    return error == ADDR_OK ? 0 : bad(fault, "ip", value, addr_error_text(error));
+}
+
+static int set_jail(ban_t *ban, const char *value, fault_t *fault)
+{
+    if (!event_name_valid(value, strlen(value)))
+        return bad(fault, "jail", value, event_error_text(EVENT_BAD_JAIL));
+    memcpy(ban->jail, value, strlen(value) + 1);
+    return 0;
+}
+
+static int set_time(ban_t *ban, const char *value, fault_t *fault)
+{
+    if (!parse_thousandths(value, EVENT_TIME_MAX_MS, &ban->time_ms) || ban->time_ms < 0)
+        return bad(fault, "time", value, event_error_text(EVENT_BAD_TIME));
+    return 0;
+}
+
+static int set_duration(ban_t *ban, const char *value, fault_t *fault)
+{
+    int64_t thousandths;
+    if (!parse_thousandths(value, EVENT_TIME_MAX_MS, &thousandths) ||
+        (thousandths < 0 && thousandths != -1000))
+        return bad(fault, "bantime", value, event_error_text(EVENT_BAD_DURATION));
+    ban->duration_s = thousandths / 1000;
+    return 0;
+}
+
+static int set_failures(ban_t *ban, const char *value, fault_t *fault)
+{
+    return parse_count(value, &ban->failures) ? 0
+                                              : bad(fault, "failures", value, "expected a count");
+}
+
+static int set_bancount(ban_t *ban, const char *value, fault_t *fault)
+{
+    return parse_count(value, &ban->bancount) ? 0
+                                              : bad(fault, "bancount", value, "expected a count");
+}
+
+static int set_port(ban_t *ban, const char *value, fault_t *fault)
+{
+    if (!event_port_valid(value))
+        return bad(fault, "port", value, event_error_text(EVENT_BAD_PORT));
+    memcpy(ban->port, value, strlen(value) + 1);
+    return 0;
+}
+
+static int set_protocol(ban_t *ban, const char *value, fault_t *fault)
+{
+    if (!event_protocol_valid(value))
+        return bad(fault, "protocol", value, event_error_text(EVENT_BAD_PROTOCOL));
+    memcpy(ban->protocol, value, strlen(value) + 1);
+    return 0;
+}
+
+static const struct {
+    const char *name;
+    int (*set)(ban_t *ban, const char *value, fault_t *fault);
+} fields[] = {
+    {"jail", set_jail},        {"ip", set_address},        {"time", set_time},
+    {"bantime", set_duration}, {"failures", set_failures}, {"bancount", set_bancount},
+    {"port", set_port},        {"protocol", set_protocol},
+};
+
+int request_set(ban_t *ban, const char *name, const char *value, fault_t *fault)
+{
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        if (strcmp(fields[i].name, name) == 0)
+            return fields[i].set(ban, value, fault);
+    return 1;
+}
+
+void request_init(ban_t *ban)
+{
+    memset(ban, 0, sizeof *ban);
+    ban->duration_s = REQUEST_DURATION_DEFAULT_S;
+    ban->time_ms = -1; /* not set */
+}
+
+static int check_required(const ban_t *ban, fault_t *fault)
+{
+    if (ban->jail[0] == '\0')
+        return fault_set(fault, "jail is missing");
+    if (ban->address.family == 0)
+        return fault_set(fault, "ip is missing");
+    if (ban->time_ms < 0)
+        return fault_set(fault, "time is missing");
+    return 0;
+}
+
+int request_parse(const char *line, size_t length, ban_t *ban, fault_t *fault)
+{
+    char copy[REQUEST_LINE_MAX];
+    request_init(ban);
+    if (length >= sizeof copy)
+        return fault_set(fault, "request of %zu bytes: expected at most %d", length,
+                         REQUEST_LINE_MAX - 1);
+    memcpy(copy, line, length);
+    copy[length] = '\0';
+    if (strlen(copy) != length)
+        return fault_set(fault, "request has a NUL byte");
+
+    char *rest = copy;
+    const char *verb = strsep(&rest, " ");
+    if (strcmp(verb, "ban") != 0)
+        return fault_set(fault, "request \"%.40s\": expected \"ban\"", verb);
+    unsigned seen = 0;
+    for (char *field = strsep(&rest, " "); field != NULL; field = strsep(&rest, " ")) {
+        char *equals = strchr(field, '=');
+        if (equals == NULL)
+            return fault_set(fault, "field \"%.40s\": expected name=value", field);
+        *equals = '\0';
+        for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+            if (strcmp(fields[i].name, field) != 0)
+                continue;
+            if ((seen & 1u << i) != 0)
+                return fault_set(fault, "field \"%s\" stands twice", field);
+            seen |= 1u << i;
+            if (fields[i].set(ban, equals + 1, fault) != 0)
+                return -1;
+        }
+    }
+    return check_required(ban, fault);
+}
+
+size_t request_format(const ban_t *ban, char line[static REQUEST_LINE_MAX])
+{
+    char ip[ADDR_TEXT_MAX];
+    int used = snprintf(line, REQUEST_LINE_MAX,
+                        "ban jail=%s ip=%s time=%" PRId64 ".%03d bantime=%" PRId64
+                        " failures=%" PRIu32 " bancount=%" PRIu32 " port=%s protocol=%s",
+                        ban->jail, addr_print(&ban->address, ip), ban->time_ms / 1000,
+                        (int)(ban->time_ms % 1000), ban->duration_s, ban->failures, ban->bancount,
+                        ban->port, ban->protocol);
+    return (size_t)used;
+}
+
+size_t request_record_format(const ban_t *ban, char record[static REQUEST_RECORD_MAX])
+{
+    size_t used = request_format(ban, record);
+    used += (size_t)snprintf(record + used, REQUEST_RECORD_MAX - used, CRC_FIELD "%08" PRIx32 "\n",
+                             crc32_of(record, used));
+    return used;
+}
+
+int request_record_parse(const char *record, size_t length, ban_t *ban, fault_t *fault)
+{
+    if (length <= CRC_FIELD_LENGTH + CRC_DIGITS)
+        return fault_set(fault, "record of %zu bytes is cut short", length);
+    size_t line_length = length - CRC_FIELD_LENGTH - CRC_DIGITS;
+    char digits[CRC_DIGITS + 1];
+    char expected[CRC_DIGITS + 1];
+    memcpy(digits, record + length - CRC_DIGITS, CRC_DIGITS);
+    digits[CRC_DIGITS] = '\0';
+    snprintf(expected, sizeof expected, "%08" PRIx32, crc32_of(record, line_length));
+    if (memcmp(record + line_length, CRC_FIELD, CRC_FIELD_LENGTH) != 0 ||
+        strcmp(digits, expected) != 0)
+        return fault_set(fault, "record of %zu bytes fails its checksum", length);
+    return request_parse(record, line_length, ban, fault);
+}

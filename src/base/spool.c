@@ -1,0 +1,232 @@
+#include "spool.h"
+
+#include "request.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SPOOL_FILE     "spool"
+#define SPOOL_TAKING   "spool.taking"
+#define SPOOL_REJECTED "spool.rejected"
+#define LOCK_TRIES_MAX 100
+
+static int fail(fault_t *fault, const char *directory, const char *file)
+{
+    return fault_set(fault, "%s/%s: %s", directory, file, strerror(errno));
+}
+
+static int open_directory(const char *directory, fault_t *fault)
+{
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd == -1)
+        fault_set(fault, "%s: %s", directory, strerror(errno));
+    return fd;
+}
+
+/* A link or a device in the spool's place is somebody's trick. */
+static int check_file(int fd, const char *directory, const char *file, fault_t *fault)
+{
+    struct stat status;
+    if (fstat(fd, &status) == -1)
+        return fail(fault, directory, file);
+    if (!S_ISREG(status.st_mode) || status.st_nlink > 1)
+        return fault_set(fault, "%s/%s: expected a regular file with one name", directory, file);
+    return 0;
+}
+
+static bool is_behind_name(int fd, int dir_fd, const char *file)
+{
+    struct stat own;
+    struct stat named;
+    return fstat(fd, &own) == 0 && fstatat(dir_fd, file, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+           own.st_ino == named.st_ino && own.st_dev == named.st_dev;
+}
+
+/* Open the file and hold its lock; again if the node renamed it in between. */
+static int open_locked(int dir_fd, const char *directory, fault_t *fault)
+{
+    for (int i = 0; i < LOCK_TRIES_MAX; i++) {
+        int fd = openat(dir_fd, SPOOL_FILE,
+                        O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0660);
+        if (fd == -1)
+            return fail(fault, directory, SPOOL_FILE);
+        if (flock(fd, LOCK_EX) == 0 && is_behind_name(fd, dir_fd, SPOOL_FILE))
+            return fd;
+        close(fd);
+    }
+    return fault_set(fault, "%s/%s: cannot be locked", directory, SPOOL_FILE);
+}
+
+/* After a torn record (power loss) the next one begins on a line of its own. */
+static bool needs_newline(int fd, off_t size)
+{
+    char last = '\n';
+    return size > 0 && pread(fd, &last, 1, size - 1) == 1 && last != '\n';
+}
+
+static int write_record(int fd, int dir_fd, const char *record, size_t length)
+{
+    char bytes[REQUEST_RECORD_MAX + 1];
+    off_t size = lseek(fd, 0, SEEK_END);
+    size_t used = 0;
+    if (size == -1)
+        return -1;
+    if (needs_newline(fd, size))
+        bytes[used++] = '\n';
+    memcpy(bytes + used, record, length);
+    used += length;
+    ssize_t written = write(fd, bytes, used);
+    if (written != (ssize_t)used) {
+        int saved = written == -1 ? errno : ENOSPC;
+        if (ftruncate(fd, size) == -1)
+            saved = errno;
+        errno = saved;
+        return -1;
+    }
+    if (fsync(fd) == -1)
+        return -1;
+    /* The first record made the file: its name must be on disk, too. */
+    return size == 0 ? fsync(dir_fd) : 0;
+}
+
+int spool_append(const char *directory, const ban_t *ban, fault_t *fault)
+{
+    char record[REQUEST_RECORD_MAX];
+    size_t length = request_record_format(ban, record);
+    int dir_fd = open_directory(directory, fault);
+    if (dir_fd == -1)
+        return -1;
+    int fd = open_locked(dir_fd, directory, fault);
+    int rc = fd;
+    if (fd != -1) {
+        rc = check_file(fd, directory, SPOOL_FILE, fault);
+        if (rc == 0 && write_record(fd, dir_fd, record, length) == -1)
+            rc = fail(fault, directory, SPOOL_FILE);
+        close(fd);
+    }
+    close(dir_fd);
+    return rc;
+}
+
+typedef struct {
+    const char *directory;
+    int dir_fd;
+    spool_take_fn *take;
+    void *arg;
+    spool_result_t *result;
+    fault_t *fault;
+    ban_t bans[SPOOL_GROUP_MAX];
+    size_t count;
+} taker_t;
+
+static int hand_over(taker_t *self)
+{
+    if (self->count > 0 && self->take(self->arg, self->bans, self->count) == -1)
+        return fault_set(self->fault, "%s: %zu spooled bans cannot be stored now", self->directory,
+                         self->count);
+    self->result->taken += self->count;
+    self->count = 0;
+    return 0;
+}
+
+/* Kept for the operator: it may be a ban that somebody can still read. */
+static int reject(taker_t *self, const char *line, size_t length)
+{
+    int fd = openat(self->dir_fd, SPOOL_REJECTED,
+                    O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0660);
+    if (fd == -1)
+        return fail(self->fault, self->directory, SPOOL_REJECTED);
+    int rc = 0;
+    if (write(fd, line, length) != (ssize_t)length || write(fd, "\n", 1) != 1 || fsync(fd) == -1)
+        rc = fail(self->fault, self->directory, SPOOL_REJECTED);
+    close(fd);
+    self->result->rejected++;
+    return rc;
+}
+
+static int take_line(taker_t *self, const char *line, size_t length)
+{
+    fault_t why;
+    while (length > 0 && line[length - 1] == '\n')
+        length--;
+    if (length == 0)
+        return 0;
+    if (request_record_parse(line, length, &self->bans[self->count], &why) == -1)
+        return reject(self, line, length);
+    return ++self->count == SPOOL_GROUP_MAX ? hand_over(self) : 0;
+}
+
+static int take_file(taker_t *self)
+{
+    int fd = openat(self->dir_fd, SPOOL_TAKING, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd == -1)
+        return errno == ENOENT ? 0 : fail(self->fault, self->directory, SPOOL_TAKING);
+    if (check_file(fd, self->directory, SPOOL_TAKING, self->fault) == -1) {
+        close(fd);
+        return -1;
+    }
+    FILE *file = fdopen(fd, "r");
+    char *line = NULL;
+    size_t size = 0;
+    ssize_t length;
+    int rc = file == NULL ? fail(self->fault, self->directory, SPOOL_TAKING) : 0;
+    while (rc == 0 && (length = getline(&line, &size, file)) != -1)
+        rc = take_line(self, line, (size_t)length);
+    if (rc == 0 && ferror(file))
+        rc = fail(self->fault, self->directory, SPOOL_TAKING);
+    if (rc == 0)
+        rc = hand_over(self);
+    free(line);
+    if (file != NULL)
+        fclose(file);
+    if (rc == 0 && unlinkat(self->dir_fd, SPOOL_TAKING, 0) == -1)
+        rc = fail(self->fault, self->directory, SPOOL_TAKING);
+    return rc;
+}
+
+/* Set the file aside, so that writers go on with a new one. Returns 1 if there was one. */
+static int set_aside(taker_t *self)
+{
+    struct stat status;
+    if (fstatat(self->dir_fd, SPOOL_FILE, &status, AT_SYMLINK_NOFOLLOW) == -1)
+        return errno == ENOENT ? 0 : fail(self->fault, self->directory, SPOOL_FILE);
+    int fd = openat(self->dir_fd, SPOOL_FILE, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd == -1)
+        return fail(self->fault, self->directory, SPOOL_FILE);
+    int rc = 1;
+    if (check_file(fd, self->directory, SPOOL_FILE, self->fault) == -1)
+        rc = -1;
+    else if (flock(fd, LOCK_EX) == -1 ||
+             renameat(self->dir_fd, SPOOL_FILE, self->dir_fd, SPOOL_TAKING) == -1)
+        rc = fail(self->fault, self->directory, SPOOL_FILE);
+    close(fd);
+    return rc;
+}
+
+int spool_take(const char *directory, spool_take_fn *take, void *arg, spool_result_t *result,
+               fault_t *fault)
+{
+    taker_t *self = xcalloc(1, sizeof *self);
+    self->directory = directory;
+    self->take = take;
+    self->arg = arg;
+    self->result = result;
+    self->fault = fault;
+    self->dir_fd = open_directory(directory, fault);
+    int rc = self->dir_fd == -1 ? -1 : take_file(self); /* left over from a crash */
+    if (rc == 0)
+        rc = set_aside(self);
+    if (rc == 1)
+        rc = take_file(self);
+    if (self->dir_fd != -1)
+        close(self->dir_fd);
+    free(self);
+    return rc;
+}

@@ -1,0 +1,34 @@
+/* spool - bans on disk that the local node has not taken in yet. Both sides of it: the hook adds a
+ * record when nobody answers, the node takes all of them. libc only.
+ *
+ * The file is DIR/spool, a line a record (request.h). Writers hold an exclusive flock while they
+ * append and sync. The node renames the file under the same lock to DIR/spool.taking, so a writer
+ * that got the lock afterwards finds another file behind the name and opens that. What cannot be
+ * read goes to DIR/spool.rejected. DIR is made by the package, never here. */
+#ifndef BANMESH_BASE_SPOOL_H
+#define BANMESH_BASE_SPOOL_H
+
+#include "event.h"
+#include "log.h"
+
+#define SPOOL_GROUP_MAX 512 /* bans handed over at once */
+
+/* Add one ban. 0 once it is on disk, -1 with the fault. Waits for the lock: others hold it for one
+ * sync each. */
+int spool_append(const char *directory, const ban_t *ban, fault_t *fault);
+
+/* Store a group, durably. 0, or -1: not now, keep the rest. */
+typedef int(spool_take_fn)(void *arg, const ban_t *bans, size_t count);
+
+typedef struct {
+    uint64_t taken;
+    uint64_t rejected;
+} spool_result_t;
+
+/* Hand over every record, oldest first; each file is removed only after all of it was stored. A
+ * crash in between hands records over again. Returns 0 (also if there was nothing); -1 with the
+ * fault: what is left stays for the next time. Counts are added to result. */
+int spool_take(const char *directory, spool_take_fn *take, void *arg, spool_result_t *result,
+               fault_t *fault);
+
+#endif
