@@ -1,0 +1,79 @@
+#include "attempts.h"
+
+#include "bytes.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct attempts {
+    db_t *db;
+    sqlite3_stmt *find;
+    sqlite3_stmt *put;
+    sqlite3_stmt *prune;
+};
+
+void attempts_key(const ban_t *ban, uint8_t key[static ATTEMPTS_KEY_BYTES])
+{
+    uint8_t id[EVENT_NAME_MAX + 2 + 16 + 8] = {0};
+    size_t used = strnlen(ban->jail, EVENT_NAME_MAX);
+    memcpy(id, ban->jail, used);
+    id[used++] = '/'; /* not in a jail's name: no two tuples have one encoding */
+    id[used++] = ban->address.prefix;
+    memcpy(id + used, ban->address.bytes, addr_size(&ban->address));
+    used += addr_size(&ban->address);
+    put_u64(id + used, (uint64_t)ban->time_ms);
+    crypto_generichash(key, ATTEMPTS_KEY_BYTES, id, used + 8, NULL, 0);
+}
+
+attempts_t *attempts_new(db_t *db)
+{
+    attempts_t *self = xcalloc(1, sizeof *self);
+    self->db = db;
+    self->find = db_prepare(db, "SELECT epoch, channel, seq, idx, duration_s FROM attempt "
+                                "WHERE key = ?");
+    self->put = db_prepare(db, "INSERT OR REPLACE INTO attempt (key, epoch, channel, seq, idx, "
+                               "duration_s, stored_ms) VALUES (?, ?, ?, ?, ?, ?, ?)");
+    self->prune = db_prepare(db, "DELETE FROM attempt WHERE stored_ms < ?");
+    return self;
+}
+
+void attempts_destroy(attempts_t **self_p)
+{
+    free(*self_p);
+    *self_p = NULL;
+}
+
+int attempts_find(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES], attempt_t *out)
+{
+    sqlite3_bind_blob(self->find, 1, key, ATTEMPTS_KEY_BYTES, SQLITE_STATIC);
+    int rc = db_step(self->db, self->find);
+    if (rc != 1)
+        return rc;
+    out->position.epoch = (uint64_t)sqlite3_column_int64(self->find, 0);
+    out->position.channel = (uint32_t)sqlite3_column_int64(self->find, 1);
+    out->position.seq = (uint64_t)sqlite3_column_int64(self->find, 2);
+    out->position.index = (uint32_t)sqlite3_column_int64(self->find, 3);
+    out->duration_s = sqlite3_column_int64(self->find, 4);
+    sqlite3_reset(self->find);
+    return 1;
+}
+
+int attempts_put(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES],
+                 const attempt_t *attempt, wall_t now)
+{
+    sqlite3_bind_blob(self->put, 1, key, ATTEMPTS_KEY_BYTES, SQLITE_STATIC);
+    sqlite3_bind_int64(self->put, 2, (int64_t)attempt->position.epoch);
+    sqlite3_bind_int64(self->put, 3, attempt->position.channel);
+    sqlite3_bind_int64(self->put, 4, (int64_t)attempt->position.seq);
+    sqlite3_bind_int64(self->put, 5, attempt->position.index);
+    sqlite3_bind_int64(self->put, 6, attempt->duration_s);
+    sqlite3_bind_int64(self->put, 7, now.ms);
+    return db_step(self->db, self->put);
+}
+
+int attempts_prune(attempts_t *self, wall_t now)
+{
+    sqlite3_bind_int64(self->prune, 1, now.ms - ATTEMPTS_KEPT_MS);
+    return db_step(self->db, self->prune);
+}

@@ -1,0 +1,38 @@
+/* attempts - what the intake has taken in already, so that a repeated request is harmless.
+ * fail2ban runs a failing hook twice, a spool may be read twice, and a prolongation comes with the
+ * time of the ban that it prolongs. Rows of own.db, written in the transaction of the batch. */
+#ifndef BANMESH_FEED_ATTEMPTS_H
+#define BANMESH_FEED_ATTEMPTS_H
+
+#include "clock.h"
+#include "db.h"
+#include "event.h"
+
+#define ATTEMPTS_KEY_BYTES 16
+#define ATTEMPTS_KEPT_MS   (30LL * 24 * 3600 * MS_PER_S)
+
+typedef struct attempts attempts_t;
+
+typedef struct {
+    event_position_t position; /* of the first event of this attempt: its nid */
+    int64_t duration_s;        /* the longest so far; -1: for ever */
+} attempt_t;
+
+/* The key of (jail, address, time). */
+void attempts_key(const ban_t *ban, uint8_t key[static ATTEMPTS_KEY_BYTES]);
+
+/* db is own.db, borrowed and closed after us. */
+attempts_t *attempts_new(db_t *db);
+void attempts_destroy(attempts_t **self_p);
+
+/* Returns 1 and the attempt, 0 if there is none, -1 and errno of db_step. */
+int attempts_find(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES], attempt_t *out);
+
+/* Write or overwrite. 0, or -1 and errno. */
+int attempts_put(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES],
+                 const attempt_t *attempt, wall_t now);
+
+/* Forget what was taken in longer ago than ATTEMPTS_KEPT_MS. 0, or -1 and errno. */
+int attempts_prune(attempts_t *self, wall_t now);
+
+#endif

@@ -1,0 +1,421 @@
+#include "feed.h"
+
+#include "schema.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <search.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#define SEQ_BITS 40
+#define CONSUMER "sink"
+
+/* The statements on one database. */
+typedef struct {
+    db_t *db;
+    sqlite3_stmt *add_feed;
+    sqlite3_stmt *add_batch;
+    sqlite3_stmt *read_batch;
+    sqlite3_stmt *newest_batch;
+    sqlite3_stmt *drop_batches;
+    sqlite3_stmt *keep_head;
+    sqlite3_stmt *read_head;
+    sqlite3_stmt *read_feed;
+} store_t;
+
+struct feed {
+    uint8_t self[FEED_ORIGIN_BYTES];
+    int lock_fd;
+    store_t own;
+    store_t peers;
+    sqlite3_stmt *set_cursor;
+    feed_ref_t **refs;
+    size_t ref_count;
+    void *by_id;         /* tsearch tree of the same refs */
+    feed_ref_t *current; /* our own, of this run */
+    uint8_t *buffer;     /* what feed_read returns */
+    size_t buffer_size;
+};
+
+static int compare_ids(const void *one_p, const void *other_p)
+{
+    const feed_id_t *one = &((const feed_ref_t *)one_p)->id;
+    const feed_id_t *other = &((const feed_ref_t *)other_p)->id;
+    int order = memcmp(one->origin, other->origin, FEED_ORIGIN_BYTES);
+    if (order == 0)
+        order = (one->epoch > other->epoch) - (one->epoch < other->epoch);
+    if (order == 0)
+        order = (one->channel > other->channel) - (one->channel < other->channel);
+    return order;
+}
+
+static store_t *store_of(feed_t *self, const feed_ref_t *feed)
+{
+    return feed->own_db ? &self->own : &self->peers;
+}
+
+static int64_t row_id(const feed_ref_t *feed, uint64_t seq)
+{
+    return feed->number << SEQ_BITS | (int64_t)seq;
+}
+
+static feed_ref_t *remember(feed_t *self, const feed_id_t *id, int64_t number, bool own_db)
+{
+    feed_ref_t *feed = xcalloc(1, sizeof *feed);
+    feed->id = *id;
+    feed->number = number;
+    feed->own_db = own_db;
+    feed->floor = 1;
+    self->refs = xrealloc(self->refs, (self->ref_count + 1) * sizeof(feed_ref_t *));
+    self->refs[self->ref_count++] = feed;
+    if (tsearch(feed, &self->by_id, compare_ids) == NULL)
+        fatalx("out of memory");
+    return feed;
+}
+
+static void prepare(store_t *store)
+{
+    store->add_feed =
+        db_prepare(store->db, "INSERT INTO feed (origin, epoch, channel) VALUES (?, ?, ?) "
+                              "RETURNING number");
+    store->add_batch = db_prepare(store->db, "INSERT INTO batch (id, envelope) VALUES (?, ?)");
+    store->read_batch = db_prepare(store->db, "SELECT envelope FROM batch WHERE id = ?");
+    store->newest_batch =
+        db_prepare(store->db, "SELECT max (id) FROM batch WHERE id BETWEEN ? AND ?");
+    store->drop_batches = db_prepare(store->db, "DELETE FROM batch WHERE id BETWEEN ? AND ?");
+    store->keep_head =
+        db_prepare(store->db, "UPDATE feed SET head_seq = ?, floor = ?, head = ? WHERE number = ?");
+    store->read_head = db_prepare(store->db, "SELECT head FROM feed WHERE number = ?");
+    store->read_feed = db_prepare(store->db, "SELECT floor, head_seq FROM feed WHERE number = ?");
+}
+
+/* Where a feed stands, from disk: its head row, and the newest stored number; what lies under the
+ * floor counts as stored. */
+static int load_position(feed_t *self, feed_ref_t *feed)
+{
+    store_t *store = store_of(self, feed);
+    sqlite3_bind_int64(store->read_feed, 1, feed->number);
+    sqlite3_bind_int64(store->newest_batch, 1, row_id(feed, 1));
+    sqlite3_bind_int64(store->newest_batch, 2, row_id(feed, FEED_SEQ_MAX));
+    if (db_step(store->db, store->read_feed) != 1)
+        return -1;
+    feed->floor = (uint64_t)sqlite3_column_int64(store->read_feed, 0);
+    feed->kept_seq = (uint64_t)sqlite3_column_int64(store->read_feed, 1);
+    feed->have = feed->floor - 1;
+    sqlite3_reset(store->read_feed);
+    if (db_step(store->db, store->newest_batch) != 1)
+        return -1;
+    uint64_t newest = (uint64_t)sqlite3_column_int64(store->newest_batch, 0) & FEED_SEQ_MAX;
+    sqlite3_reset(store->newest_batch);
+    if (newest > feed->have)
+        feed->have = newest;
+    feed->head_seq = feed->kept_seq > feed->have ? feed->kept_seq : feed->have;
+    return 0;
+}
+
+static int load_feeds(feed_t *self, store_t *store)
+{
+    sqlite3_stmt *all = db_prepare(store->db, "SELECT number, origin, epoch, channel FROM feed");
+    int rc;
+    while ((rc = db_step(store->db, all)) == 1) {
+        feed_id_t id = {0};
+        if (sqlite3_column_bytes(all, 1) != FEED_ORIGIN_BYTES) {
+            errno = EBADMSG;
+            rc = -1;
+            break;
+        }
+        memcpy(id.origin, sqlite3_column_blob(all, 1), FEED_ORIGIN_BYTES);
+        id.epoch = (uint64_t)sqlite3_column_int64(all, 2);
+        id.channel = (uint32_t)sqlite3_column_int64(all, 3);
+        if (feed_find(self, &id) != NULL)
+            continue; /* our own record of an epoch of ours goes before a peer's copy */
+        feed_ref_t *feed = remember(self, &id, sqlite3_column_int64(all, 0), store == &self->own);
+        if (load_position(self, feed) == -1) {
+            rc = -1;
+            break;
+        }
+    }
+    sqlite3_finalize(all);
+    return rc;
+}
+
+static int load_cursors(feed_t *self)
+{
+    sqlite3_stmt *one =
+        db_prepare(self->peers.db,
+                   "SELECT seq FROM cursor WHERE consumer = '" CONSUMER "' AND feed = ?");
+    int rc = 0;
+    for (size_t i = 0; i < self->ref_count && rc != -1; i++) {
+        if (self->refs[i]->own_db)
+            continue;
+        sqlite3_bind_int64(one, 1, self->refs[i]->number);
+        rc = db_step(self->peers.db, one);
+        if (rc == 1)
+            self->refs[i]->cursor = (uint64_t)sqlite3_column_int64(one, 0);
+        sqlite3_reset(one);
+    }
+    sqlite3_finalize(one);
+    return rc == -1 ? -1 : 0;
+}
+
+/* Two daemons on one state directory would each number batches: a fork. */
+static int lock_directory(feed_t *self, const char *directory, fault_t *fault)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/lock", directory);
+    self->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (self->lock_fd == -1)
+        return fault_set(fault, "%s: %s", path, strerror(errno));
+    if (flock(self->lock_fd, LOCK_EX | LOCK_NB) == -1)
+        return fault_set(fault, "%s: another process uses this state directory", directory);
+    return 0;
+}
+
+static db_t *open_one(const char *directory, const char *file, const char *schema, bool durable,
+                      fault_t *fault)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s", directory, file);
+    return db_open(path, schema, SCHEMA_VERSION, durable, fault);
+}
+
+feed_t *feed_open(const char *directory, const uint8_t self_key[static FEED_ORIGIN_BYTES],
+                  fault_t *fault)
+{
+    feed_t *self = xcalloc(1, sizeof *self);
+    memcpy(self->self, self_key, FEED_ORIGIN_BYTES);
+    self->lock_fd = -1;
+    if (lock_directory(self, directory, fault) == -1 ||
+        (self->own.db = open_one(directory, "own.db", SCHEMA_OWN, true, fault)) == NULL ||
+        (self->peers.db = open_one(directory, "peers.db", SCHEMA_PEERS, false, fault)) == NULL) {
+        feed_close(&self);
+        return NULL;
+    }
+    prepare(&self->own);
+    prepare(&self->peers);
+    self->set_cursor =
+        db_prepare(self->peers.db, "INSERT OR REPLACE INTO cursor (consumer, feed, seq) "
+                                   "VALUES ('" CONSUMER "', ?, ?)");
+    if (load_feeds(self, &self->own) == -1 || load_feeds(self, &self->peers) == -1 ||
+        load_cursors(self) == -1) {
+        fault_set(fault, "%s: cannot be read: %s", directory, strerror(errno));
+        feed_close(&self);
+    }
+    return self;
+}
+
+static void keep_in_refs(void *ref)
+{
+    (void)ref; /* freed through refs */
+}
+
+void feed_close(feed_t **self_p)
+{
+    feed_t *self = *self_p;
+    if (self == NULL)
+        return;
+    *self_p = NULL;
+    tdestroy(self->by_id, keep_in_refs);
+    for (size_t i = 0; i < self->ref_count; i++)
+        free(self->refs[i]);
+    free(self->refs);
+    free(self->buffer);
+    db_destroy(&self->own.db);
+    db_destroy(&self->peers.db);
+    if (self->lock_fd != -1)
+        close(self->lock_fd);
+    free(self);
+}
+
+db_t *feed_own_db(feed_t *self)
+{
+    return self->own.db;
+}
+
+db_t *feed_peers_db(feed_t *self)
+{
+    return self->peers.db;
+}
+
+feed_ref_t *feed_at(feed_t *self, size_t index)
+{
+    return index < self->ref_count ? self->refs[index] : NULL;
+}
+
+size_t feed_count(const feed_t *self)
+{
+    return self->ref_count;
+}
+
+feed_ref_t *feed_find(feed_t *self, const feed_id_t *id)
+{
+    feed_ref_t key = {.id = *id};
+    void *found = tfind(&key, &self->by_id, compare_ids);
+    return found != NULL ? *(feed_ref_t **)found : NULL;
+}
+
+static size_t count_of_origin(const feed_t *self, const uint8_t *origin)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < self->ref_count; i++)
+        count += memcmp(self->refs[i]->id.origin, origin, FEED_ORIGIN_BYTES) == 0;
+    return count;
+}
+
+static feed_ref_t *add_to(feed_t *self, store_t *store, const feed_id_t *id)
+{
+    if (count_of_origin(self, id->origin) >= FEED_PER_ORIGIN_MAX) {
+        errno = EDQUOT;
+        return NULL;
+    }
+    sqlite3_bind_blob(store->add_feed, 1, id->origin, FEED_ORIGIN_BYTES, SQLITE_STATIC);
+    sqlite3_bind_int64(store->add_feed, 2, (int64_t)id->epoch);
+    sqlite3_bind_int64(store->add_feed, 3, id->channel);
+    if (db_step(store->db, store->add_feed) != 1)
+        return NULL;
+    int64_t number = sqlite3_column_int64(store->add_feed, 0);
+    db_step(store->db, store->add_feed);
+    return remember(self, id, number, store == &self->own);
+}
+
+feed_ref_t *feed_add(feed_t *self, const feed_id_t *id)
+{
+    feed_ref_t *feed = feed_find(self, id);
+    return feed != NULL ? feed : add_to(self, &self->peers, id);
+}
+
+feed_ref_t *feed_own_newest(feed_t *self)
+{
+    feed_ref_t *newest = NULL;
+    for (size_t i = 0; i < self->ref_count; i++)
+        if (memcmp(self->refs[i]->id.origin, self->self, FEED_ORIGIN_BYTES) == 0 &&
+            (newest == NULL || self->refs[i]->id.epoch > newest->id.epoch))
+            newest = self->refs[i];
+    return newest;
+}
+
+feed_ref_t *feed_own(feed_t *self, wall_t now)
+{
+    if (self->current == NULL) {
+        feed_ref_t *newest = feed_own_newest(self);
+        feed_id_t id = {.epoch = (uint64_t)now.ms};
+        memcpy(id.origin, self->self, FEED_ORIGIN_BYTES);
+        if (newest != NULL && newest->id.epoch >= id.epoch)
+            id.epoch = newest->id.epoch + 1;
+        self->current = add_to(self, &self->own, &id);
+    }
+    return self->current;
+}
+
+feed_ref_t *feed_own_current(feed_t *self)
+{
+    return self->current;
+}
+
+int feed_store(feed_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *bytes, size_t size)
+{
+    store_t *store = store_of(self, feed);
+    if (seq != feed->have + 1 || seq > FEED_SEQ_MAX)
+        fatalx("batch %llu stored behind %llu", (unsigned long long)seq,
+               (unsigned long long)feed->have);
+    sqlite3_bind_int64(store->add_batch, 1, row_id(feed, seq));
+    sqlite3_bind_blob(store->add_batch, 2, bytes, (int)size, SQLITE_STATIC);
+    if (db_step(store->db, store->add_batch) == -1)
+        return -1;
+    feed->have = seq;
+    if (feed->head_seq < seq)
+        feed->head_seq = seq;
+    return 0;
+}
+
+void feed_forget(feed_t *self)
+{
+    for (size_t i = 0; i < self->ref_count; i++)
+        if (load_position(self, self->refs[i]) == -1)
+            fatal("state databases cannot be read again");
+    if (load_cursors(self) == -1)
+        fatal("state databases cannot be read again");
+}
+
+static int drop_below(feed_t *self, feed_ref_t *feed, uint64_t floor)
+{
+    store_t *store = store_of(self, feed);
+    sqlite3_bind_int64(store->drop_batches, 1, row_id(feed, 0));
+    sqlite3_bind_int64(store->drop_batches, 2, row_id(feed, floor - 1));
+    return db_step(store->db, store->drop_batches);
+}
+
+int feed_keep_head(feed_t *self, feed_ref_t *feed, uint64_t seq, uint64_t floor,
+                   const uint8_t *bytes, size_t size)
+{
+    store_t *store = store_of(self, feed);
+    if (seq < feed->kept_seq || floor < feed->floor ||
+        (seq == feed->kept_seq && floor == feed->floor))
+        return 0;
+    sqlite3_bind_int64(store->keep_head, 1, (int64_t)seq);
+    sqlite3_bind_int64(store->keep_head, 2, (int64_t)floor);
+    sqlite3_bind_blob(store->keep_head, 3, bytes, (int)size, SQLITE_STATIC);
+    sqlite3_bind_int64(store->keep_head, 4, feed->number);
+    if (db_step(store->db, store->keep_head) == -1)
+        return -1;
+    if (floor > feed->have + 1 && drop_below(self, feed, floor) == -1)
+        return -1;
+    feed->kept_seq = seq;
+    feed->floor = floor;
+    if (feed->have + 1 < floor)
+        feed->have = floor - 1;
+    if (feed->head_seq < seq)
+        feed->head_seq = seq;
+    return 1;
+}
+
+size_t feed_read_head(feed_t *self, const feed_ref_t *feed, uint8_t *out, size_t max)
+{
+    store_t *store = store_of(self, feed);
+    size_t size = 0;
+    sqlite3_bind_int64(store->read_head, 1, feed->number);
+    if (db_step(store->db, store->read_head) == 1) {
+        size = (size_t)sqlite3_column_bytes(store->read_head, 0);
+        if (size <= max && size > 0)
+            memcpy(out, sqlite3_column_blob(store->read_head, 0), size);
+        else
+            size = 0;
+        sqlite3_reset(store->read_head);
+    }
+    return size;
+}
+
+size_t feed_read(feed_t *self, const feed_ref_t *feed, uint64_t seq, const uint8_t **bytes)
+{
+    store_t *store = store_of(self, feed);
+    sqlite3_bind_int64(store->read_batch, 1, row_id(feed, seq));
+    if (db_step(store->db, store->read_batch) != 1)
+        return 0;
+    /* Copied, not lent: a statement left open would keep the write-ahead log from ever shrinking.
+     */
+    size_t size = (size_t)sqlite3_column_bytes(store->read_batch, 0);
+    if (size > self->buffer_size) {
+        self->buffer = xrealloc(self->buffer, size);
+        self->buffer_size = size;
+    }
+    if (size > 0)
+        memcpy(self->buffer, sqlite3_column_blob(store->read_batch, 0), size);
+    sqlite3_reset(store->read_batch);
+    *bytes = self->buffer;
+    return size;
+}
+
+int feed_set_cursor(feed_t *self, feed_ref_t *feed, uint64_t seq)
+{
+    sqlite3_bind_int64(self->set_cursor, 1, feed->number);
+    sqlite3_bind_int64(self->set_cursor, 2, (int64_t)seq);
+    if (db_step(self->peers.db, self->set_cursor) == -1)
+        return -1;
+    feed->cursor = seq;
+    return 0;
+}

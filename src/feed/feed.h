@@ -1,0 +1,93 @@
+/* feed - events in order, per origin, durable: the replica on disk.
+ * Owns the state directory: own.db (our own feeds; a commit is on disk) and peers.db (copies, which
+ * can be fetched again, and what the consumer of this host keeps beside its cursor). Batches are
+ * bytes as received; this room neither signs nor decodes. Knows nothing of sockets or policy.
+ * Loop thread only. */
+#ifndef BANMESH_FEED_FEED_H
+#define BANMESH_FEED_FEED_H
+
+#include "clock.h"
+#include "db.h"
+
+#define FEED_ORIGIN_BYTES   32
+#define FEED_SEQ_MAX        ((1ULL << 40) - 1) /* a row's key is feed number << 40 | seq */
+#define FEED_PER_ORIGIN_MAX 10000              /* epochs that one origin may make us hold */
+
+typedef struct {
+    uint8_t origin[FEED_ORIGIN_BYTES]; /* public signing key */
+    uint64_t epoch;                    /* a run of numbering: from the start of a daemon */
+    uint32_t channel;
+} feed_id_t;
+
+/* One feed as this host holds it. Owned by feed_t, at the same address as long as feed_t lives;
+ * read-only to others. */
+typedef struct {
+    feed_id_t id;
+    int64_t number;    /* of its row */
+    bool own_db;       /* in own.db, not peers.db */
+    uint64_t have;     /* newest seq stored; no gaps from floor up to it; 0: none */
+    uint64_t floor;    /* oldest seq that still counts, by its origin; at least 1 */
+    uint64_t head_seq; /* newest seq that its origin signed for; may be ahead of have */
+    uint64_t kept_seq; /* seq of the head that feed_read_head returns; 0: none */
+    uint64_t cursor;   /* newest seq that our consumer is done with */
+} feed_ref_t;
+
+typedef struct feed feed_t;
+
+/* Open the state directory (it must exist) and read which feeds it holds.
+ *   self   the public signing key of this node; borrowed for the call
+ * NULL with the fault; also if another process uses the directory. */
+feed_t *feed_open(const char *directory, const uint8_t self[static FEED_ORIGIN_BYTES],
+                  fault_t *fault);
+void feed_close(feed_t **self_p);
+
+/* The databases, for rooms that keep rows in the same transaction. */
+db_t *feed_own_db(feed_t *self);
+db_t *feed_peers_db(feed_t *self);
+
+/* All feeds, in no order of meaning; index from 0. NULL behind the last. */
+feed_ref_t *feed_at(feed_t *self, size_t index);
+size_t feed_count(const feed_t *self);
+
+/* The feed of an id; NULL if we do not hold it. */
+feed_ref_t *feed_find(feed_t *self, const feed_id_t *id);
+
+/* The same, made if there is none; call outside a transaction, so that a rollback cannot undo it.
+ * NULL: errno EDQUOT if its origin has too many, or of db_step. */
+feed_ref_t *feed_add(feed_t *self, const feed_id_t *id);
+
+/* Our own feed to append to, next number have + 1. The first call after a start begins a new epoch,
+ * the larger of now and one more than any that we know of ours: so neither a restored backup nor a
+ * lost disk ever uses a number twice. Call outside a transaction. NULL as feed_add. */
+feed_ref_t *feed_own(feed_t *self, wall_t now);
+
+/* The newest of our own feeds, without beginning one; NULL if there never was any. */
+feed_ref_t *feed_own_newest(feed_t *self);
+
+/* The one that this run appends to; NULL before the first append. */
+feed_ref_t *feed_own_current(feed_t *self);
+
+/* Store the next batch, seq have + 1, inside the caller's transaction of its database. Returns 0,
+ * or -1 and errno of db_step. `have` moves at once: after a failed commit call feed_forget. */
+int feed_store(feed_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *bytes, size_t size);
+
+/* After a rolled back transaction: read where all feeds stand from disk again. A failure here is
+ * fatal: the databases cannot be trusted. */
+void feed_forget(feed_t *self);
+
+/* Keep a signed head, verbatim, if it is newer than the one held: seq and floor. A floor above
+ * have + 1 means that what lies between no longer counts: have moves up to it.
+ * Returns 1 if kept, 0 if not newer, -1 and errno. */
+int feed_keep_head(feed_t *self, feed_ref_t *feed, uint64_t seq, uint64_t floor,
+                   const uint8_t *bytes, size_t size);
+
+/* The head kept. Returns its size, 0 if there is none; at most max bytes are written. */
+size_t feed_read_head(feed_t *self, const feed_ref_t *feed, uint8_t *out, size_t max);
+
+/* One batch. *bytes lives until the next call on this feed_t. Returns its size, 0 if not held. */
+size_t feed_read(feed_t *self, const feed_ref_t *feed, uint64_t seq, const uint8_t **bytes);
+
+/* Move our consumer's cursor, inside the caller's transaction of peers.db. 0 or -1 and errno. */
+int feed_set_cursor(feed_t *self, feed_ref_t *feed, uint64_t seq);
+
+#endif
