@@ -1,0 +1,185 @@
+#include "catchup.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define STUCK_MS          10000
+#define FRUITLESS_WAIT_MS 500
+
+/* How the search for one feed stands; by the feed's index. */
+typedef struct {
+    const peer_t *asked; /* a request is out; NULL: none */
+    mono_t progress_at;
+    mono_t not_before; /* wait after an answer that brought nothing */
+    size_t turn;       /* 0: ask the origin; then the others in turn */
+} search_t;
+
+struct catchup {
+    feed_t *feed;
+    wire_t *wire;
+    search_t *searches;
+    size_t count;
+    uint8_t out[WIRE_ENVELOPE_MAX];
+};
+
+catchup_t *catchup_new(feed_t *feed, wire_t *wire)
+{
+    catchup_t *self = xcalloc(1, sizeof *self);
+    self->feed = feed;
+    self->wire = wire;
+    return self;
+}
+
+void catchup_destroy(catchup_t **self_p)
+{
+    if (*self_p == NULL)
+        return;
+    free((*self_p)->searches);
+    free(*self_p);
+    *self_p = NULL;
+}
+
+static bool is_behind(const feed_ref_t *ref)
+{
+    return ref->have < ref->head_seq;
+}
+
+static bool is_busy(const catchup_t *self, const peer_t *peer)
+{
+    for (size_t i = 0; i < self->count; i++)
+        if (self->searches[i].asked == peer)
+            return true;
+    return false;
+}
+
+static bool is_origin(const peer_t *peer, const feed_ref_t *ref)
+{
+    return memcmp(peer_node(peer)->sign_public, ref->id.origin, FEED_ORIGIN_BYTES) == 0;
+}
+
+/* Whom to ask now: the origin at turn 0, at each later turn the next of the connected ones. NULL if
+ * nobody is connected. */
+static peer_t *choose(const search_t *search, const feed_ref_t *ref, peer_t *const *peers,
+                      size_t peer_count)
+{
+    size_t connected = 0;
+    for (size_t i = 0; i < peer_count; i++) {
+        if (!peer_connected(peers[i]))
+            continue;
+        connected++;
+        if (search->turn == 0 && is_origin(peers[i], ref))
+            return peers[i];
+    }
+    if (connected == 0)
+        return NULL;
+    size_t chosen = search->turn % connected;
+    for (size_t i = 0; i < peer_count; i++)
+        if (peer_connected(peers[i]) && chosen-- == 0)
+            return peers[i];
+    return NULL;
+}
+
+static void ask(catchup_t *self, search_t *search, const feed_ref_t *ref, peer_t *peer)
+{
+    wire_fetch_t fetch = {.after = ref->have, .credit = CATCHUP_CREDIT};
+    memcpy(fetch.feed.origin, ref->id.origin, WIRE_KEY_BYTES);
+    fetch.feed.epoch = ref->id.epoch;
+    fetch.feed.channel = ref->id.channel;
+    size_t size = wire_write_fetch(self->wire, &fetch, self->out);
+    if (peer_send(peer, self->out, size) == -1) {
+        search->turn++;
+        search->not_before.ms = mono_now().ms + FRUITLESS_WAIT_MS;
+        return;
+    }
+    search->asked = peer;
+    search->progress_at = mono_now();
+}
+
+static void follow_feeds(catchup_t *self)
+{
+    size_t count = feed_count(self->feed);
+    if (count == self->count)
+        return;
+    self->searches = xrealloc(self->searches, count * sizeof *self->searches);
+    memset(self->searches + self->count, 0, (count - self->count) * sizeof *self->searches);
+    self->count = count;
+}
+
+void catchup_pump(catchup_t *self, peer_t *const *peers, size_t peer_count)
+{
+    follow_feeds(self);
+    for (size_t i = 0; i < self->count; i++) {
+        search_t *search = &self->searches[i];
+        const feed_ref_t *ref = feed_at(self->feed, i);
+        if (!is_behind(ref) || search->asked != NULL || mono_since_ms(search->not_before) < 0)
+            continue;
+        peer_t *peer = choose(search, ref, peers, peer_count);
+        if (peer != NULL && !is_busy(self, peer))
+            ask(self, search, ref, peer);
+    }
+}
+
+void catchup_done(catchup_t *self, peer_t *peer, const wire_done_t *done)
+{
+    feed_id_t id = {.epoch = done->feed.epoch, .channel = done->feed.channel};
+    memcpy(id.origin, done->feed.origin, sizeof id.origin);
+    const feed_ref_t *ref = feed_find(self->feed, &id);
+    for (size_t i = 0; i < self->count; i++) {
+        search_t *search = &self->searches[i];
+        if (search->asked != peer || feed_at(self->feed, i) != ref)
+            continue;
+        search->asked = NULL;
+        if (is_behind(ref) && done->through >= done->have) {
+            /* It has no more, and yet there is more: somebody else may have it. */
+            search->turn++;
+            search->not_before.ms = mono_now().ms + FRUITLESS_WAIT_MS;
+        } else if (!is_behind(ref))
+            search->turn = 0;
+    }
+}
+
+void catchup_progress(catchup_t *self, const peer_t *peer)
+{
+    for (size_t i = 0; i < self->count; i++)
+        if (self->searches[i].asked == peer)
+            self->searches[i].progress_at = mono_now();
+}
+
+void catchup_release(catchup_t *self, const peer_t *peer)
+{
+    for (size_t i = 0; i < self->count; i++)
+        if (self->searches[i].asked == peer) {
+            self->searches[i].asked = NULL;
+            self->searches[i].turn++;
+        }
+}
+
+bool catchup_is_stuck(const catchup_t *self, const peer_t *peer)
+{
+    for (size_t i = 0; i < self->count; i++)
+        if (self->searches[i].asked == peer &&
+            mono_since_ms(self->searches[i].progress_at) > STUCK_MS)
+            return true;
+    return false;
+}
+
+uint64_t catchup_missing(const catchup_t *self)
+{
+    uint64_t missing = 0;
+    for (size_t i = 0; i < feed_count(self->feed); i++) {
+        const feed_ref_t *ref = feed_at(self->feed, i);
+        missing += ref->head_seq - ref->have;
+    }
+    return missing;
+}
+
+uint64_t catchup_lag(const catchup_t *self, const uint8_t origin[static FEED_ORIGIN_BYTES])
+{
+    uint64_t missing = 0;
+    for (size_t i = 0; i < feed_count(self->feed); i++) {
+        const feed_ref_t *ref = feed_at(self->feed, i);
+        if (memcmp(ref->id.origin, origin, FEED_ORIGIN_BYTES) == 0)
+            missing += ref->head_seq - ref->have;
+    }
+    return missing;
+}

@@ -1,0 +1,38 @@
+/* catchup - which feeds are behind, and whom to ask for the rest.
+ * One request a peer at a time. The origin itself is asked first; if it is away or has nothing
+ * more, the other connected peers in turn. */
+#ifndef BANMESH_MESH_CATCHUP_H
+#define BANMESH_MESH_CATCHUP_H
+
+#include "feed.h"
+#include "peer.h"
+#include "wire.h"
+
+#define CATCHUP_CREDIT 100 /* batches a request */
+
+typedef struct catchup catchup_t;
+
+/* feed and wire are borrowed for as long as the catchup lives. */
+catchup_t *catchup_new(feed_t *feed, wire_t *wire);
+void catchup_destroy(catchup_t **self_p);
+
+/* Ask for what is missing, as far as peers are free. */
+void catchup_pump(catchup_t *self, peer_t *const *peers, size_t peer_count);
+
+/* A peer's DONE was received. */
+void catchup_done(catchup_t *self, peer_t *peer, const wire_done_t *done);
+
+/* Something of an answer arrived: its peer is alive. */
+void catchup_progress(catchup_t *self, const peer_t *peer);
+
+/* A peer was cut off, connected anew, or removed: what was asked of it will not come. */
+void catchup_release(catchup_t *self, const peer_t *peer);
+
+/* True if a peer has owed an answer for too long: its connection should be made anew. */
+bool catchup_is_stuck(const catchup_t *self, const peer_t *peer);
+
+/* Batches missing over all feeds, and of one origin. */
+uint64_t catchup_missing(const catchup_t *self);
+uint64_t catchup_lag(const catchup_t *self, const uint8_t origin[static FEED_ORIGIN_BYTES]);
+
+#endif

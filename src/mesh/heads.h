@@ -1,0 +1,19 @@
+/* heads - the signed heads that this node can show: its own, made here, and those of others, kept
+ * verbatim. */
+#ifndef BANMESH_MESH_HEADS_H
+#define BANMESH_MESH_HEADS_H
+
+#include "feed.h"
+#include "wire.h"
+
+#define HEADS_ENVELOPE_MAX 512 /* bytes; a head takes 180, and later versions may add to it */
+
+/* Write the newest head of one of our own feeds, signed now. feed may be NULL: the heartbeat of a
+ * node that never published. Returns its size, at most HEADS_ENVELOPE_MAX. */
+size_t heads_sign(feed_t *feed, wire_t *wire, const feed_ref_t *ref, wall_t now, uint8_t *out);
+
+/* The head of any feed that we hold, ours signed now. 0 if there is none yet. */
+size_t heads_read(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BYTES],
+                  const feed_ref_t *ref, wall_t now, uint8_t *out);
+
+#endif

@@ -1,0 +1,99 @@
+#include "listener.h"
+
+#include "clock.h"
+
+#define RETRY_MS    20
+#define COMPLAIN_MS 5000
+
+struct listener {
+    zloop_t *loop;
+    int type;
+    const cert_t *own;
+    char *endpoint;
+    zloop_reader_fn *reader;
+    void *arg;
+    zsock_t *socket;
+    int timer; /* -1: none */
+    mono_t since;
+};
+
+static int listen_now(listener_t *self, fault_t *fault)
+{
+    if (*self->endpoint == '\0')
+        return 0;
+    self->socket = socket_server(self->type, self->own);
+    if (socket_bind(self->socket, self->endpoint, fault) == -1) {
+        zsock_destroy(&self->socket);
+        return -1;
+    }
+    if (self->reader != NULL) {
+        zloop_reader(self->loop, self->socket, self->reader, self->arg);
+        zloop_reader_set_tolerant(self->loop, self->socket);
+    }
+    return 0;
+}
+
+listener_t *listener_new(zloop_t *loop, int type, const cert_t *own, const char *endpoint,
+                         zloop_reader_fn *reader, void *arg, fault_t *fault)
+{
+    listener_t *self = xcalloc(1, sizeof *self);
+    self->loop = loop;
+    self->type = type;
+    self->own = own;
+    self->endpoint = xstrdup(endpoint);
+    self->reader = reader;
+    self->arg = arg;
+    self->timer = -1;
+    if (listen_now(self, fault) == -1)
+        listener_destroy(&self);
+    return self;
+}
+
+static void stop(listener_t *self)
+{
+    if (self->timer != -1)
+        zloop_timer_end(self->loop, self->timer);
+    self->timer = -1;
+    if (self->socket != NULL && self->reader != NULL)
+        zloop_reader_end(self->loop, self->socket);
+    zsock_destroy(&self->socket);
+}
+
+void listener_destroy(listener_t **self_p)
+{
+    listener_t *self = *self_p;
+    if (self == NULL)
+        return;
+    *self_p = NULL;
+    stop(self);
+    free(self->endpoint);
+    free(self);
+}
+
+static int retry(zloop_t *loop, int timer, void *arg)
+{
+    (void)timer;
+    listener_t *self = arg;
+    fault_t fault;
+    self->timer = -1;
+    if (listen_now(self, &fault) == 0)
+        return 0;
+    if (mono_since_ms(self->since) >= COMPLAIN_MS) {
+        log_warnx("%s; still trying", fault.text);
+        self->since = mono_now();
+    }
+    self->timer = zloop_timer(loop, RETRY_MS, 1, retry, self);
+    return 0;
+}
+
+void listener_renew(listener_t *self)
+{
+    stop(self);
+    self->since = mono_now();
+    retry(self->loop, 0, self);
+}
+
+zsock_t *listener_socket(listener_t *self)
+{
+    return self->socket;
+}

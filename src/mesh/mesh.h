@@ -1,0 +1,49 @@
+/* mesh - one node's part in the mesh: gate, publisher, peers, replica, catch-up, replay, wired
+ * together on one loop. The same in banmeshd and in banmesh-aggregator; what is done with the
+ * replica is the caller's business. */
+#ifndef BANMESH_MESH_MESH_H
+#define BANMESH_MESH_MESH_H
+
+#include "catchup.h"
+#include "feed.h"
+#include "gate.h"
+#include "replay.h"
+#include "replica.h"
+
+#include <jansson.h>
+
+typedef struct mesh mesh_t;
+
+typedef struct {
+    zloop_t *loop;
+    feed_t *feed;
+    wire_t *wire; /* with our key */
+    const cert_t *own;
+    const settings_t *settings;
+    /* The replica moved: consumers have work. On the loop, after the commit. */
+    void (*advanced)(void *arg);
+    void *arg;
+} mesh_config_t;
+
+/* Start: listen, connect, announce. Everything in config is borrowed for as long as the mesh lives;
+ * settings until mesh_reload. The trust set is taken over. NULL with the fault. */
+mesh_t *mesh_new(const mesh_config_t *config, trust_t **trust_p, fault_t *fault);
+void mesh_destroy(mesh_t **self_p);
+
+/* A new trust set and new settings. Peers that are gone are cut off at once, in both directions;
+ * peers that stayed as they were keep their connections. The set is taken over; listening addresses
+ * do not change. Call from a handler of a descriptor or socket, not from a zloop timer. */
+void mesh_reload(mesh_t *self, trust_t **trust_p, const settings_t *settings);
+
+const trust_t *mesh_trust(const mesh_t *self);
+
+/* Announce one of our own batches, already on disk. */
+void mesh_publish(mesh_t *self, const uint8_t *envelope, size_t size);
+
+/* True if addr covers the address of a configured or connected peer. */
+bool mesh_is_peer_address(const mesh_t *self, const addr_t *addr);
+
+/* What `banmesh status` shows of the mesh: peers, feeds, counters. The caller owns it. */
+json_t *mesh_status(const mesh_t *self);
+
+#endif

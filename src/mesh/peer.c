@@ -1,0 +1,186 @@
+#include "peer.h"
+
+#include <sodium.h>
+
+#define SILENT_HEARTBEATS 5
+#define BACKOFF_MAX_MS    60000
+#define BURST_MAX         64 /* messages of one socket before others get their turn */
+
+struct peer {
+    zloop_t *loop;
+    const cert_t *own;
+    trusted_t node;
+    char endpoint[CERT_ENDPOINT_MAX + 1];
+    char replay[CERT_ENDPOINT_MAX + 1];
+    const peer_calls_t *calls;
+    zsock_t *sub;
+    zsock_t *dealer;
+    addr_t address;
+    char address_text[ADDR_TEXT_MAX];
+    int64_t head_time_ms; /* of the newest heartbeat, by the peer's clock */
+    bool heard;
+    bool connected;
+    mono_t heard_at;
+    mono_t made_at;
+    int64_t backoff_ms;
+    uint64_t reconnects;
+};
+
+/* libzmq knows the address that a message came from: kept so that no ban cuts the mesh. */
+static void note_address(peer_t *self, zmq_msg_t *message)
+{
+    const char *text = zmq_msg_gets(message, "Peer-Address");
+    if (text == NULL || streq(text, self->address_text) || strlen(text) >= ADDR_TEXT_MAX)
+        return;
+    snprintf(self->address_text, sizeof self->address_text, "%s", text);
+    if (addr_parse(text, &self->address) != ADDR_OK)
+        self->address.family = 0;
+}
+
+static int read_socket(zloop_t *loop, zsock_t *socket, void *arg)
+{
+    (void)loop;
+    peer_t *self = arg;
+    zmq_msg_t message;
+    zmq_msg_init(&message);
+    for (int i = 0; i < BURST_MAX; i++) {
+        int rc = socket_receive(socket, &message);
+        if (rc == 0)
+            break;
+        if (rc == 1)
+            note_address(self, &message);
+        self->calls->message(self->calls->arg, self, zmq_msg_data(&message), zmq_msg_size(&message),
+                             rc == -1);
+    }
+    zmq_msg_close(&message);
+    self->calls->idle(self->calls->arg);
+    return 0;
+}
+
+static zsock_t *connect_one(peer_t *self, int type, const char *endpoint, fault_t *fault)
+{
+    zsock_t *socket = socket_client(type, self->own, self->node.curve_public, endpoint, fault);
+    if (socket != NULL) {
+        zloop_reader(self->loop, socket, read_socket, self);
+        zloop_reader_set_tolerant(self->loop, socket);
+    }
+    return socket;
+}
+
+static int connect_both(peer_t *self, fault_t *fault)
+{
+    self->made_at = mono_now();
+    self->connected = false;
+    self->sub = connect_one(self, ZMQ_SUB, self->endpoint, fault);
+    if (self->sub != NULL && self->replay[0] != '\0')
+        self->dealer = connect_one(self, ZMQ_DEALER, self->replay, fault);
+    return self->sub != NULL && (self->dealer != NULL || self->replay[0] == '\0') ? 0 : -1;
+}
+
+static void disconnect_both(peer_t *self)
+{
+    if (self->sub != NULL)
+        zloop_reader_end(self->loop, self->sub);
+    if (self->dealer != NULL)
+        zloop_reader_end(self->loop, self->dealer);
+    zsock_destroy(&self->sub);
+    zsock_destroy(&self->dealer);
+}
+
+peer_t *peer_new(zloop_t *loop, const cert_t *own, const trusted_t *node, const char *endpoint,
+                 const char *replay, const peer_calls_t *calls, fault_t *fault)
+{
+    peer_t *self = xcalloc(1, sizeof *self);
+    self->loop = loop;
+    self->own = own;
+    self->node = *node;
+    self->calls = calls;
+    snprintf(self->endpoint, sizeof self->endpoint, "%s", endpoint);
+    snprintf(self->replay, sizeof self->replay, "%s", replay);
+    if (connect_both(self, fault) == -1)
+        peer_destroy(&self);
+    return self;
+}
+
+void peer_destroy(peer_t **self_p)
+{
+    if (*self_p == NULL)
+        return;
+    disconnect_both(*self_p);
+    free(*self_p);
+    *self_p = NULL;
+}
+
+const trusted_t *peer_node(const peer_t *self)
+{
+    return &self->node;
+}
+
+const char *peer_endpoint(const peer_t *self)
+{
+    return self->endpoint;
+}
+
+const addr_t *peer_address(const peer_t *self)
+{
+    return &self->address;
+}
+
+int peer_send(peer_t *self, const uint8_t *bytes, size_t size)
+{
+    return self->dealer != NULL ? socket_send(self->dealer, bytes, size) : -1;
+}
+
+bool peer_heartbeat(peer_t *self, int64_t time_ms)
+{
+    if (self->heard && time_ms <= self->head_time_ms)
+        return false;
+    bool fresh = !self->connected;
+    self->head_time_ms = time_ms;
+    self->heard = self->connected = true;
+    self->heard_at = mono_now();
+    self->backoff_ms = 0;
+    return fresh;
+}
+
+bool peer_connected(const peer_t *self)
+{
+    return self->connected;
+}
+
+int64_t peer_heard_ms(const peer_t *self)
+{
+    return self->heard ? mono_since_ms(self->heard_at) : -1;
+}
+
+uint64_t peer_reconnects(const peer_t *self)
+{
+    return self->reconnects;
+}
+
+void peer_reconnect(peer_t *self)
+{
+    fault_t fault;
+    disconnect_both(self);
+    self->reconnects++;
+    /* Its clock may have been set back: what it signs from now on counts again. */
+    self->head_time_ms = 0;
+    if (connect_both(self, &fault) == -1)
+        log_warnx("peer %s: %s; trying again", self->node.name, fault.text);
+}
+
+bool peer_watch(peer_t *self, int64_t heartbeat_ms)
+{
+    int64_t limit = heartbeat_ms * SILENT_HEARTBEATS;
+    int64_t silent = mono_since_ms(self->made_at);
+    if (self->heard && mono_since_ms(self->heard_at) < silent)
+        silent = mono_since_ms(self->heard_at);
+    if (silent < (self->backoff_ms > limit ? self->backoff_ms : limit))
+        return false;
+    int64_t next = self->backoff_ms == 0 ? limit * 2 : self->backoff_ms * 2;
+    if (next > BACKOFF_MAX_MS)
+        next = BACKOFF_MAX_MS;
+    self->backoff_ms = next - randombytes_uniform((uint32_t)(next / 4 + 1));
+    peer_reconnect(self);
+    return true;
+}

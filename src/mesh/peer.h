@@ -1,0 +1,58 @@
+/* peer - the connections to one other node: a SUB to what it announces, a DEALER to its replay.
+ * A socket each, so that what comes in is known to be from that key, and so that a connection can
+ * be made anew alone: libzmq never mends one that was refused or that met a protocol error. Watches
+ * the peer's signed heartbeat. Knows neither feeds nor what messages mean. */
+#ifndef BANMESH_MESH_PEER_H
+#define BANMESH_MESH_PEER_H
+
+#include "addr.h"
+#include "clock.h"
+#include "socket.h"
+#include "trust.h"
+
+typedef struct peer peer_t;
+
+/* What peers call back, on the loop. */
+typedef struct {
+    /* One message; more_frames: it had several and is not shown. */
+    void (*message)(void *arg, peer_t *peer, const uint8_t *bytes, size_t size, bool more_frames);
+    /* A burst of messages is over: commit, act. */
+    void (*idle)(void *arg);
+    void *arg;
+} peer_calls_t;
+
+/* Start connecting. own and calls are borrowed for as long as the peer lives; node is copied.
+ * endpoint and replay may differ from the certificate's. replay "" means that nothing can be
+ * fetched from it. NULL with the fault. */
+peer_t *peer_new(zloop_t *loop, const cert_t *own, const trusted_t *node, const char *endpoint,
+                 const char *replay, const peer_calls_t *calls, fault_t *fault);
+void peer_destroy(peer_t **self_p);
+
+const trusted_t *peer_node(const peer_t *self);
+const char *peer_endpoint(const peer_t *self);
+
+/* The network address that messages came from last; family 0 if none yet. */
+const addr_t *peer_address(const peer_t *self);
+
+/* Send a request to its replay. 0, or -1 if there is none or its queue is full. */
+int peer_send(peer_t *self, const uint8_t *bytes, size_t size);
+
+/* Its own signed head was received, made at time_ms by its clock. Only one newer than any before
+ * proves that it lives. Returns true if it was not connected before. */
+bool peer_heartbeat(peer_t *self, int64_t time_ms);
+
+/* Connected: a heartbeat of its own, authenticated, within five of our intervals. */
+bool peer_connected(const peer_t *self);
+
+/* ms since the last heartbeat; -1 if there never was one. */
+int64_t peer_heard_ms(const peer_t *self);
+uint64_t peer_reconnects(const peer_t *self);
+
+/* Call each heartbeat interval: makes the connection anew when it was silent for five of them, with
+ * back-off up to a minute and jitter. Returns true if it did. */
+bool peer_watch(peer_t *self, int64_t heartbeat_ms);
+
+/* Make both connections anew, now. */
+void peer_reconnect(peer_t *self);
+
+#endif

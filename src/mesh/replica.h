@@ -1,0 +1,67 @@
+/* replica - the copies of feeds: what may come in, in which order, and what was refused and why.
+ * Every batch and head passes here, whoever brought it: a trusted origin's signature is what
+ * counts, not the connection. Knows no sockets. */
+#ifndef BANMESH_MESH_REPLICA_H
+#define BANMESH_MESH_REPLICA_H
+
+#include "feed.h"
+#include "settings.h"
+#include "trust.h"
+#include "wire.h"
+
+typedef enum {
+    REPLICA_STORED,  /* the next batch of its feed, and what waited behind it */
+    REPLICA_KNOWN,   /* not newer than what is held */
+    REPLICA_EARLY,   /* a gap before it: catch-up is wanted */
+    REPLICA_HEAD,    /* a head, kept or not newer */
+    REPLICA_REFUSED, /* counted under its reason */
+    REPLICA_FAILED,  /* the disk said no; errno of db_step; nothing of it is kept */
+} replica_result_t;
+
+/* Reasons besides wire_error_t's. */
+typedef enum {
+    REPLICA_UNKNOWN_ORIGIN,  /* signed by a key that is not in the trust directory */
+    REPLICA_AGGREGATOR_ROLE, /* an aggregator may read, its events count nowhere */
+    REPLICA_OUR_NUMBERS,     /* a number of our running epoch that we never gave */
+    REPLICA_TOO_MANY_FEEDS,
+    REPLICA_MORE_FRAMES, /* a message of several frames */
+    REPLICA_WRONG_PEER,  /* a request signed by another than who sent it */
+    REPLICA_REASON_COUNT,
+} replica_reason_t;
+
+typedef struct {
+    uint64_t stored;
+    uint64_t known;
+    uint64_t early;
+    uint64_t heads;
+    uint64_t refused_wire[WIRE_ERROR_COUNT];
+    uint64_t refused[REPLICA_REASON_COUNT];
+} replica_counters_t;
+
+const char *replica_reason_name(replica_reason_t reason);
+
+typedef struct replica replica_t;
+
+/* All borrowed for as long as the replica lives; trust and settings until replica_set_trust. */
+replica_t *replica_new(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BYTES],
+                       const trust_t *trust, const settings_t *settings);
+void replica_destroy(replica_t **self_p);
+
+void replica_set_trust(replica_t *self, const trust_t *trust, const settings_t *settings);
+
+/* Take in one envelope of kind batch or head that passed wire_check. Stored batches are on disk
+ * after replica_commit. *head is filled for REPLICA_HEAD. */
+replica_result_t replica_receive(replica_t *self, const uint8_t *envelope, size_t size,
+                                 wire_head_t *head);
+
+/* End the transaction that receiving began, if any. 0, or -1 and errno: all of it is forgotten and
+ * will be fetched again. */
+int replica_commit(replica_t *self);
+
+/* Count a refusal that others decided. */
+void replica_refuse(replica_t *self, replica_reason_t reason);
+void replica_refuse_wire(replica_t *self, wire_error_t error);
+
+const replica_counters_t *replica_counters(const replica_t *self);
+
+#endif

@@ -1,0 +1,112 @@
+#include "socket.h"
+
+/* A draft macro in Debian's zmq.h, though the option works: our own name for it (fact: without it a
+ * missing handler lets everybody in). */
+#define OPTION_ZAP_ENFORCE_DOMAIN 93
+
+#define MESSAGE_MAX_BYTES    (66 * 1024) /* an envelope and some */
+#define HANDSHAKE_MS         3000
+#define HEARTBEAT_MS         1000
+#define HEARTBEAT_TIMEOUT_MS 3000
+#define RECONNECT_MS         100
+#define RECONNECT_MAX_MS     5000
+#define SOCKETS_MAX          8192
+
+void socket_setup(void)
+{
+    zsys_init();
+    zsys_handler_set(NULL);
+    zsys_set_ipv6(1);
+    zsys_set_linger(0);
+    zsys_set_max_sockets(SOCKETS_MAX);
+    zsys_set_logstream(stderr);
+}
+
+void socket_teardown(void)
+{
+    zsys_shutdown();
+}
+
+static void set_common(zsock_t *self)
+{
+    zsock_set_sndhwm(self, SOCKET_QUEUE_MAX);
+    zsock_set_rcvhwm(self, SOCKET_QUEUE_MAX);
+    zsock_set_maxmsgsize(self, MESSAGE_MAX_BYTES);
+    zsock_set_linger(self, 0);
+    zsock_set_handshake_ivl(self, HANDSHAKE_MS);
+    zsock_set_heartbeat_ivl(self, HEARTBEAT_MS);
+    zsock_set_heartbeat_timeout(self, HEARTBEAT_TIMEOUT_MS);
+    zsock_set_reconnect_ivl(self, RECONNECT_MS);
+    zsock_set_reconnect_ivl_max(self, RECONNECT_MAX_MS);
+}
+
+static void set_own_keys(zsock_t *self, const cert_t *own)
+{
+    zsock_set_curve_publickey_bin(self, own->curve_public);
+    zsock_set_curve_secretkey_bin(self, own->curve_secret);
+}
+
+zsock_t *socket_server(int type, const cert_t *own)
+{
+    zsock_t *self = zsock_new(type);
+    if (self == NULL)
+        fatal("cannot create a ZeroMQ socket");
+    set_common(self);
+    int enforce = 1;
+    if (zmq_setsockopt(zsock_resolve(self), OPTION_ZAP_ENFORCE_DOMAIN, &enforce, sizeof enforce) ==
+        -1)
+        fatalx("this libzmq cannot enforce authentication (ZMQ_ZAP_ENFORCE_DOMAIN): %s",
+               zmq_strerror(zmq_errno()));
+    zsock_set_zap_domain(self, SOCKET_ZAP_DOMAIN);
+    zsock_set_curve_server(self, 1);
+    set_own_keys(self, own);
+    if (type == ZMQ_ROUTER)
+        zsock_set_router_mandatory(self, 1);
+    return self;
+}
+
+int socket_bind(zsock_t *self, const char *endpoint, fault_t *fault)
+{
+    if (zmq_bind(zsock_resolve(self), endpoint) == 0)
+        return 0;
+    errno = zmq_errno();
+    return fault_set(fault, "cannot listen on %s: %s", endpoint, zmq_strerror(errno));
+}
+
+zsock_t *socket_client(int type, const cert_t *own, const uint8_t server_key[static CERT_KEY_BYTES],
+                       const char *endpoint, fault_t *fault)
+{
+    zsock_t *self = zsock_new(type);
+    if (self == NULL) {
+        fault_set(fault, "cannot create a ZeroMQ socket: %s", zmq_strerror(zmq_errno()));
+        return NULL;
+    }
+    set_common(self);
+    set_own_keys(self, own);
+    zsock_set_curve_serverkey_bin(self, server_key);
+    if (type == ZMQ_SUB)
+        zsock_set_subscribe(self, "");
+    if (zmq_connect(zsock_resolve(self), endpoint) == -1) {
+        fault_set(fault, "cannot connect to %s: %s", endpoint, zmq_strerror(zmq_errno()));
+        zsock_destroy(&self);
+    }
+    return self;
+}
+
+int socket_send(zsock_t *self, const void *bytes, size_t size)
+{
+    return zmq_send(zsock_resolve(self), bytes, size, ZMQ_DONTWAIT) == -1 ? -1 : 0;
+}
+
+int socket_receive(zsock_t *self, zmq_msg_t *message)
+{
+    if (zmq_msg_recv(message, zsock_resolve(self), ZMQ_DONTWAIT) == -1)
+        return 0;
+    if (!zmq_msg_more(message))
+        return 1;
+    do
+        if (zmq_msg_recv(message, zsock_resolve(self), 0) == -1)
+            return 0;
+    while (zmq_msg_more(message));
+    return -1;
+}

@@ -1,0 +1,40 @@
+/* socket - ZeroMQ sockets as all of ours are: CURVE, bounded queues, bounded messages, heartbeats.
+ * Fails closed: a server socket that cannot enforce authentication is never bound. */
+#ifndef BANMESH_MESH_SOCKET_H
+#define BANMESH_MESH_SOCKET_H
+
+#include "cert.h"
+
+#include <czmq.h>
+
+#define SOCKET_ZAP_DOMAIN "banmesh"
+#define SOCKET_QUEUE_MAX  128 /* messages a peer and direction: 8 MiB of the largest */
+
+/* Set up CZMQ for this process: no signal handlers of its own, IPv6 on, no lingering. Once, before
+ * any socket. */
+void socket_setup(void);
+
+/* End it: after the last socket is gone. */
+void socket_teardown(void);
+
+/* A PUB or ROUTER, not yet bound, whose peers must pass the ZAP handler. Fatal if the library
+ * cannot enforce that. The caller owns it. */
+zsock_t *socket_server(int type, const cert_t *own);
+
+/* Bind. 0, or -1 with the fault naming the endpoint; EADDRINUSE may pass when a socket that was
+ * just closed had it. */
+int socket_bind(zsock_t *self, const char *endpoint, fault_t *fault);
+
+/* A SUB (of everything) or DEALER that connects to the one peer with that public CURVE key. NULL
+ * with the fault. The caller owns it. */
+zsock_t *socket_client(int type, const cert_t *own, const uint8_t server_key[static CERT_KEY_BYTES],
+                       const char *endpoint, fault_t *fault);
+
+/* Send one single-frame message without waiting. 0, or -1 (queue full: dropped). */
+int socket_send(zsock_t *self, const void *bytes, size_t size);
+
+/* Receive one message without waiting, into an initialised zmq_msg_t. Returns 1; 0 if there is
+ * none; -1 if it had more than one frame and was thrown away. */
+int socket_receive(zsock_t *self, zmq_msg_t *message);
+
+#endif

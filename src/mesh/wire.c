@@ -1,0 +1,387 @@
+#include "wire.h"
+
+#include "banmesh.pb-c.h"
+#include "codec.h"
+#include "log.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONTEXT_BYTES     (sizeof WIRE_CONTEXT - 1)
+#define ARENA_ALIGN       16
+#define EVENT_FIXED_BYTES 160 /* all numbers of an event at their longest, tags and lengths */
+
+static const uint8_t magic[4] = {'B', 'N', 'M', 'S'};
+
+struct wire {
+    bool can_sign;
+    uint8_t public_key[crypto_sign_PUBLICKEYBYTES];
+    uint8_t secret_key[crypto_sign_SECRETKEYBYTES];
+    ProtobufCAllocator allocator;
+    size_t arena_used;
+    const Banmesh__Batch *batch; /* in the arena, of the last wire_read_batch */
+    codec_event_t fill[WIRE_EVENTS_MAX];
+    Banmesh__Event *events[WIRE_EVENTS_MAX];
+    uint8_t message[CONTEXT_BYTES + WIRE_ENVELOPE_MAX]; /* what a signature covers */
+    _Alignas(ARENA_ALIGN) uint8_t arena[WIRE_ARENA_BYTES];
+};
+
+static const char *const error_names[WIRE_ERROR_COUNT] = {
+    [WIRE_OK] = "ok",
+    [WIRE_TOO_SHORT] = "too-short",
+    [WIRE_TOO_LONG] = "too-long",
+    [WIRE_BAD_MAGIC] = "bad-magic",
+    [WIRE_BAD_VERSION] = "bad-version",
+    [WIRE_BAD_KIND] = "bad-kind",
+    [WIRE_BAD_RESERVED] = "bad-reserved",
+    [WIRE_BAD_SIGNATURE] = "bad-signature",
+    [WIRE_BAD_BODY] = "bad-body",
+    [WIRE_NO_EVENTS] = "no-events",
+    [WIRE_TOO_MANY_EVENTS] = "too-many-events",
+    [WIRE_BAD_NUMBER] = "bad-number",
+    [WIRE_BAD_HASH] = "bad-hash",
+    [WIRE_BAD_ORIGIN] = "bad-origin",
+};
+
+const char *wire_error_name(wire_error_t error)
+{
+    return error_names[error];
+}
+
+/* 64 KiB of hostile protobuf decodes into megabytes: the arena says no at 512 KiB, and is empty
+ * again before the next message. */
+static void *arena_take(void *wire, size_t size)
+{
+    wire_t *self = wire;
+    size_t rounded = (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+    if (size > WIRE_ARENA_BYTES || rounded > WIRE_ARENA_BYTES - self->arena_used)
+        return NULL;
+    void *memory = self->arena + self->arena_used;
+    self->arena_used += rounded;
+    return memory;
+}
+
+static void arena_keep(void *wire, void *memory)
+{
+    (void)wire;
+    (void)memory;
+}
+
+wire_t *wire_new(const uint8_t *seed)
+{
+    wire_t *self = xcalloc(1, sizeof *self);
+    self->allocator = (ProtobufCAllocator){arena_take, arena_keep, self};
+    self->can_sign = seed != NULL;
+    if (self->can_sign)
+        crypto_sign_seed_keypair(self->public_key, self->secret_key, seed);
+    return self;
+}
+
+void wire_destroy(wire_t **self_p)
+{
+    if (*self_p == NULL)
+        return;
+    sodium_memzero((*self_p)->secret_key, sizeof(*self_p)->secret_key);
+    free(*self_p);
+    *self_p = NULL;
+}
+
+wire_error_t wire_check(const uint8_t *envelope, size_t size)
+{
+    if (size < WIRE_HEADER_BYTES + WIRE_SIGNATURE_BYTES)
+        return WIRE_TOO_SHORT;
+    if (size > WIRE_ENVELOPE_MAX)
+        return WIRE_TOO_LONG;
+    if (memcmp(envelope, magic, sizeof magic) != 0)
+        return WIRE_BAD_MAGIC;
+    if (envelope[4] != WIRE_VERSION)
+        return WIRE_BAD_VERSION;
+    if (envelope[5] < WIRE_BATCH || envelope[5] > WIRE_HEADS)
+        return WIRE_BAD_KIND;
+    if (envelope[6] != 0 || envelope[7] != 0)
+        return WIRE_BAD_RESERVED;
+    return WIRE_OK;
+}
+
+wire_kind_t wire_kind(const uint8_t *envelope)
+{
+    return (wire_kind_t)envelope[5];
+}
+
+const uint8_t *wire_origin(const uint8_t *envelope)
+{
+    return envelope + 8;
+}
+
+/* Context and envelope up to the signature, in one piece. Returns its size. */
+static size_t signed_part(wire_t *self, const uint8_t *envelope, size_t size)
+{
+    size_t covered = size - WIRE_SIGNATURE_BYTES;
+    memcpy(self->message, WIRE_CONTEXT, CONTEXT_BYTES);
+    memcpy(self->message + CONTEXT_BYTES, envelope, covered);
+    return CONTEXT_BYTES + covered;
+}
+
+wire_error_t wire_verify(wire_t *self, const uint8_t *envelope, size_t size)
+{
+    size_t length = signed_part(self, envelope, size);
+    const uint8_t *signature = envelope + size - WIRE_SIGNATURE_BYTES;
+    if (crypto_sign_verify_detached(signature, self->message, length, wire_origin(envelope)) != 0)
+        return WIRE_BAD_SIGNATURE;
+    return WIRE_OK;
+}
+
+static ProtobufCMessage *unpack(wire_t *self, const ProtobufCMessageDescriptor *descriptor,
+                                wire_kind_t kind, const uint8_t *envelope, size_t size)
+{
+    self->arena_used = 0;
+    self->batch = NULL;
+    if (wire_kind(envelope) != kind)
+        return NULL;
+    return protobuf_c_message_unpack(descriptor, &self->allocator,
+                                     size - WIRE_HEADER_BYTES - WIRE_SIGNATURE_BYTES,
+                                     envelope + WIRE_HEADER_BYTES);
+}
+
+/* Rows and keys hold epoch and seq as signed numbers, and seq in 40 bits. */
+static bool epoch_valid(uint64_t epoch)
+{
+    return epoch <= EVENT_TIME_MAX_MS;
+}
+
+static bool seq_valid(uint64_t seq)
+{
+    return seq < 1ULL << 40;
+}
+
+wire_error_t wire_read_batch(wire_t *self, const uint8_t *envelope, size_t size, wire_batch_t *out)
+{
+    const Banmesh__Batch *body = (const Banmesh__Batch *)unpack(self, &banmesh__batch__descriptor,
+                                                                WIRE_BATCH, envelope, size);
+    if (body == NULL)
+        return WIRE_BAD_BODY;
+    if (body->n_events == 0)
+        return WIRE_NO_EVENTS;
+    if (body->n_events > WIRE_EVENTS_MAX)
+        return WIRE_TOO_MANY_EVENTS;
+    if (body->epoch == 0 || !epoch_valid(body->epoch) || body->seq == 0 || !seq_valid(body->seq))
+        return WIRE_BAD_NUMBER;
+    memcpy(out->feed.origin, wire_origin(envelope), WIRE_KEY_BYTES);
+    out->feed.epoch = body->epoch;
+    out->feed.channel = body->channel;
+    out->seq = body->seq;
+    out->event_count = body->n_events;
+    self->batch = body;
+    return WIRE_OK;
+}
+
+event_error_t wire_event(wire_t *self, size_t index, event_t *out)
+{
+    return codec_read(self->batch->events[index], out);
+}
+
+wire_error_t wire_read_head(wire_t *self, const uint8_t *envelope, size_t size, wire_head_t *out)
+{
+    const Banmesh__Head *body =
+        (const Banmesh__Head *)unpack(self, &banmesh__head__descriptor, WIRE_HEAD, envelope, size);
+    if (body == NULL)
+        return WIRE_BAD_BODY;
+    bool empty = body->seq == 0;
+    if (!epoch_valid(body->epoch) || !seq_valid(body->seq) || (body->epoch == 0 && !empty) ||
+        body->floor == 0 || body->floor > body->seq + 1 || body->time_ms > EVENT_TIME_MAX_MS)
+        return WIRE_BAD_NUMBER;
+    if (body->hash.len != (empty ? 0 : WIRE_HASH_BYTES))
+        return WIRE_BAD_HASH;
+    memset(out, 0, sizeof *out);
+    memcpy(out->feed.origin, wire_origin(envelope), WIRE_KEY_BYTES);
+    out->feed.epoch = body->epoch;
+    out->feed.channel = body->channel;
+    out->seq = body->seq;
+    out->floor = body->floor;
+    out->time_ms = (int64_t)body->time_ms;
+    if (!empty)
+        memcpy(out->hash, body->hash.data, WIRE_HASH_BYTES);
+    return WIRE_OK;
+}
+
+static bool read_feed(const ProtobufCBinaryData *origin, uint64_t epoch, uint32_t channel,
+                      wire_feed_t *out)
+{
+    if (origin->len != WIRE_KEY_BYTES)
+        return false;
+    memcpy(out->origin, origin->data, WIRE_KEY_BYTES);
+    out->epoch = epoch;
+    out->channel = channel;
+    return true;
+}
+
+wire_error_t wire_read_fetch(wire_t *self, const uint8_t *envelope, size_t size, wire_fetch_t *out)
+{
+    const Banmesh__Fetch *body = (const Banmesh__Fetch *)unpack(self, &banmesh__fetch__descriptor,
+                                                                WIRE_FETCH, envelope, size);
+    if (body == NULL)
+        return WIRE_BAD_BODY;
+    if (!read_feed(&body->origin, body->epoch, body->channel, &out->feed))
+        return WIRE_BAD_ORIGIN;
+    if (!epoch_valid(body->epoch) || !seq_valid(body->after) || body->credit == 0)
+        return WIRE_BAD_NUMBER;
+    out->after = body->after;
+    out->credit = body->credit;
+    return WIRE_OK;
+}
+
+wire_error_t wire_read_done(wire_t *self, const uint8_t *envelope, size_t size, wire_done_t *out)
+{
+    const Banmesh__Done *body =
+        (const Banmesh__Done *)unpack(self, &banmesh__done__descriptor, WIRE_DONE, envelope, size);
+    if (body == NULL)
+        return WIRE_BAD_BODY;
+    if (!read_feed(&body->origin, body->epoch, body->channel, &out->feed))
+        return WIRE_BAD_ORIGIN;
+    if (!epoch_valid(body->epoch) || !seq_valid(body->through) || !seq_valid(body->have))
+        return WIRE_BAD_NUMBER;
+    out->through = body->through;
+    out->have = body->have;
+    return WIRE_OK;
+}
+
+bool wire_heads_add(wire_heads_t *heads, const uint8_t *envelope, size_t size)
+{
+    if (heads->count == WIRE_HEADS_MAX || size > WIRE_HEADS_BYTES_MAX - heads->used)
+        return false;
+    memcpy(heads->bytes + heads->used, envelope, size);
+    heads->sizes[heads->count++] = size;
+    heads->used += size;
+    return true;
+}
+
+wire_error_t wire_read_heads(wire_t *self, const uint8_t *envelope, size_t size,
+                             wire_heads_t *heads)
+{
+    const Banmesh__Heads *body = (const Banmesh__Heads *)unpack(self, &banmesh__heads__descriptor,
+                                                                WIRE_HEADS, envelope, size);
+    if (body == NULL)
+        return WIRE_BAD_BODY;
+    heads->count = heads->used = 0;
+    for (size_t i = 0; i < body->n_heads; i++)
+        if (!wire_heads_add(heads, body->heads[i].data, body->heads[i].len))
+            return WIRE_BAD_NUMBER;
+    return WIRE_OK;
+}
+
+/* Header before and signature behind a body that is already in place. Returns the whole size. */
+static size_t seal(wire_t *self, wire_kind_t kind, size_t body_size, uint8_t *out)
+{
+    if (!self->can_sign)
+        fatalx("a message is to be signed without a key");
+    size_t size = WIRE_HEADER_BYTES + body_size + WIRE_SIGNATURE_BYTES;
+    memcpy(out, magic, sizeof magic);
+    out[4] = WIRE_VERSION;
+    out[5] = (uint8_t)kind;
+    out[6] = out[7] = 0;
+    memcpy(out + 8, self->public_key, WIRE_KEY_BYTES);
+    size_t length = signed_part(self, out, size);
+    crypto_sign_detached(out + size - WIRE_SIGNATURE_BYTES, NULL, self->message, length,
+                         self->secret_key);
+    return size;
+}
+
+static size_t pack(wire_t *self, wire_kind_t kind, const ProtobufCMessage *body, uint8_t *out)
+{
+    if (protobuf_c_message_get_packed_size(body) > WIRE_BODY_MAX)
+        return 0;
+    return seal(self, kind, protobuf_c_message_pack(body, out + WIRE_HEADER_BYTES), out);
+}
+
+size_t wire_write_batch(wire_t *self, const wire_batch_t *batch, const event_t *events,
+                        uint8_t *out)
+{
+    Banmesh__Batch body = BANMESH__BATCH__INIT;
+    body.epoch = batch->feed.epoch;
+    body.channel = batch->feed.channel;
+    body.seq = batch->seq;
+    body.n_events = batch->event_count;
+    body.events = self->events;
+    for (size_t i = 0; i < batch->event_count; i++) {
+        codec_fill(&self->fill[i], &events[i]);
+        self->events[i] = &self->fill[i].event;
+    }
+    return pack(self, WIRE_BATCH, &body.base, out);
+}
+
+size_t wire_write_head(wire_t *self, const wire_head_t *head, uint8_t *out)
+{
+    Banmesh__Head body = BANMESH__HEAD__INIT;
+    uint8_t hash[WIRE_HASH_BYTES];
+    memcpy(hash, head->hash, sizeof hash);
+    body.epoch = head->feed.epoch;
+    body.channel = head->feed.channel;
+    body.seq = head->seq;
+    body.floor = head->floor;
+    body.time_ms = (uint64_t)head->time_ms;
+    if (head->seq > 0)
+        body.hash = (ProtobufCBinaryData){WIRE_HASH_BYTES, hash};
+    return pack(self, WIRE_HEAD, &body.base, out);
+}
+
+size_t wire_write_fetch(wire_t *self, const wire_fetch_t *fetch, uint8_t *out)
+{
+    Banmesh__Fetch body = BANMESH__FETCH__INIT;
+    uint8_t origin[WIRE_KEY_BYTES];
+    memcpy(origin, fetch->feed.origin, sizeof origin);
+    body.origin = (ProtobufCBinaryData){WIRE_KEY_BYTES, origin};
+    body.epoch = fetch->feed.epoch;
+    body.channel = fetch->feed.channel;
+    body.after = fetch->after;
+    body.credit = fetch->credit;
+    return pack(self, WIRE_FETCH, &body.base, out);
+}
+
+size_t wire_write_done(wire_t *self, const wire_done_t *done, uint8_t *out)
+{
+    Banmesh__Done body = BANMESH__DONE__INIT;
+    uint8_t origin[WIRE_KEY_BYTES];
+    memcpy(origin, done->feed.origin, sizeof origin);
+    body.origin = (ProtobufCBinaryData){WIRE_KEY_BYTES, origin};
+    body.epoch = done->feed.epoch;
+    body.channel = done->feed.channel;
+    body.through = done->through;
+    body.have = done->have;
+    return pack(self, WIRE_DONE, &body.base, out);
+}
+
+size_t wire_write_survey(wire_t *self, uint8_t *out)
+{
+    Banmesh__Survey body = BANMESH__SURVEY__INIT;
+    return pack(self, WIRE_SURVEY, &body.base, out);
+}
+
+size_t wire_write_heads(wire_t *self, const wire_heads_t *heads, uint8_t *out)
+{
+    Banmesh__Heads body = BANMESH__HEADS__INIT;
+    ProtobufCBinaryData list[WIRE_HEADS_MAX];
+    size_t offset = 0;
+    for (size_t i = 0; i < heads->count; i++) {
+        list[i] =
+            (ProtobufCBinaryData){heads->sizes[i], (uint8_t *)(uintptr_t)(heads->bytes + offset)};
+        offset += heads->sizes[i];
+    }
+    body.n_heads = heads->count;
+    body.heads = list;
+    return pack(self, WIRE_HEADS, &body.base, out);
+}
+
+size_t wire_event_size(const event_t *event)
+{
+    if (event->kind == EVENT_BAN)
+        return EVENT_FIXED_BYTES + strlen(event->ban.jail) + strlen(event->ban.port) +
+               strlen(event->ban.protocol);
+    return EVENT_FIXED_BYTES + strlen(event->grace.text);
+}
+
+void wire_hash(const uint8_t *envelope, size_t size, uint8_t hash[static WIRE_HASH_BYTES])
+{
+    crypto_generichash(hash, WIRE_HASH_BYTES, envelope + WIRE_HEADER_BYTES,
+                       size - WIRE_HEADER_BYTES - WIRE_SIGNATURE_BYTES, NULL, 0);
+}
