@@ -1,0 +1,29 @@
+/* applier - the consumer of this host: follows the replica with a cursor, asks the guard, and
+ * writes what it lets through to the shared log. At least once: lines are synced before the cursor
+ * is committed, so after a crash the last ones may stand twice, and fail2ban does nothing with an
+ * address that it holds. Never touches the network. */
+#ifndef BANMESH_NODE_APPLIER_H
+#define BANMESH_NODE_APPLIER_H
+
+#include "service.h"
+
+typedef struct applier applier_t;
+
+/* Read back what is held, from own feeds and from the rows of earlier runs. service is borrowed for
+ * as long as the applier lives. NULL with the fault. */
+applier_t *applier_new(service_t *service, fault_t *fault);
+void applier_destroy(applier_t **self_p);
+
+/* The replica moved: consume. A long backlog is taken in slices, others on the loop in between. */
+void applier_run(applier_t *self);
+
+/* Settings or trust changed. */
+void applier_reload(applier_t *self);
+
+/* One of this host's own jails banned: it is on disk in our feed. */
+void applier_note_local(applier_t *self, const ban_t *ban);
+
+/* Add outcomes, held addresses and the state of the log to the status. */
+void applier_status(const applier_t *self, json_t *status);
+
+#endif

@@ -1,0 +1,470 @@
+#include "intake.h"
+
+#include "local.h"
+#include "origin.h"
+#include "request.h"
+#include "special.h"
+#include "spool.h"
+#include "ticker.h"
+#include "watch.h"
+
+#include <pwd.h>
+#include <sys/socket.h>
+
+#define CONNECTIONS_MAX 256
+#define READ_MAX        64 /* requests of one connection before others get their turn */
+#define ANSWER_MAX      160
+#define SOCKET_MODE     0666 /* who may is asked of the kernel: hardened units cannot open less */
+#define SPOOL_MS        5000
+#define PRUNE_MS        (24 * 3600 * MS_PER_S)
+#define USERS_MAX       16
+
+typedef enum {
+    INTAKE_STORED,
+    INTAKE_PROLONGED,
+    INTAKE_REPEATED,
+    INTAKE_SPECIAL,
+    INTAKE_SHARED_JAIL,
+    INTAKE_MALFORMED,
+    INTAKE_FAILED,
+    INTAKE_SPOOLED, /* besides one of the above */
+    INTAKE_REJECTED_RECORD,
+    INTAKE_FOREIGN_USER,
+    INTAKE_COUNT,
+} count_t;
+
+static const char *const count_names[INTAKE_COUNT] = {
+    [INTAKE_STORED] = "stored",
+    [INTAKE_PROLONGED] = "prolonged",
+    [INTAKE_REPEATED] = "repeated",
+    [INTAKE_SPECIAL] = "special-address",
+    [INTAKE_SHARED_JAIL] = "shared-jail",
+    [INTAKE_MALFORMED] = "malformed",
+    [INTAKE_FAILED] = "failed",
+    [INTAKE_SPOOLED] = "from-spool",
+    [INTAKE_REJECTED_RECORD] = "spool-rejected",
+    [INTAKE_FOREIGN_USER] = "foreign-user",
+};
+
+typedef struct {
+    char text[ANSWER_MAX];
+} answer_t;
+
+typedef struct {
+    intake_t *intake;
+    zmq_pollitem_t item;
+    answer_t
+        *unsent; /* what the client's queue had no room for; it is not read until they are out */
+    size_t unsent_count;
+    bool dead;
+} connection_t;
+
+/* A request that waits for the group's commit; answered already if it needs none. */
+typedef struct {
+    connection_t *connection; /* NULL: of the spool, or hung up meanwhile */
+    bool decided;
+    ban_t ban;
+    answer_t answer;
+} waiting_t;
+
+struct intake {
+    service_t *service;
+    applier_t *applier;
+    origin_t *origin;
+    zmq_pollitem_t listener;
+    char *socket_path;
+    char *spool_path;
+    watch_t *watch;
+    ticker_t *ticker;
+    connection_t *connections[CONNECTIONS_MAX];
+    waiting_t waiting[WIRE_EVENTS_MAX];
+    size_t waiting_count;
+    bool armed; /* a timer will commit what waits */
+    uid_t users[USERS_MAX];
+    size_t user_count;
+    bool failing;
+    mono_t pruned_at;
+    uint64_t counts[INTAKE_COUNT];
+};
+
+/* ---- what a ban is worth ---- */
+
+static void say(answer_t *answer, const char *word, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void say(answer_t *answer, const char *word, const char *format, ...)
+{
+    int used = snprintf(answer->text, sizeof answer->text, "%s ", word);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(answer->text + used, sizeof answer->text - (size_t)used, format, args);
+    va_end(args);
+}
+
+/* Well-formed, but not for others. True if so, with the answer. */
+static bool is_skipped(intake_t *self, const ban_t *ban, answer_t *answer)
+{
+    const settings_t *settings = service_settings(self->service);
+    const char *special = special_name(&ban->address);
+    char address[ADDR_TEXT_MAX];
+    if (streq(ban->jail, settings->shared.jail)) {
+        self->counts[INTAKE_SHARED_JAIL]++;
+        say(answer, REQUEST_ANSWER_SKIPPED, "jail %s is the shared one", ban->jail);
+    } else if (special != NULL && settings->guard.allow_special == 0) {
+        self->counts[INTAKE_SPECIAL]++;
+        say(answer, REQUEST_ANSWER_SKIPPED, "%s is special (%s)",
+            addr_print(&ban->address, address), special);
+    } else
+        return false;
+    /* fail2ban bans a monitoring host on 10/8 every few minutes: no flood. */
+    log_debug("%s", answer->text);
+    return true;
+}
+
+static void note_stored(intake_t *self, const origin_item_t *item, answer_t *answer)
+{
+    static const struct {
+        count_t count;
+        const char *word;
+    } results[] = {
+        [ORIGIN_NEW] = {INTAKE_STORED, "new"},
+        [ORIGIN_PROLONGED] = {INTAKE_PROLONGED, "prolonged"},
+        [ORIGIN_REPEATED] = {INTAKE_REPEATED, "repeated"},
+    };
+    self->counts[results[item->result].count]++;
+    say(answer, REQUEST_ANSWER_OK, "nid=%" PRId64 " %s", item->nid, results[item->result].word);
+    applier_note_local(self->applier, item->ban);
+}
+
+/* Store a group of bans. Returns 0; -1: none is stored, and why is in errno. */
+static int store(intake_t *self, origin_item_t *items, size_t count)
+{
+    if (count == 0)
+        return 0;
+    if (origin_append(self->origin, items, count) == -1) {
+        if (errno == EIO || errno == EBADMSG)
+            fatal("state directory %s", service_settings(self->service)->node.state);
+        if (!self->failing)
+            log_warn("bans of this host cannot be stored");
+        self->failing = true;
+        return -1;
+    }
+    self->failing = false;
+    return 0;
+}
+
+/* ---- answers ---- */
+
+static bool send_answer(connection_t *connection, const answer_t *answer)
+{
+    return send(connection->item.fd, answer->text, strlen(answer->text), MSG_NOSIGNAL) != -1;
+}
+
+static int serve(zloop_t *loop, zmq_pollitem_t *item, void *arg);
+
+static void wait_for(connection_t *connection, short events)
+{
+    zloop_t *loop = service_loop(connection->intake->service);
+    if (connection->item.events == events)
+        return;
+    zloop_poller_end(loop, &connection->item);
+    connection->item.events = events;
+    zloop_poller(loop, &connection->item, serve, connection);
+    zloop_poller_set_tolerant(loop, &connection->item);
+}
+
+static void deliver(connection_t *connection, const answer_t *answer)
+{
+    if (connection == NULL || connection->dead)
+        return;
+    if (connection->unsent_count == 0 && send_answer(connection, answer))
+        return;
+    if (connection->unsent_count == 0 && errno != EAGAIN) {
+        connection->dead = true; /* its own handler hangs up: this may run in a timer */
+        return;
+    }
+    connection->unsent =
+        xrealloc(connection->unsent, (connection->unsent_count + 1) * sizeof *connection->unsent);
+    connection->unsent[connection->unsent_count++] = *answer;
+    wait_for(connection, ZMQ_POLLOUT);
+}
+
+/* Commit what waits, then answer all of it in order. */
+static void flush(intake_t *self)
+{
+    origin_item_t items[WIRE_EVENTS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < self->waiting_count; i++)
+        if (!self->waiting[i].decided)
+            items[count++] = (origin_item_t){.ban = &self->waiting[i].ban};
+    int rc = store(self, items, count);
+    int error = errno;
+    const origin_item_t *item = items;
+    for (size_t i = 0; i < self->waiting_count; i++) {
+        waiting_t *waiting = &self->waiting[i];
+        if (!waiting->decided && rc == 0)
+            note_stored(self, item++, &waiting->answer);
+        else if (!waiting->decided) {
+            self->counts[INTAKE_FAILED]++;
+            say(&waiting->answer, REQUEST_ANSWER_FAILED, "%s", strerror(error));
+        }
+        deliver(waiting->connection, &waiting->answer);
+    }
+    self->waiting_count = 0;
+}
+
+static int flush_now(zloop_t *loop, int timer, void *arg)
+{
+    (void)loop;
+    (void)timer;
+    intake_t *self = arg;
+    self->armed = false;
+    flush(self);
+    return 0;
+}
+
+/* ---- requests ---- */
+
+static void take_request(connection_t *connection, const char *line, size_t length)
+{
+    intake_t *self = connection->intake;
+    waiting_t *waiting = &self->waiting[self->waiting_count++];
+    fault_t fault;
+    waiting->connection = connection;
+    if (request_parse(line, length, &waiting->ban, &fault) == -1) {
+        self->counts[INTAKE_MALFORMED]++;
+        say(&waiting->answer, REQUEST_ANSWER_MALFORMED, "%s", fault.text);
+        waiting->decided = true;
+    } else
+        waiting->decided = is_skipped(self, &waiting->ban, &waiting->answer);
+    if (self->waiting_count == WIRE_EVENTS_MAX)
+        flush(self);
+}
+
+static void hang_up(connection_t *connection)
+{
+    intake_t *self = connection->intake;
+    for (size_t i = 0; i < self->waiting_count; i++)
+        if (self->waiting[i].connection == connection)
+            self->waiting[i].connection = NULL;
+    for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+        if (self->connections[i] == connection)
+            self->connections[i] = NULL;
+    zloop_poller_end(service_loop(self->service), &connection->item);
+    close(connection->item.fd);
+    free(connection->unsent);
+    free(connection);
+}
+
+/* Returns false when the connection is to end. */
+static bool read_requests(connection_t *connection)
+{
+    char line[REQUEST_LINE_MAX + 1]; /* one byte more, so that too long shows */
+    for (int i = 0; i < READ_MAX && connection->unsent_count == 0; i++) {
+        ssize_t got = recv(connection->item.fd, line, sizeof line, 0);
+        if (got == -1)
+            return errno == EAGAIN;
+        if (got == 0)
+            return false;
+        take_request(connection, line, (size_t)got);
+    }
+    return !connection->dead;
+}
+
+static bool send_unsent(connection_t *connection)
+{
+    size_t sent = 0;
+    while (sent < connection->unsent_count && send_answer(connection, &connection->unsent[sent]))
+        sent++;
+    bool alive = sent == connection->unsent_count || errno == EAGAIN;
+    connection->unsent_count -= sent;
+    memmove(connection->unsent, connection->unsent + sent,
+            connection->unsent_count * sizeof *connection->unsent);
+    return alive;
+}
+
+static int serve(zloop_t *loop, zmq_pollitem_t *item, void *arg)
+{
+    connection_t *connection = arg;
+    intake_t *self = connection->intake;
+    bool alive = !connection->dead;
+    if (alive && connection->unsent_count > 0) {
+        alive = send_unsent(connection);
+        if (alive && connection->unsent_count == 0)
+            wait_for(connection, ZMQ_POLLIN);
+    } else if (alive)
+        alive = read_requests(connection);
+    (void)item;
+    if (!alive)
+        hang_up(connection);
+    /* Other connections that are ready in this round join the group: the timer runs after them. */
+    if (self->waiting_count > 0 && !self->armed)
+        self->armed = zloop_timer(loop, 0, 1, flush_now, self) != -1;
+    return 0;
+}
+
+static bool may_publish(const intake_t *self, uid_t user)
+{
+    for (size_t i = 0; i < self->user_count; i++)
+        if (self->users[i] == user)
+            return true;
+    return user == geteuid();
+}
+
+static int greet(zloop_t *loop, zmq_pollitem_t *item, void *arg)
+{
+    intake_t *self = arg;
+    int fd = local_accept(item->fd);
+    if (fd == -1)
+        return 0;
+    size_t slot = 0;
+    while (slot < CONNECTIONS_MAX && self->connections[slot] != NULL)
+        slot++;
+    uid_t user = local_user(fd);
+    if (!may_publish(self, user)) {
+        if (self->counts[INTAKE_FOREIGN_USER]++ == 0)
+            log_warnx("user %u may not hand in bans (publish / users)", (unsigned)user);
+        send(fd, REQUEST_ANSWER_FAILED " user may not publish", 28, MSG_NOSIGNAL);
+        close(fd);
+        return 0;
+    }
+    if (slot == CONNECTIONS_MAX) {
+        close(fd); /* the hook spools */
+        return 0;
+    }
+    connection_t *connection = xcalloc(1, sizeof *connection);
+    connection->intake = self;
+    connection->item = (zmq_pollitem_t){.fd = fd, .events = ZMQ_POLLIN};
+    self->connections[slot] = connection;
+    zloop_poller(loop, &connection->item, serve, connection);
+    zloop_poller_set_tolerant(loop, &connection->item);
+    return 0;
+}
+
+/* ---- the spool ---- */
+
+static int take_spooled(void *arg, const ban_t *bans, size_t count)
+{
+    intake_t *self = arg;
+    origin_item_t items[SPOOL_GROUP_MAX];
+    answer_t answer;
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!is_skipped(self, &bans[i], &answer))
+            items[kept++] = (origin_item_t){.ban = &bans[i]};
+    if (store(self, items, kept) == -1)
+        return -1;
+    for (size_t i = 0; i < kept; i++)
+        note_stored(self, &items[i], &answer);
+    return 0;
+}
+
+static void take_spool(void *arg)
+{
+    intake_t *self = arg;
+    spool_result_t result = {0};
+    fault_t fault;
+    if (spool_take(self->spool_path, take_spooled, self, &result, &fault) == -1)
+        log_warnx("spool: %s", fault.text);
+    self->counts[INTAKE_SPOOLED] += result.taken;
+    self->counts[INTAKE_REJECTED_RECORD] += result.rejected;
+    if (result.taken > 0)
+        log_info("took %" PRIu64 " bans from the spool", result.taken);
+    if (result.rejected > 0)
+        log_warnx("%" PRIu64 " records of the spool are damaged; kept in %s/spool.rejected",
+                  result.rejected, self->spool_path);
+}
+
+static void tick(void *arg)
+{
+    intake_t *self = arg;
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/spool", self->spool_path);
+    bool waits = access(path, F_OK) == 0;
+    snprintf(path, sizeof path, "%s/spool.taking", self->spool_path);
+    if (waits || access(path, F_OK) == 0)
+        take_spool(self);
+    if (mono_since_ms(self->pruned_at) >= PRUNE_MS) {
+        self->pruned_at = mono_now();
+        if (origin_prune(self->origin) == -1)
+            log_warn("old attempts stay in the state directory for now");
+    }
+}
+
+/* ---- start ---- */
+
+static void publish(void *arg, const uint8_t *envelope, size_t size)
+{
+    intake_t *self = arg;
+    mesh_publish(service_mesh(self->service), envelope, size);
+}
+
+void intake_reload(intake_t *self)
+{
+    const text_list_t *names = &service_settings(self->service)->publish.users;
+    self->user_count = 0;
+    for (size_t i = 0; i < names->size && self->user_count < USERS_MAX; i++) {
+        const struct passwd *user = getpwnam(names->items[i]);
+        if (user != NULL)
+            self->users[self->user_count++] = user->pw_uid;
+        else
+            log_warnx("publish / users: there is no user \"%s\"", names->items[i]);
+    }
+}
+
+intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault)
+{
+    intake_t *self = xcalloc(1, sizeof *self);
+    const settings_t *settings = service_settings(service);
+    self->service = service;
+    self->applier = applier;
+    self->pruned_at = mono_now();
+    self->socket_path = xstrdup(settings->publish.socket);
+    self->spool_path = xstrdup(settings->publish.spool);
+    self->origin = origin_new(service_feed(service), service_wire(service),
+                              service_cert(service)->sign_public, publish, self);
+    intake_reload(self);
+    self->listener.fd = local_listen(self->socket_path, SOCK_SEQPACKET, SOCKET_MODE, fault);
+    self->listener.events = ZMQ_POLLIN;
+    if (self->listener.fd != -1)
+        self->watch = watch_new(service_loop(service), self->spool_path, take_spool, self, fault);
+    if (self->watch == NULL) {
+        intake_destroy(&self);
+        return NULL;
+    }
+    zloop_poller(service_loop(service), &self->listener, greet, self);
+    zloop_poller_set_tolerant(service_loop(service), &self->listener);
+    self->ticker = ticker_new(service_loop(service), SPOOL_MS, tick, self);
+    take_spool(self);
+    return self;
+}
+
+void intake_destroy(intake_t **self_p)
+{
+    intake_t *self = *self_p;
+    if (self == NULL)
+        return;
+    *self_p = NULL;
+    flush(self);
+    for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+        if (self->connections[i] != NULL)
+            hang_up(self->connections[i]);
+    ticker_destroy(&self->ticker);
+    watch_destroy(&self->watch);
+    if (self->listener.fd != -1) {
+        zloop_poller_end(service_loop(self->service), &self->listener);
+        local_close(self->listener.fd, self->socket_path);
+    }
+    origin_destroy(&self->origin);
+    free(self->socket_path);
+    free(self->spool_path);
+    free(self);
+}
+
+void intake_status(const intake_t *self, json_t *status)
+{
+    json_t *counts = json_object();
+    for (int i = 0; i < INTAKE_COUNT; i++)
+        if (self->counts[i] > 0 || i == INTAKE_STORED)
+            json_object_set_new(counts, count_names[i], json_integer((json_int_t)self->counts[i]));
+    json_object_set_new(status, "intake", counts);
+}

@@ -1,0 +1,81 @@
+/* banmeshd - the service of each node: announces this host's bans, and brings peers' bans to the
+ * local shared jail. */
+#include "applier.h"
+#include "intake.h"
+#include "service.h"
+
+#include <malloc.h>
+
+static const char usage[] =
+    "usage: banmeshd --config FILE [--check] [--verbose]\n"
+    "\n"
+    "Tells the other nodes of the mesh whom this host banned, and writes their bans into the log\n"
+    "of the local shared jail. Stays in the foreground and logs to standard error.\n"
+    "\n"
+    "  --config FILE  settings, e.g. /etc/banmesh/node.conf\n"
+    "  --check        read settings, keys and trust directory, say what is wrong, and exit\n"
+    "  --verbose      also say what is passed over and why\n"
+    "  --version, --help\n"
+    "\n"
+    "SIGHUP reads settings and trust directory again; SIGTERM ends it.\n"
+    "example: banmeshd --config /etc/banmesh/node.conf --check\n";
+
+typedef struct {
+    applier_t *applier;
+    intake_t *intake;
+} node_t;
+
+static void stop(void *state)
+{
+    node_t *self = state;
+    if (self == NULL)
+        return;
+    intake_destroy(&self->intake);
+    applier_destroy(&self->applier);
+    free(self);
+}
+
+static void *start(service_t *service, fault_t *fault)
+{
+    node_t *self = xcalloc(1, sizeof *self);
+    self->applier = applier_new(service, fault);
+    if (self->applier != NULL)
+        self->intake = intake_new(service, self->applier, fault);
+    if (self->intake != NULL)
+        return self;
+    stop(self);
+    return NULL;
+}
+
+static void advanced(void *state)
+{
+    applier_run(((node_t *)state)->applier);
+}
+
+static void reloaded(void *state)
+{
+    applier_reload(((node_t *)state)->applier);
+    intake_reload(((node_t *)state)->intake);
+}
+
+static void status(void *state, json_t *json)
+{
+    applier_status(((node_t *)state)->applier, json);
+    intake_status(((node_t *)state)->intake, json);
+}
+
+int main(int argc, char **argv)
+{
+    static const program_t program = {
+        .name = "banmeshd",
+        .usage = usage,
+        .start = start,
+        .advanced = advanced,
+        .reloaded = reloaded,
+        .status = status,
+        .stop = stop,
+    };
+    /* Two threads allocate, one of them little: an arena each would only cost memory. */
+    mallopt(M_ARENA_MAX, 1);
+    return service_run(&program, argc, argv);
+}

@@ -1,0 +1,117 @@
+#include "shared_log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LINE_MAX_BYTES 320
+#define LOG_MODE       0640
+
+struct shared_log {
+    char *path;
+    int fd;
+    char *text; /* whole lines */
+    size_t used;
+    size_t size;
+};
+
+shared_log_t *shared_log_new(const char *path)
+{
+    shared_log_t *self = xcalloc(1, sizeof *self);
+    self->path = xstrdup(path);
+    self->fd = -1;
+    return self;
+}
+
+static void close_file(shared_log_t *self)
+{
+    if (self->fd != -1)
+        close(self->fd);
+    self->fd = -1;
+}
+
+void shared_log_destroy(shared_log_t **self_p)
+{
+    if (*self_p == NULL)
+        return;
+    close_file(*self_p);
+    free((*self_p)->text);
+    free((*self_p)->path);
+    free(*self_p);
+    *self_p = NULL;
+}
+
+static size_t format_stamp(wall_t now, char *out, size_t size)
+{
+    time_t seconds = (time_t)(now.ms / MS_PER_S);
+    struct tm utc;
+    gmtime_r(&seconds, &utc);
+    size_t used = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &utc);
+    return used + (size_t)snprintf(out + used, size - used, ".%03dZ", (int)(now.ms % MS_PER_S));
+}
+
+void shared_log_add(shared_log_t *self, const shared_line_t *line, wall_t now)
+{
+    char address[ADDR_TEXT_MAX];
+    if (self->size - self->used < LINE_MAX_BYTES) {
+        self->size = self->size * 2 + LINE_MAX_BYTES;
+        self->text = xrealloc(self->text, self->size);
+    }
+    char *out = self->text + self->used;
+    size_t used = format_stamp(now, out, LINE_MAX_BYTES);
+    int written =
+        snprintf(out + used, LINE_MAX_BYTES - used,
+                 ": %s: reported by %s in %s for %" PRId64 " s until %" PRId64 " nid %" PRId64 "\n",
+                 addr_print(line->address, address), line->origin, line->jail, line->duration_s,
+                 line->until_ms / MS_PER_S, line->nid);
+    self->used += used + (size_t)written;
+}
+
+void shared_log_clear(shared_log_t *self)
+{
+    self->used = 0;
+}
+
+/* Rotation renames the file: ours is then no longer the one behind the name. */
+static bool is_rotated(const shared_log_t *self)
+{
+    struct stat own;
+    struct stat named;
+    return fstat(self->fd, &own) == -1 || stat(self->path, &named) == -1 ||
+           own.st_ino != named.st_ino || own.st_dev != named.st_dev;
+}
+
+static int open_file(shared_log_t *self)
+{
+    if (self->fd != -1 && is_rotated(self))
+        close_file(self);
+    if (self->fd == -1)
+        self->fd =
+            open(self->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, LOG_MODE);
+    return self->fd == -1 ? -1 : 0;
+}
+
+int shared_log_write(shared_log_t *self, fault_t *fault)
+{
+    if (self->used == 0)
+        return 0;
+    struct stat before;
+    if (open_file(self) == -1 || fstat(self->fd, &before) == -1)
+        return fault_set(fault, "%s: %s", self->path, strerror(errno));
+    ssize_t written = write(self->fd, self->text, self->used);
+    if (written == (ssize_t)self->used && fdatasync(self->fd) == 0) {
+        self->used = 0;
+        return 0;
+    }
+    int saved = written == -1 || written == (ssize_t)self->used ? errno : ENOSPC;
+    /* A line cut short would join the next one. */
+    if (written > 0 && written < (ssize_t)self->used && ftruncate(self->fd, before.st_size) == -1)
+        saved = errno;
+    close_file(self);
+    return fault_set(fault, "%s: %s", self->path, strerror(saved));
+}

@@ -1,0 +1,92 @@
+#include "local.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define BACKLOG 128
+
+static int make(const char *path, int type, struct sockaddr_un *address, fault_t *fault)
+{
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address->sun_path)
+        return fault_set(fault, "%s: longer than %zu bytes, too long for a socket", path,
+                         sizeof address->sun_path - 1);
+    memcpy(address->sun_path, path, strlen(path) + 1);
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+    if (fd == -1)
+        fault_set(fault, "%s: %s", path, strerror(errno));
+    return fd;
+}
+
+int local_connect(const char *path, int type, fault_t *fault)
+{
+    struct sockaddr_un address;
+    int fd = make(path, type, &address, fault);
+    if (fd != -1 && connect(fd, (struct sockaddr *)&address, sizeof address) == -1) {
+        fault_set(fault, "%s: %s", path, strerror(errno));
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+/* Left behind by a process that was killed: a socket file without a listener. */
+static int clear_stale(const char *path, int type, fault_t *fault)
+{
+    struct stat status;
+    if (lstat(path, &status) == -1)
+        return 0;
+    if (!S_ISSOCK(status.st_mode))
+        return fault_set(fault, "%s: exists and is not a socket", path);
+    int fd = local_connect(path, type | SOCK_NONBLOCK, NULL);
+    if (fd != -1 || errno == EAGAIN) {
+        if (fd != -1)
+            close(fd);
+        return fault_set(fault, "%s: another process listens here", path);
+    }
+    return unlink(path) == 0 ? 0 : fault_set(fault, "%s: %s", path, strerror(errno));
+}
+
+int local_listen(const char *path, int type, mode_t mode, fault_t *fault)
+{
+    struct sockaddr_un address;
+    if (clear_stale(path, type, fault) == -1)
+        return -1;
+    int fd = make(path, type | SOCK_NONBLOCK, &address, fault);
+    if (fd == -1)
+        return -1;
+    /* The mode is set before anybody can connect: nobody can until listen (). */
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) == -1 || chmod(path, mode) == -1 ||
+        listen(fd, BACKLOG) == -1) {
+        fault_set(fault, "%s: %s", path, strerror(errno));
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+void local_close(int fd, const char *path)
+{
+    if (fd == -1)
+        return;
+    unlink(path);
+    close(fd);
+}
+
+int local_accept(int fd)
+{
+    return accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+uid_t local_user(int fd)
+{
+    struct ucred credentials;
+    socklen_t size = sizeof credentials;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == -1)
+        return (uid_t)-1;
+    return credentials.uid;
+}

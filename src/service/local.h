@@ -1,0 +1,27 @@
+/* local - Unix sockets of this host: listen without taking over a living service, and know who is
+ * at the other end. */
+#ifndef BANMESH_SERVICE_LOCAL_H
+#define BANMESH_SERVICE_LOCAL_H
+
+#include "log.h"
+
+#include <sys/types.h>
+
+/* Listen at a path: non-blocking, of type SOCK_SEQPACKET or SOCK_STREAM, with that mode. A socket
+ * file that nobody listens behind is replaced; one that somebody answers at is an error. Returns
+ * the descriptor, or -1 with the fault. */
+int local_listen(const char *path, int type, mode_t mode, fault_t *fault);
+
+/* Close, and remove the file. */
+void local_close(int fd, const char *path);
+
+/* Accept one connection, non-blocking. -1 and errno. */
+int local_accept(int fd);
+
+/* The user at the other end of a connection; (uid_t)-1 if the kernel does not say. */
+uid_t local_user(int fd);
+
+/* Connect, blocking. -1 with the fault. */
+int local_connect(const char *path, int type, fault_t *fault);
+
+#endif

@@ -1,0 +1,280 @@
+#include "service.h"
+
+#include "admin.h"
+#include "watch.h"
+
+#include <getopt.h>
+#include <sodium.h>
+#include <sys/signalfd.h>
+
+#ifndef BANMESH_VERSION
+#error "BANMESH_VERSION comes from CMakeLists.txt"
+#endif
+
+#define EXIT_USAGE 2
+
+struct service {
+    const program_t *program;
+    void *state;
+    const char *settings_path;
+    settings_t *settings;
+    cert_t *cert;
+    zloop_t *loop;
+    feed_t *feed;
+    wire_t *wire;
+    mesh_t *mesh;
+    admin_t *admin;
+    watch_t *trust_watch;
+    zmq_pollitem_t signals;
+    bool stopping;
+    wall_t started;
+};
+
+zloop_t *service_loop(service_t *self)
+{
+    return self->loop;
+}
+
+feed_t *service_feed(service_t *self)
+{
+    return self->feed;
+}
+
+wire_t *service_wire(service_t *self)
+{
+    return self->wire;
+}
+
+mesh_t *service_mesh(service_t *self)
+{
+    return self->mesh;
+}
+
+const cert_t *service_cert(service_t *self)
+{
+    return self->cert;
+}
+
+const settings_t *service_settings(service_t *self)
+{
+    return self->settings;
+}
+
+/* ---- reading what the operator wrote ---- */
+
+static void tell_idle(const char *name, void *arg)
+{
+    (void)arg;
+    log_warnx("setting %s has no effect in this version", name);
+}
+
+/* Everything that --check looks at. Returns 0, or -1 with the fault; what was loaded stays with the
+ * caller either way. */
+static int load(const program_t *program, const char *path, settings_t **settings, cert_t **cert,
+                trust_t **trust, fault_t *fault)
+{
+    *settings = settings_load(path, fault);
+    if (*settings == NULL)
+        return -1;
+    *cert = cert_load_secret((*settings)->node.secret, fault);
+    *trust = *cert != NULL ? trust_load((*settings)->node.trust, fault) : NULL;
+    if (*trust == NULL)
+        return -1;
+    return program->check != NULL ? program->check(*settings, fault) : 0;
+}
+
+static int check_only(const program_t *program, const char *path)
+{
+    settings_t *settings = NULL;
+    cert_t *cert = NULL;
+    trust_t *trust = NULL;
+    fault_t fault;
+    int rc = load(program, path, &settings, &cert, &trust, &fault);
+    if (rc == 0) {
+        settings_idle(settings, tell_idle, NULL);
+        puts("configuration ok");
+    } else
+        log_warnx("%s", fault.text);
+    trust_destroy(&trust);
+    cert_destroy(&cert);
+    settings_destroy(&settings);
+    return rc == 0 ? 0 : 1;
+}
+
+/* ---- while running ---- */
+
+static void reload(void *arg)
+{
+    service_t *self = arg;
+    settings_t *settings = NULL;
+    cert_t *cert = NULL;
+    trust_t *trust = NULL;
+    fault_t fault;
+    if (load(self->program, self->settings_path, &settings, &cert, &trust, &fault) == -1) {
+        log_warnx("not reloaded, the old configuration stays: %s", fault.text);
+        trust_destroy(&trust);
+        settings_destroy(&settings);
+    } else {
+        settings_t *old = self->settings;
+        self->settings = settings;
+        mesh_reload(self->mesh, &trust, settings);
+        self->program->reloaded(self->state);
+        settings_destroy(&old);
+    }
+    /* Keys, addresses and paths in use stay until a restart. */
+    cert_destroy(&cert);
+}
+
+static int take_signal(zloop_t *loop, zmq_pollitem_t *item, void *arg)
+{
+    (void)loop;
+    service_t *self = arg;
+    struct signalfd_siginfo signal;
+    if (read(item->fd, &signal, sizeof signal) != sizeof signal)
+        return 0;
+    if (signal.ssi_signo == SIGHUP) {
+        log_info("SIGHUP: reading %s again", self->settings_path);
+        reload(self);
+        return 0;
+    }
+    log_info("%s: stopping", strsignal((int)signal.ssi_signo));
+    self->stopping = true;
+    return -1;
+}
+
+static void block_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
+    sigprocmask(SIG_BLOCK, set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void advanced(void *arg)
+{
+    service_t *self = arg;
+    self->program->advanced(self->state);
+}
+
+static json_t *answer(void *arg, const char *command)
+{
+    service_t *self = arg;
+    if (!streq(command, "status"))
+        return NULL;
+    json_t *status =
+        json_pack("{s:s, s:s, s:s, s:i, s:I, s:o}", "program", self->program->name, "version",
+                  BANMESH_VERSION, "node", self->settings->node.name, "pid", (int)getpid(),
+                  "uptime_s", (json_int_t)((wall_now().ms - self->started.ms) / MS_PER_S), "mesh",
+                  mesh_status(self->mesh));
+    self->program->status(self->state, status);
+    return status;
+}
+
+/* ---- start and end ---- */
+
+static int open_parts(service_t *self, trust_t **trust_p, fault_t *fault)
+{
+    sigset_t set;
+    block_signals(&set);
+    self->signals = (zmq_pollitem_t){.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC),
+                                     .events = ZMQ_POLLIN};
+    if (self->signals.fd == -1)
+        fatal("signalfd");
+    zloop_poller(self->loop, &self->signals, take_signal, self);
+    self->feed = feed_open(self->settings->node.state, self->cert->sign_public, fault);
+    if (self->feed == NULL)
+        return -1;
+    self->wire = wire_new(self->cert->sign_seed);
+    mesh_config_t config = {self->loop,     self->feed, self->wire, self->cert,
+                            self->settings, advanced,   self};
+    self->mesh = mesh_new(&config, trust_p, fault);
+    if (self->mesh != NULL)
+        self->state = self->program->start(self, fault);
+    if (self->state == NULL)
+        return -1;
+    self->admin = admin_new(self->loop, self->settings->admin.socket, answer, self, fault);
+    if (self->admin == NULL)
+        return -1;
+    self->trust_watch = watch_new(self->loop, self->settings->node.trust, reload, self, fault);
+    return self->trust_watch != NULL ? 0 : -1;
+}
+
+static void close_parts(service_t *self)
+{
+    watch_destroy(&self->trust_watch);
+    admin_destroy(&self->admin);
+    self->program->stop(self->state);
+    mesh_destroy(&self->mesh);
+    wire_destroy(&self->wire);
+    feed_close(&self->feed);
+    zloop_destroy(&self->loop);
+    if (self->signals.fd != -1)
+        close(self->signals.fd);
+}
+
+static int run(const program_t *program, const char *path)
+{
+    service_t self = {.program = program, .settings_path = path, .started = wall_now()};
+    trust_t *trust = NULL;
+    fault_t fault;
+    int rc = load(program, path, &self.settings, &self.cert, &trust, &fault);
+    self.signals.fd = -1;
+    if (rc == 0) {
+        settings_idle(self.settings, tell_idle, NULL);
+        socket_setup();
+        self.loop = zloop_new();
+        rc = open_parts(&self, &trust, &fault);
+        if (rc == 0) {
+            log_info("%s %s started as node %s", program->name, BANMESH_VERSION,
+                     self.settings->node.name);
+            /* zloop also ends when a system call is interrupted, by a debugger for example. */
+            while (!self.stopping)
+                zloop_start(self.loop);
+        }
+        close_parts(&self);
+        socket_teardown();
+    }
+    trust_destroy(&trust);
+    cert_destroy(&self.cert);
+    settings_destroy(&self.settings);
+    if (rc == -1)
+        log_warnx("cannot start: %s", fault.text);
+    return rc == 0 ? 0 : 1;
+}
+
+int service_run(const program_t *program, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'n'},
+        {"verbose", no_argument, NULL, 'v'},      {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+    };
+    const char *path = NULL;
+    bool check = false;
+    log_open(program->name);
+    if (sodium_init() == -1)
+        fatalx("libsodium cannot start");
+    for (int c = getopt_long(argc, argv, "", options, NULL); c != -1;
+         c = getopt_long(argc, argv, "", options, NULL)) {
+        if (c == 'c')
+            path = optarg;
+        else if (c == 'n')
+            check = true;
+        else if (c == 'v')
+            log_set_verbose(true);
+        else if (c == 'V') {
+            printf("%s %s\n", program->name, BANMESH_VERSION);
+            return 0;
+        } else {
+            fputs(program->usage, c == 'h' ? stdout : stderr);
+            return c == 'h' ? 0 : EXIT_USAGE;
+        }
+    }
+    if (path == NULL || optind < argc) {
+        fputs(program->usage, stderr);
+        return EXIT_USAGE;
+    }
+    return check ? check_only(program, path) : run(program, path);
+}

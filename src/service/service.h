@@ -1,0 +1,39 @@
+/* service - what banmeshd and banmesh-aggregator have in common around the mesh: arguments,
+ * settings, keys, signals, reload, the admin socket, and the way out. */
+#ifndef BANMESH_SERVICE_SERVICE_H
+#define BANMESH_SERVICE_SERVICE_H
+
+#include "mesh.h"
+
+typedef struct service service_t;
+
+/* What makes a program of it. state is the program's own, from start to stop. */
+typedef struct {
+    const char *name;  /* "banmeshd" */
+    const char *usage; /* the whole text of --help */
+    /* Check what only this program reads (--check too). 0, or -1 with the fault. May be NULL. */
+    int (*check)(const settings_t *settings, fault_t *fault);
+    /* Start the program's own parts, on the service's loop. NULL with the fault. */
+    void *(*start)(service_t *service, fault_t *fault);
+    /* The replica moved. */
+    void (*advanced)(void *state);
+    /* Settings or trust changed; the old settings are freed after this returns. */
+    void (*reloaded)(void *state);
+    /* Add to the status. */
+    void (*status)(void *state, json_t *status);
+    /* End the program's own parts; state may be NULL after a failed start. */
+    void (*stop)(void *state);
+} program_t;
+
+/* Run a program until SIGTERM or SIGINT. Returns the exit status. */
+int service_run(const program_t *program, int argc, char **argv);
+
+/* For the program's parts; valid from start to stop. Settings until the next reload. */
+zloop_t *service_loop(service_t *self);
+feed_t *service_feed(service_t *self);
+wire_t *service_wire(service_t *self);
+mesh_t *service_mesh(service_t *self);
+const cert_t *service_cert(service_t *self);
+const settings_t *service_settings(service_t *self);
+
+#endif
