@@ -1,0 +1,272 @@
+/* keys - certificates and the trust store: `banmesh keygen`, `banmesh trust`. */
+#include "command.h"
+#include "trust.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- keygen ---- */
+
+/* The replay address is the endpoint's, one port up, unless it is given. */
+static int next_port(const char *endpoint, char replay[static CERT_ENDPOINT_MAX + 1],
+                     fault_t *fault)
+{
+    if (cert_check_endpoint(endpoint, fault) == -1)
+        return -1;
+    const char *colon = strrchr(endpoint, ':');
+    long port = strtol(colon + 1, NULL, 10) + 1;
+    if (port > 65535)
+        return fault_set(fault, "address \"%.80s\": no port above it for replay; give --replay",
+                         endpoint);
+    snprintf(replay, CERT_ENDPOINT_MAX + 1, "%.*s:%ld", (int)(colon - endpoint), endpoint, port);
+    return 0;
+}
+
+static void tell_pair(const command_options_t *options, const cert_t *cert, const char *directory)
+{
+    char key[CERT_Z85_BYTES];
+    cert_z85(cert->sign_public, key);
+    if (options->json) {
+        json_t *json =
+            json_pack("{s:s, s:o, s:o, s:s}", "name", cert->name, "secret",
+                      json_sprintf("%s/%s%s", directory, cert->name, CERT_SECRET_SUFFIX), "public",
+                      json_sprintf("%s/%s%s", directory, cert->name, CERT_PUBLIC_SUFFIX), "key",
+                      key);
+        json_dumpf(json, stdout, JSON_INDENT(2));
+        putchar('\n');
+        json_decref(json);
+        return;
+    }
+    printf("%s/%s%s  secret: stays on this host\n", directory, cert->name, CERT_SECRET_SUFFIX);
+    printf("%s/%s%s         public: copy it into the trust directory of every host\n", directory,
+           cert->name, CERT_PUBLIC_SUFFIX);
+    printf("signing key %s\n", key);
+}
+
+static int keygen(const command_options_t *options, int argc, char **argv)
+{
+    char replay_default[CERT_ENDPOINT_MAX + 1] = "";
+    fault_t fault;
+    const char *directory = command_option(&argc, argv, "--dir");
+    const char *endpoint = command_option(&argc, argv, "--endpoint");
+    const char *replay = command_option(&argc, argv, "--replay");
+    if (!command_expects(&command_keygen, argc, argv, 1))
+        return COMMAND_USAGE;
+    if (directory == NULL)
+        directory = ".";
+    if (replay == NULL && endpoint != NULL && next_port(endpoint, replay_default, &fault) == -1) {
+        log_warnx("%s", fault.text);
+        return COMMAND_FAILED;
+    }
+    cert_t *cert = cert_new(argv[1], endpoint != NULL ? endpoint : "",
+                            replay != NULL ? replay : replay_default, &fault);
+    int rc = cert != NULL ? cert_save_pair(cert, directory, &fault) : -1;
+    if (rc == 0)
+        tell_pair(options, cert, directory);
+    else
+        log_warnx("%s", fault.text);
+    cert_destroy(&cert);
+    return rc == 0 ? COMMAND_OK : COMMAND_FAILED;
+}
+
+const command_t command_keygen = {
+    .name = "keygen",
+    .summary = "make a certificate for a node",
+    .usage = "usage: banmesh keygen NAME [--dir DIR] [--endpoint E] [--replay R] [--json]\n"
+             "\n"
+             "Makes NAME.cert_secret (mode 0600, stays on that host) and NAME.cert (public, goes\n"
+             "into the trust directory of every host). Never overwrites a file.\n"
+             "\n"
+             "  --dir DIR     where to (default: this directory)\n"
+             "  --endpoint E  where the others reach the node, e.g. tcp://mx1.example.org:7341;\n"
+             "                with it, nobody has to list the node among its peers\n"
+             "  --replay R    where they fetch what they missed (default: the next port)\n"
+             "\n"
+             "example: banmesh keygen mx1 --dir /etc/banmesh --endpoint tcp://192.0.2.1:7341\n",
+    .run = keygen,
+};
+
+/* ---- trust ---- */
+
+/* The name under which a file goes into the store: what --as says, or the file's own. */
+static int name_for(const char *file, const char *as, char name[static EVENT_NAME_MAX + 1],
+                    fault_t *fault)
+{
+    const char *base = as != NULL ? as : strrchr(file, '/');
+    base = as != NULL ? as : base != NULL ? base + 1 : file;
+    size_t length = strlen(base);
+    size_t suffix = strlen(CERT_PUBLIC_SUFFIX);
+    if (as == NULL && length > suffix && strcmp(base + length - suffix, CERT_PUBLIC_SUFFIX) == 0)
+        length -= suffix;
+    if (!event_name_valid(base, length) || base[0] == '.')
+        return fault_set(fault, "name \"%.80s\": %s, not starting with a dot", base,
+                         event_error_text(EVENT_BAD_JAIL));
+    memcpy(name, base, length);
+    name[length] = '\0';
+    return 0;
+}
+
+/* The same key under a second name would make the whole directory unusable. */
+static int check_new(const char *directory, const cert_t *cert, const char *name, fault_t *fault)
+{
+    trust_t *trust = trust_load(directory, fault);
+    if (trust == NULL)
+        return -1;
+    const trusted_t *same = trust_by_sign(trust, cert->sign_public);
+    if (same == NULL)
+        same = trust_by_curve(trust, cert->curve_public);
+    int rc = 0;
+    if (same != NULL)
+        rc = fault_set(fault, "this key is in %s already, as %s", directory, same->name);
+    else if (trust_by_name(trust, name) != NULL)
+        rc = fault_set(fault, "%s/%s%s exists already, with another key", directory, name,
+                       CERT_PUBLIC_SUFFIX);
+    trust_destroy(&trust);
+    return rc;
+}
+
+static int trust_add(const command_options_t *options, const char *directory, int argc, char **argv)
+{
+    char name[EVENT_NAME_MAX + 1];
+    fault_t fault;
+    const char *as = command_option(&argc, argv, "--as");
+    if (!command_expects(&command_trust, argc, argv, 1))
+        return COMMAND_USAGE;
+    cert_t *cert = cert_load_public(argv[1], &fault);
+    int rc = cert != NULL ? name_for(argv[1], as, name, &fault) : -1;
+    if (rc == 0)
+        rc = check_new(directory, cert, name, &fault);
+    if (rc == 0)
+        rc = cert_save_public(cert, directory, name, &fault);
+    if (rc == -1)
+        log_warnx("%s", fault.text);
+    else if (options->json)
+        printf("{\"trusted\": \"%s\"}\n", name);
+    else
+        printf("%s is trusted; a running banmeshd has seen it already\n", name);
+    cert_destroy(&cert);
+    return rc == 0 ? COMMAND_OK : COMMAND_FAILED;
+}
+
+static json_t *member_json(const trusted_t *member)
+{
+    char curve[CERT_Z85_BYTES];
+    char sign[CERT_Z85_BYTES];
+    return json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", member->name, "endpoint",
+                     member->endpoint, "replay", member->replay, "sign_key",
+                     cert_z85(member->sign_public, sign), "curve_key",
+                     cert_z85(member->curve_public, curve));
+}
+
+static int trust_list(const command_options_t *options, const char *directory, int argc,
+                      char **argv)
+{
+    fault_t fault;
+    if (!command_expects(&command_trust, argc, argv, 0))
+        return COMMAND_USAGE;
+    trust_t *trust = trust_load(directory, &fault);
+    if (trust == NULL) {
+        log_warnx("%s", fault.text);
+        return COMMAND_FAILED;
+    }
+    json_t *list = json_array();
+    for (size_t i = 0; i < trust_size(trust); i++) {
+        const trusted_t *member = trust_at(trust, i);
+        char key[CERT_Z85_BYTES];
+        if (options->json)
+            json_array_append_new(list, member_json(member));
+        else
+            printf("%-16s  %-40s  %s\n", member->name, cert_z85(member->sign_public, key),
+                   member->endpoint[0] != '\0' ? member->endpoint : "(no endpoint)");
+    }
+    if (options->json) {
+        json_dumpf(list, stdout, JSON_INDENT(2));
+        putchar('\n');
+    } else if (trust_size(trust) == 0)
+        printf("%s is empty: nobody is trusted\n", directory);
+    json_decref(list);
+    trust_destroy(&trust);
+    return COMMAND_OK;
+}
+
+static int trust_remove(const command_options_t *options, const char *directory, int argc,
+                        char **argv)
+{
+    char path[PATH_MAX];
+    if (!command_expects(&command_trust, argc, argv, 1))
+        return COMMAND_USAGE;
+    if (!event_name_valid(argv[1], strlen(argv[1])) || argv[1][0] == '.') {
+        log_warnx("name \"%.80s\": %s", argv[1], event_error_text(EVENT_BAD_JAIL));
+        return COMMAND_FAILED;
+    }
+    snprintf(path, sizeof path, "%s/%s%s", directory, argv[1], CERT_PUBLIC_SUFFIX);
+    if (unlink(path) == -1) {
+        log_warn("%s", path);
+        return COMMAND_FAILED;
+    }
+    if (options->json)
+        printf("{\"removed\": \"%s\"}\n", argv[1]);
+    else
+        printf("%s is trusted no longer; a running banmeshd cuts it off now\n", argv[1]);
+    return COMMAND_OK;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(const command_options_t *options, const char *directory, int argc, char **argv);
+} trust_verbs[] = {
+    {"add", trust_add},
+    {"list", trust_list},
+    {"remove", trust_remove},
+};
+
+static int trust(const command_options_t *options, int argc, char **argv)
+{
+    fault_t fault;
+    const char *directory = command_option(&argc, argv, "--dir");
+    settings_t *settings = NULL;
+    if (directory == NULL && argc > 1) {
+        settings = settings_load(options->config, &fault);
+        if (settings == NULL) {
+            log_warnx("%s (or name the trust directory with --dir)", fault.text);
+            return COMMAND_FAILED;
+        }
+        directory = settings->node.trust;
+    }
+    int rc = -1;
+    for (size_t i = 0; argc > 1 && i < sizeof trust_verbs / sizeof trust_verbs[0]; i++)
+        if (strcmp(argv[1], trust_verbs[i].name) == 0)
+            rc = trust_verbs[i].run(options, directory, argc - 1, argv + 1);
+    settings_destroy(&settings);
+    if (rc != -1)
+        return rc;
+    log_warnx("trust: expected \"add\", \"list\" or \"remove\"");
+    fputs(command_trust.usage, stderr);
+    return COMMAND_USAGE;
+}
+
+const command_t command_trust = {
+    .name = "trust",
+    .summary = "who is trusted: add, list, remove certificates",
+    .usage = "usage: banmesh trust add FILE [--as NAME]\n"
+             "       banmesh trust list\n"
+             "       banmesh trust remove NAME\n"
+             "\n"
+             "The trust store is a directory of public certificates (node / trust in the\n"
+             "settings). A file's name is the name by which this host knows that node. The same\n"
+             "directory may be copied to every host; a host's own certificate may lie in it.\n"
+             "A running banmeshd follows changes by itself.\n"
+             "\n"
+             "  --as NAME   the name on this host (default: the file's)\n"
+             "  --dir DIR   another directory than the settings'\n"
+             "  --config F  settings (default: " COMMAND_DEFAULT_CONFIG ")\n"
+             "  --json      for programs\n"
+             "\n"
+             "example: banmesh trust add mx2.cert\n",
+    .run = trust,
+};

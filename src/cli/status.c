@@ -1,0 +1,138 @@
+/* status - what the running service says of itself: `banmesh status`. */
+#include "admin.h"
+#include "command.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static json_int_t number(const json_t *object, const char *name)
+{
+    return json_integer_value(json_object_get(object, name));
+}
+
+static const char *text(const json_t *object, const char *name)
+{
+    const char *value = json_string_value(json_object_get(object, name));
+    return value != NULL ? value : "?";
+}
+
+static void print_age(json_int_t ms)
+{
+    if (ms < 0)
+        printf("%-12s", "never");
+    else if (ms < 10000)
+        printf("%5.1f s ago ", (double)ms / 1000);
+    else
+        printf("%5" JSON_INTEGER_FORMAT " s ago ", ms / 1000);
+}
+
+static void print_peers(const json_t *peers)
+{
+    size_t index;
+    json_t *peer;
+    printf("\npeers             state         heard        missing  endpoint\n");
+    json_array_foreach(peers, index, peer)
+    {
+        bool connected = json_is_true(json_object_get(peer, "connected"));
+        printf("  %-16s%-14s", text(peer, "name"), connected ? "connected" : "NOT CONNECTED");
+        print_age(number(peer, "heard_ms_ago"));
+        printf("%8" JSON_INTEGER_FORMAT "  %s\n", number(peer, "missing_batches"),
+               text(peer, "endpoint"));
+    }
+    if (json_array_size(peers) == 0)
+        printf("  none: no trusted certificate has an endpoint\n");
+}
+
+static void print_feeds(const json_t *feeds)
+{
+    size_t index;
+    json_t *feed;
+    printf("\nfeeds             epoch              have      head     floor    applied\n");
+    json_array_foreach(feeds, index, feed)
+    {
+        printf("  %-16s%-14" JSON_INTEGER_FORMAT "%9" JSON_INTEGER_FORMAT "%10" JSON_INTEGER_FORMAT
+               "%10" JSON_INTEGER_FORMAT "%11" JSON_INTEGER_FORMAT "\n",
+               text(feed, "origin"), number(feed, "epoch"), number(feed, "have"),
+               number(feed, "head"), number(feed, "floor"), number(feed, "applied"));
+    }
+    if (json_array_size(feeds) == 0)
+        printf("  none yet\n");
+}
+
+static void print_counters(const char *title, const json_t *counters)
+{
+    const char *name;
+    json_t *value;
+    if (!json_is_object(counters) || json_object_size(counters) == 0)
+        return;
+    printf("\n%s\n", title);
+    json_object_foreach((json_t *)(uintptr_t)counters, name, value)
+    {
+        if (json_is_integer(value))
+            printf("  %-24s%10" JSON_INTEGER_FORMAT "\n", name, json_integer_value(value));
+        else if (json_is_string(value))
+            printf("  %-24s%s\n", name, json_string_value(value));
+        else if (json_is_boolean(value))
+            printf("  %-24s%s\n", name, json_is_true(value) ? "yes" : "NO");
+    }
+}
+
+static void print_status(const json_t *status)
+{
+    const json_t *mesh = json_object_get(status, "mesh");
+    const json_t *messages = json_object_get(mesh, "messages");
+    printf("%s %s  node %s  pid %" JSON_INTEGER_FORMAT "  up %" JSON_INTEGER_FORMAT " s\n",
+           text(status, "program"), text(status, "version"), text(status, "node"),
+           number(status, "pid"), number(status, "uptime_s"));
+    if (json_object_get(status, "held") != NULL)
+        printf("%" JSON_INTEGER_FORMAT " addresses held, %" JSON_INTEGER_FORMAT
+               " accepted bans wait for their time\n",
+               number(status, "held"), number(status, "pending"));
+    print_peers(json_object_get(mesh, "peers"));
+    print_feeds(json_object_get(mesh, "feeds"));
+    print_counters("bans of this host", json_object_get(status, "intake"));
+    print_counters("bans of peers", json_object_get(status, "outcomes"));
+    print_counters("shared log", json_object_get(status, "shared_log"));
+    print_counters("store", json_object_get(status, "store"));
+    print_counters("country database", json_object_get(status, "country_db"));
+    print_counters("bans into the store", json_object_get(status, "events"));
+    print_counters("messages", messages);
+    print_counters("refused messages", json_object_get(messages, "refused"));
+}
+
+static int status(const command_options_t *options, int argc, char **argv)
+{
+    fault_t fault;
+    if (!command_expects(&command_status, argc, argv, 0))
+        return COMMAND_USAGE;
+    settings_t *settings = settings_load(options->config, &fault);
+    json_t *answer = settings != NULL ? admin_ask(settings->admin.socket, "status", &fault) : NULL;
+    settings_destroy(&settings);
+    if (answer == NULL) {
+        log_warnx("%s", fault.text);
+        return COMMAND_FAILED;
+    }
+    if (options->json) {
+        json_dumpf(answer, stdout, JSON_INDENT(2));
+        putchar('\n');
+    } else
+        print_status(answer);
+    json_decref(answer);
+    return COMMAND_OK;
+}
+
+const command_t command_status = {
+    .name = "status",
+    .summary = "how the running service is: peers, feeds, counters",
+    .usage = "usage: banmesh status [--config F] [--json]\n"
+             "\n"
+             "Asks the banmeshd (or banmesh-aggregator) that runs with these settings. A peer is\n"
+             "connected if its own signed heartbeat came within five heartbeat intervals.\n"
+             "\n"
+             "  missing  batches that the peer signed for and this host does not have yet\n"
+             "  applied  the last batch that went to the shared log\n"
+             "\n"
+             "example: banmesh status --config /etc/banmesh/node.conf\n",
+    .run = status,
+};

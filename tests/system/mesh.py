@@ -1,0 +1,248 @@
+"""A real mesh on loopback: keys, settings and processes of several nodes in one directory.
+
+Used by the system tests, by the demonstration and by the benchmark; needs no pytest. Everything
+lives below the directory that it is given, and every process is ended by its id.
+"""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BIN = os.environ.get("BANMESH_BIN", os.path.join(ROOT, "build", "release"))
+TIMEOUT = 60  # s; generous: machines are shared. Only a failing test waits that long.
+
+
+def program(name):
+    return os.path.join(BIN, name)
+
+
+def wait_until(condition, what, timeout=TIMEOUT):
+    """Wait for a condition; returns its first true value, or raises AssertionError(what)."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError("timed out: " + (what() if callable(what) else what))
+        time.sleep(0.01)
+
+
+def free_port():
+    """A TCP port that nobody has, below the range that the kernel hands out by itself."""
+    while True:
+        port = random.SystemRandom().randrange(20000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
+
+
+def public_addresses(count, seed):
+    """Distinct addresses that are ordinary global unicast, by a seed."""
+    generator = random.Random(seed)
+    found = set()
+    while len(found) < count:
+        first = generator.choice([45, 62, 80, 91, 103, 141, 185, 193, 212])
+        rest = [generator.randrange(1, 255) for _ in range(3)]
+        if (first, rest[0]) not in ((192, 0), (193, 0)) and (first, rest[0], rest[1]) != (192, 88, 99):
+            found.add("%d.%d.%d.%d" % (first, *rest))
+    return sorted(found)
+
+
+class Process:
+    """A program in the foreground, its output in a file."""
+
+    def __init__(self, argv, log, env=None):
+        self.log = log
+        self.file = open(log, "ab")
+        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self.file,
+                                        stderr=self.file, env=env)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def running(self):
+        return self.process.poll() is None
+
+    def end(self, number=signal.SIGTERM):
+        """Send a signal and wait; returns the exit status. Harmless if it has ended."""
+        if self.running():
+            self.process.send_signal(number)
+        status = self.process.wait(TIMEOUT)
+        self.file.close()
+        return status
+
+
+class Node:
+    """One banmeshd (or another program with the same settings)."""
+
+    def __init__(self, mesh, name, settings="", daemon="banmeshd", endpoint=True):
+        self.mesh = mesh
+        self.name = name
+        self.daemon = daemon
+        self.dir = os.path.join(mesh.dir, name)
+        for folder in ("state", "spool", "log"):
+            os.makedirs(os.path.join(self.dir, folder), exist_ok=True)
+        self.listen = "tcp://127.0.0.1:%d" % free_port()
+        self.replay = "tcp://127.0.0.1:%d" % free_port()
+        self.conf = os.path.join(self.dir, "node.conf")
+        self.socket = os.path.join(self.dir, "publish.sock")
+        self.admin = os.path.join(self.dir, "admin.sock")
+        self.spool = os.path.join(self.dir, "spool")
+        self.shared_log = os.path.join(self.dir, "log", "shared.log")
+        self.log = os.path.join(self.dir, "daemon.log")
+        self.process = None
+        keygen = [program("banmesh"), "keygen", name, "--dir", self.dir]
+        if endpoint:
+            keygen += ["--endpoint", self.listen, "--replay", self.replay]
+        subprocess.run(keygen, check=True, stdout=subprocess.DEVNULL)
+        self.cert = os.path.join(self.dir, name + ".cert")
+        self.secret = self.cert + "_secret"
+        self.settings = settings
+        self.write_settings()
+
+    def write_settings(self, extra=None):
+        """Write node.conf; extra: {section: {name: value}} over what is there."""
+        sections = {
+            "node": {"name": self.name, "state": os.path.join(self.dir, "state"),
+                     "secret": self.secret, "trust": self.mesh.trust},
+            "mesh": {"listen": self.listen, "replay": self.replay,
+                     "heartbeat": self.mesh.heartbeat},
+            "publish": {"socket": self.socket, "spool": self.spool},
+            "admin": {"socket": self.admin},
+            "shared": {"log": self.shared_log},
+        }
+        for more in (self.mesh.extra, self.settings or {}, extra or {}):
+            for section, values in more.items():
+                sections.setdefault(section, {}).update(values)
+        with open(self.conf, "w", encoding="utf-8") as out:
+            for section, values in sections.items():
+                out.write(section + "\n")
+                for name, value in values.items():
+                    if isinstance(value, dict):
+                        out.write("    %s\n" % name)
+                        out.writelines('        %s = "%s"\n' % item for item in value.items())
+                    else:
+                        out.write('    %s = "%s"\n' % (name, value))
+
+    def start(self, wait=True):
+        env = dict(os.environ)
+        env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
+        self.process = Process([program(self.daemon), "--config", self.conf], self.log, env)
+        if wait:
+            wait_until(lambda: os.path.exists(self.admin) or not self.process.running(),
+                       lambda: "start of " + self.name)
+            assert self.process.running(), self.output()
+        return self
+
+    def stop(self, number=signal.SIGTERM):
+        if self.process is None:
+            return None
+        status = self.process.end(number)
+        self.process = None
+        if number == signal.SIGKILL and os.path.exists(self.admin):
+            os.unlink(self.admin)  # a sign of life for start()
+        return status
+
+    def output(self):
+        with open(self.log, encoding="utf-8", errors="replace") as text:
+            return text.read()
+
+    def status(self):
+        answer = subprocess.run([program("banmesh"), "status", "--config", self.conf, "--json"],
+                                check=True, stdout=subprocess.PIPE)
+        return json.loads(answer.stdout)
+
+    def peers(self):
+        return {peer["name"]: peer for peer in self.status()["mesh"]["peers"]}
+
+    def wait_connected(self, names=None):
+        names = set(names if names is not None else
+                    [other.name for other in self.mesh.nodes if other is not self])
+        wait_until(lambda: names <= {name for name, peer in self.peers().items()
+                                     if peer["connected"]},
+                   lambda: "%s is not connected to all of %s: %s" % (self.name, names, self.peers()))
+
+    def publish(self, ip, jail="sshd", check=True, **options):
+        """Call the real hook; returns the finished process."""
+        argv = [program("banmesh-publish"), "--socket", self.socket, "--spool", self.spool,
+                "--jail", jail, "--ip", ip, "--bantime", str(options.pop("bantime", 3600))]
+        for name, value in options.items():
+            argv += ["--" + name, str(value)]
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              check=False)
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+    def lines(self):
+        """The complete lines of the shared log."""
+        try:
+            with open(self.shared_log, encoding="utf-8") as text:
+                return [line.rstrip("\n") for line in text if line.endswith("\n")]
+        except FileNotFoundError:
+            return []
+
+    def reported(self):
+        """The addresses in the shared log, in order."""
+        return [line.split(": ")[1] for line in self.lines()]
+
+    def wait_reported(self, addresses):
+        missing = set(addresses)
+        wait_until(lambda: missing <= set(self.reported()),
+                   lambda: "%s lacks %s\n%s" % (self.name, missing - set(self.reported()),
+                                                self.output()))
+
+
+class Mesh:
+    """Nodes that trust each other through one shared directory of certificates."""
+
+    def __init__(self, directory, names=(), heartbeat=200, extra=None):
+        self.dir = str(directory)
+        self.heartbeat = heartbeat
+        self.extra = extra or {}
+        self.trust = os.path.join(self.dir, "trust")
+        os.makedirs(self.trust, exist_ok=True)
+        self.nodes = []
+        for name in names:
+            self.add(name)
+
+    def add(self, name, trusted=True, **options):
+        node = Node(self, name, **options)
+        self.nodes.append(node)
+        if trusted:
+            self.add_trust(node)
+        return node
+
+    def add_trust(self, node):
+        subprocess.run([program("banmesh"), "trust", "add", node.cert, "--dir", self.trust],
+                       check=True, stdout=subprocess.DEVNULL)
+
+    def start(self):
+        for node in self.nodes:
+            node.start(wait=False)
+        for node in self.nodes:
+            wait_until(lambda node=node: os.path.exists(node.admin) or not node.process.running(),
+                       "start of " + node.name)
+            assert node.process.running(), node.output()
+        for node in self.nodes:
+            node.wait_connected([other.name for other in self.nodes if other is not node])
+        return self
+
+    def stop(self):
+        for node in self.nodes:
+            node.stop()
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop()
