@@ -1,0 +1,282 @@
+"""Bad input from everywhere: a clear message, a counter, the process goes on, nothing is lost."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+import zmq
+
+from mesh import Mesh, program, wait_until
+from test_trust import read_cert
+
+HEADER = b"BNMS\x01%c\x00\x00"
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--ip", "999.1.1.1"], "not an IPv4 or IPv6 address"),
+    (["--ip", "1"], "not an IPv4 or IPv6 address"),
+    (["--ip", ""], "empty"),
+    (["--ip", "fe80::1%eth0"], "zone id"),
+    (["--ip", "1.2.3.4/33"], "bad prefix"),
+    (["--jail", "a\nb"], "expected 1 to 64"),
+    (["--jail", "a%b"], "expected 1 to 64"),
+    (["--jail", "x" * 300], "expected 1 to 64"),
+    (["--jail", ""], "expected 1 to 64"),
+    (["--time", "yesterday"], "time"),
+    (["--time", "-5"], "time"),
+    (["--bantime", "1h"], "bantime"),
+    (["--bantime", "-2"], "bantime"),
+    (["--failures", "99999999999"], "failures"),
+    (["--port", "22;reboot"], "port"),
+    (["--protocol", "tcp udp"], "protocol"),
+    (["--nonsense", "1"], "usage"),
+])
+def test_the_hook_names_what_is_malformed_and_exits_2(tmp_path, arguments, words):
+    argv = [program("banmesh-publish"), "--socket", str(tmp_path / "none"), "--spool",
+            str(tmp_path), "--jail", "sshd", "--ip", "80.94.95.112"] + arguments
+    done = subprocess.run(argv, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2 and words in done.stderr, done
+    assert os.listdir(tmp_path) == [], "nothing malformed is spooled"
+
+
+def test_the_hook_says_in_one_line_that_it_could_store_nowhere(tmp_path):
+    argv = [program("banmesh-publish"), "--socket", str(tmp_path / "none"), "--spool",
+            str(tmp_path / "missing"), "--jail", "sshd", "--ip", "80.94.95.112"]
+    done = subprocess.run(argv, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "ban not stored" in done.stderr
+
+
+def test_what_is_not_to_be_published_is_counted_and_not_repeated(tmp_path):
+    with Mesh(tmp_path, ["mx1", "mx2"]) as mesh:
+        mx1, mx2 = mesh.nodes
+        for address in ("10.0.0.1", "::ffff:10.0.0.1", "127.0.0.1", "0.0.0.0/0", "::1", "fe80::1"):
+            assert mx1.publish(address).returncode == 0
+        assert mx1.publish("80.94.95.112", jail="shared").returncode == 0
+        assert os.listdir(mx1.spool) == []
+        mx1.publish("80.94.95.113", port="", protocol="")
+        mx2.wait_reported(["80.94.95.113"])
+        assert mx2.reported() == ["80.94.95.113"]
+        assert mx1.status()["intake"] == {"stored": 1, "special-address": 6, "shared-jail": 1}
+
+
+def test_the_hook_never_hangs_on_a_node_that_does_not_answer(tmp_path):
+    with Mesh(tmp_path, ["mx1", "mx2"]) as mesh:
+        mx1, mx2 = mesh.nodes
+        mx1.process.process.send_signal(signal.SIGSTOP)
+        begun = time.monotonic()
+        mx1.publish("80.94.95.112")
+        waited = time.monotonic() - begun
+        mx1.process.process.send_signal(signal.SIGCONT)
+        assert 0.9 < waited < 10, "it gave up after its own limit"
+        mx2.wait_reported(["80.94.95.112"])
+        mx1.publish("80.94.95.113")
+        mx2.wait_reported(["80.94.95.113"])
+        assert mx2.reported() == ["80.94.95.112", "80.94.95.113"], "spooled and answered: once"
+
+
+def test_garbage_on_the_intake_socket_is_answered_and_counted(tmp_path):
+    mesh = Mesh(tmp_path, ["mx1"])
+    mx1 = mesh.nodes[0].start()
+    garbage = [b"\x00", b"ban", b"\xff" * 600, b"ban ip=1.2.3.4", b"ban jail=a jail=b ip=1.2.3.4",
+               b"ban jail=sshd ip=80.94.95.112 time=1 \x00", b"nonsense jail=sshd",
+               b"ban jail=sshd ip=80.94.95.112 time=99999999999999", b"x" * 100000]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            client.connect(mx1.socket)
+            for packet in garbage:
+                client.send(packet)
+                assert client.recv(600).startswith(b"malformed "), packet
+            client.send(b"ban jail=sshd ip=80.94.95.112 time=1 future=yes")
+            assert client.recv(600).startswith(b"ok nid=")
+        assert mx1.status()["intake"]["malformed"] == len(garbage)
+    finally:
+        mesh.stop()
+
+
+def test_a_client_that_never_reads_its_answers_stops_nobody(tmp_path):
+    mesh = Mesh(tmp_path, ["mx1"])
+    mx1 = mesh.nodes[0].start()
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            client.connect(mx1.socket)
+            client.setblocking(False)
+            sent = 0
+            try:
+                while sent < 100000:
+                    client.send(b"ban jail=sshd ip=80.94.95.112 time=%d" % sent)
+                    sent += 1
+            except BlockingIOError:
+                pass
+            mx1.publish("80.94.95.113")
+            client.setblocking(True)
+            for _ in range(sent):
+                assert client.recv(600).startswith(b"ok "), "held back, not lost"
+    finally:
+        mesh.stop()
+
+
+def publisher(context, node, mesh, bind):
+    """A trusted node gone bad: announces whatever bytes we like under a real key."""
+    keys = read_cert(node.secret)
+    sock = context.socket(zmq.PUB)
+    sock.curve_publickey = keys["curve/public-key"].encode()
+    sock.curve_secretkey = keys["curve/secret-key"].encode()
+    sock.curve_server = True
+    sock.bind(bind)
+    return sock
+
+
+def refused(node):
+    return node.status()["mesh"]["messages"]["refused"]
+
+
+def test_bad_envelopes_are_refused_by_reason_and_stop_nothing(tmp_path):
+    """Each message comes over the real, authenticated connection of a trusted node."""
+    mesh = Mesh(tmp_path, ["mx1", "mx2", "bad"])
+    mx1, mx2, bad = mesh.nodes
+    context = zmq.Context()
+    try:
+        sock = publisher(context, bad, mesh, bad.listen)
+        mx1.start()
+        mx2.start()
+        mx2.wait_connected(["mx1"])
+        # A real batch of mx1, as bytes, to be altered.
+        listener = context.socket(zmq.SUB)
+        keys = read_cert(bad.secret)
+        listener.curve_publickey = keys["curve/public-key"].encode()
+        listener.curve_secretkey = keys["curve/secret-key"].encode()
+        listener.curve_serverkey = read_cert(mx1.cert)["curve/public-key"].encode()
+        listener.subscribe(b"BNMS\x01\x01")
+        listener.connect(mx1.listen)
+        batch = wait_until(lambda: mx1.publish("80.94.95.112") and listener.poll(300) and
+                           listener.recv(), "a batch to alter")
+        flipped = batch[:-1] + bytes([batch[-1] ^ 1])
+        other_kind = batch[:5] + b"\x02" + batch[6:]
+        generator = random.Random(11)
+        messages = {
+            "too-short": b"", "bad-magic": bytes(generator.randrange(256) for _ in range(500)),
+            "bad-version": batch[:4] + b"\x09" + batch[5:], "bad-kind": batch[:5] + b"\x63" + batch[6:],
+            "bad-reserved": batch[:6] + b"\x01" + batch[7:],
+            "too-long": batch[:40] + bytes(66000 - 104) + batch[-64:],
+            "bad-signature": flipped,
+            "unknown-origin": batch[:8] + bytes(32) + batch[40:],
+        }
+        for reason, message in messages.items():
+            wait_until(lambda reason=reason, message=message: sock.send(message) or
+                       refused(mx2).get(reason), reason)
+        before = refused(mx2)["bad-signature"]
+        wait_until(lambda: sock.send(other_kind) or refused(mx2)["bad-signature"] > before,
+                   "one kind's body under another's header")
+        wait_until(lambda: sock.send(batch[:-20]) or refused(mx2)["bad-signature"] > before + 1,
+                   "a truncated envelope")
+        wait_until(lambda: sock.send_multipart([batch, batch]) or refused(mx2).get("more-frames"),
+                   "several frames")
+        mx1.publish("80.94.95.113")
+        mx2.wait_reported(["80.94.95.112", "80.94.95.113"])
+        assert mx2.process.running()
+    finally:
+        context.destroy(linger=0)
+        mesh.stop()
+
+
+def test_an_oversize_frame_is_survived_by_connecting_anew(tmp_path):
+    """libzmq ends a connecting socket's session for good over one frame above its limit."""
+    mesh = Mesh(tmp_path, ["mx2", "bad"])
+    mx2, bad = mesh.nodes
+    context = zmq.Context()
+    try:
+        sock = publisher(context, bad, mesh, bad.listen)
+        mx2.start()
+        wait_until(lambda: sock.send(b"hello") or refused(mx2).get("too-short"), "a first message")
+        sock.send(bytes(1024 * 1024))
+        reconnects = mx2.peers()["bad"]["reconnects"]
+        before = refused(mx2)["too-short"]
+        wait_until(lambda: sock.send(b"hello") or (mx2.peers()["bad"]["reconnects"] > reconnects and
+                                                   refused(mx2)["too-short"] > before + 3),
+                   "messages to come through again")
+    finally:
+        context.destroy(linger=0)
+        mesh.stop()
+
+
+def check(node, expect):
+    done = subprocess.run([program("banmeshd"), "--config", node.conf, "--check"], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == expect, done
+    return done.stdout + done.stderr
+
+
+def test_check_names_file_and_line(tmp_path):
+    mesh = Mesh(tmp_path, ["mx1"])
+    node = mesh.nodes[0]
+    good = open(node.conf, encoding="utf-8").read()
+
+    def with_text(text):
+        with open(node.conf, "w", encoding="utf-8") as out:
+            out.write(text)
+        return check(node, 1)
+
+    assert check(node, 0) == "configuration ok\n"
+    lines = good.count("\n")
+    assert "%s:%d: unknown name \"guard / nonsense\"" % (node.conf, lines + 2) in with_text(
+        good + "guard\n    nonsense = 1\n")
+    assert "unknown section" in with_text(good + "nonsense\n    a = 1\n")
+    assert "already stands on line 1" in with_text(good + "node\n    name = \"x\"\n")
+    assert "expected a number from 1 to 1000" in with_text(good + "guard\n    quorum = many\n")
+    assert "tab" in with_text(good + "guard\n\tquorum = 1\n")
+    assert "multiple of 4" in with_text(good + "guard\n   quorum = 1\n")
+    assert "'#'" in with_text(good + "guard\n    protect = 1.2.3.4#5\n")
+    assert "node / secret is missing" in with_text(good.replace("secret =", "#secret ="))
+    assert "No such file" in with_text(good.replace("cert_secret", "cert_nothing"))
+    with open(node.conf, "w", encoding="utf-8") as out:
+        out.write(good)
+    os.chmod(node.secret, 0o644)
+    assert "mode 0644 lets others read a secret key, expected 0600" in check(node, 1)
+    os.chmod(node.secret, 0o600)
+    os.rename(mesh.trust, mesh.trust + ".away")
+    assert "trust: No such file" in check(node, 1)
+    os.rename(mesh.trust + ".away", mesh.trust)
+    assert "has no effect in this version" in check_with(node, good + "guard\n    quorum = 2\n")
+    os.unlink(node.conf)
+    assert "No such file" in check(node, 1)
+
+
+def check_with(node, text):
+    with open(node.conf, "w", encoding="utf-8") as out:
+        out.write(text)
+    return check(node, 0)
+
+
+def test_a_second_daemon_on_the_same_state_says_so(tmp_path):
+    mesh = Mesh(tmp_path, ["mx1"])
+    mx1 = mesh.nodes[0].start()
+    try:
+        done = subprocess.run([program("banmeshd"), "--config", mx1.conf], text=True, check=False,
+                              stderr=subprocess.PIPE, timeout=60)
+        assert done.returncode == 1
+        assert "another process uses this state directory" in done.stderr
+        assert mx1.publish("80.94.95.112").returncode == 0
+    finally:
+        mesh.stop()
+
+
+def test_a_user_who_may_not_publish_is_refused(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become somebody else")
+    mesh = Mesh(tmp_path, ["mx1"])
+    mx1 = mesh.nodes[0].start()
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        os.chmod(folder, 0o755)
+    try:
+        done = subprocess.run([program("banmesh-publish"), "--socket", mx1.socket, "--spool",
+                               mx1.spool, "--jail", "sshd", "--ip", "80.94.95.112"], user=65534,
+                              text=True, stderr=subprocess.PIPE, check=False)
+        assert done.returncode == 1 and "may not publish" in done.stderr, done
+        assert mx1.status()["intake"]["foreign-user"] == 1
+    finally:
+        mesh.stop()
