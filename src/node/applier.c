@@ -94,7 +94,9 @@ static void apply(applier_t *self, const uint8_t *origin, const char *name, cons
                   int64_t nid, int64_t until_ms, wall_t now)
 {
     int64_t held_ms = now.ms + service_settings(self->service)->shared.bantime_s * MS_PER_S;
-    shared_line_t line = {&ban->address, name, ban->jail, ban->duration_s, until_ms, nid};
+    /* As clipped: a ban for ever has an end here. */
+    int64_t duration_s = (until_ms - ban->time_ms) / MS_PER_S;
+    shared_line_t line = {&ban->address, name, ban->jail, duration_s, until_ms, nid};
     shared_log_add(self->log, &line, now);
     hold(self, &ban->address, held_ms, nid);
     if (until_ms > held_ms)

@@ -18,7 +18,7 @@ typedef struct {
     const addr_t *address;
     const char *origin; /* our name for it */
     const char *jail;
-    int64_t duration_s; /* as the origin said; -1: for ever */
+    int64_t duration_s; /* from the ban's time to until_ms */
     int64_t until_ms;
     int64_t nid;
 } shared_line_t;
