@@ -3,15 +3,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STUCK_MS          10000
-#define FRUITLESS_WAIT_MS 500
+#define STUCK_MS            10000
+#define FRUITLESS_WAIT_MS   500 /* doubled each time, FRUITLESS_DOUBLINGS times at most */
+#define FRUITLESS_DOUBLINGS 6
 
 /* How the search for one feed stands; by the feed's index. */
 typedef struct {
     const peer_t *asked; /* a request is out; NULL: none */
     mono_t progress_at;
-    mono_t not_before; /* wait after an answer that brought nothing */
-    size_t turn;       /* 0: ask the origin; then the others in turn */
+    uint64_t have_then; /* when it was asked */
+    mono_t not_before;  /* wait after an answer that brought nothing */
+    size_t turn;        /* 0: ask the origin; then the others in turn */
+    unsigned fruitless; /* answers in a row that brought nothing */
 } search_t;
 
 struct catchup {
@@ -79,6 +82,17 @@ static peer_t *choose(const search_t *search, const feed_ref_t *ref, peer_t *con
     return NULL;
 }
 
+/* This peer brought nothing, and yet there is more: somebody else may have it, or it is of an
+ * origin that is trusted no longer and nobody's copy counts. */
+static void turn_away(search_t *search)
+{
+    unsigned doublings =
+        search->fruitless < FRUITLESS_DOUBLINGS ? search->fruitless : FRUITLESS_DOUBLINGS;
+    search->turn++;
+    search->fruitless++;
+    search->not_before.ms = mono_now().ms + (FRUITLESS_WAIT_MS << doublings);
+}
+
 static void ask(catchup_t *self, search_t *search, const feed_ref_t *ref, peer_t *peer)
 {
     wire_fetch_t fetch = {.after = ref->have, .credit = CATCHUP_CREDIT};
@@ -87,11 +101,11 @@ static void ask(catchup_t *self, search_t *search, const feed_ref_t *ref, peer_t
     fetch.feed.channel = ref->id.channel;
     size_t size = wire_write_fetch(self->wire, &fetch, self->out);
     if (peer_send(peer, self->out, size) == -1) {
-        search->turn++;
-        search->not_before.ms = mono_now().ms + FRUITLESS_WAIT_MS;
+        turn_away(search);
         return;
     }
     search->asked = peer;
+    search->have_then = ref->have;
     search->progress_at = mono_now();
 }
 
@@ -129,12 +143,12 @@ void catchup_done(catchup_t *self, peer_t *peer, const wire_done_t *done)
         if (search->asked != peer || feed_at(self->feed, i) != ref)
             continue;
         search->asked = NULL;
-        if (is_behind(ref) && done->through >= done->have) {
-            /* It has no more, and yet there is more: somebody else may have it. */
-            search->turn++;
-            search->not_before.ms = mono_now().ms + FRUITLESS_WAIT_MS;
-        } else if (!is_behind(ref))
+        if (ref->have > search->have_then)
+            search->fruitless = 0;
+        if (!is_behind(ref))
             search->turn = 0;
+        else if (ref->have == search->have_then || done->through >= done->have)
+            turn_away(search);
     }
 }
 

@@ -2,8 +2,9 @@
 
 #include "clock.h"
 
-#define RETRY_MS    20
-#define COMPLAIN_MS 5000
+#define RETRY_MS      20
+#define LAST_WORDS_MS 1000
+#define COMPLAIN_MS   5000
 
 struct listener {
     zloop_t *loop;
@@ -65,6 +66,9 @@ void listener_destroy(listener_t **self_p)
     if (self == NULL)
         return;
     *self_p = NULL;
+    /* What was announced a moment ago still goes out, as far as peers take it. */
+    if (self->socket != NULL)
+        zsock_set_linger(self->socket, LAST_WORDS_MS);
     stop(self);
     free(self->endpoint);
     free(self);

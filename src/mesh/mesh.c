@@ -310,31 +310,11 @@ const trust_t *mesh_trust(const mesh_t *self)
     return self->trust;
 }
 
-static bool endpoint_is(const char *endpoint, const addr_t *addr)
-{
-    char host[CERT_ENDPOINT_MAX + 1];
-    addr_t found;
-    snprintf(host, sizeof host, "%s", strncmp(endpoint, "tcp://", 6) == 0 ? endpoint + 6 : "");
-    char *colon = strrchr(host, ':');
-    if (colon == NULL)
-        return false;
-    *colon = '\0';
-    char *text = host;
-    if (*text == '[' && colon > host && colon[-1] == ']') {
-        colon[-1] = '\0';
-        text++;
-    }
-    return addr_parse(text, &found) == ADDR_OK && addr_overlaps(addr, &found);
-}
-
 bool mesh_is_peer_address(const mesh_t *self, const addr_t *addr)
 {
-    for (size_t i = 0; i < self->peer_count; i++) {
-        const addr_t *seen = peer_address(self->peers[i]);
-        if ((seen->family != 0 && addr_overlaps(addr, seen)) ||
-            endpoint_is(peer_endpoint(self->peers[i]), addr))
+    for (size_t i = 0; i < self->peer_count; i++)
+        if (peer_is_at(self->peers[i], addr))
             return true;
-    }
     return false;
 }
 

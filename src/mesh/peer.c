@@ -15,6 +15,7 @@ struct peer {
     const peer_calls_t *calls;
     zsock_t *sub;
     zsock_t *dealer;
+    addr_t endpoint_address; /* family 0 if the endpoint has a name, not an address */
     addr_t address;
     char address_text[ADDR_TEXT_MAX];
     int64_t head_time_ms; /* of the newest heartbeat, by the peer's clock */
@@ -87,6 +88,22 @@ static void disconnect_both(peer_t *self)
     zsock_destroy(&self->dealer);
 }
 
+/* The address in "tcp://192.0.2.1:7341" or "tcp://[2001:db8::1]:7341". */
+static void parse_endpoint(const char *endpoint, addr_t *out)
+{
+    char host[CERT_ENDPOINT_MAX + 1];
+    char *text = host;
+    snprintf(host, sizeof host, "%s", endpoint + strlen("tcp://"));
+    char *end = strrchr(host, ':');
+    if (host[0] == '[' && end > host && end[-1] == ']') {
+        text++;
+        end--;
+    }
+    *end = '\0';
+    if (addr_parse(text, out) != ADDR_OK)
+        out->family = 0;
+}
+
 peer_t *peer_new(zloop_t *loop, const cert_t *own, const trusted_t *node, const char *endpoint,
                  const char *replay, const peer_calls_t *calls, fault_t *fault)
 {
@@ -97,6 +114,7 @@ peer_t *peer_new(zloop_t *loop, const cert_t *own, const trusted_t *node, const 
     self->calls = calls;
     snprintf(self->endpoint, sizeof self->endpoint, "%s", endpoint);
     snprintf(self->replay, sizeof self->replay, "%s", replay);
+    parse_endpoint(endpoint, &self->endpoint_address);
     if (connect_both(self, fault) == -1)
         peer_destroy(&self);
     return self;
@@ -121,9 +139,10 @@ const char *peer_endpoint(const peer_t *self)
     return self->endpoint;
 }
 
-const addr_t *peer_address(const peer_t *self)
+bool peer_is_at(const peer_t *self, const addr_t *address)
 {
-    return &self->address;
+    return (self->address.family != 0 && addr_overlaps(&self->address, address)) ||
+           (self->endpoint_address.family != 0 && addr_overlaps(&self->endpoint_address, address));
 }
 
 int peer_send(peer_t *self, const uint8_t *bytes, size_t size)

@@ -31,8 +31,9 @@ void peer_destroy(peer_t **self_p);
 const trusted_t *peer_node(const peer_t *self);
 const char *peer_endpoint(const peer_t *self);
 
-/* The network address that messages came from last; family 0 if none yet. */
-const addr_t *peer_address(const peer_t *self);
+/* True if an address or network touches the peer's: that of its endpoint, or the one that its
+ * messages came from last. */
+bool peer_is_at(const peer_t *self, const addr_t *address);
 
 /* Send a request to its replay. 0, or -1 if there is none or its queue is full. */
 int peer_send(peer_t *self, const uint8_t *bytes, size_t size);

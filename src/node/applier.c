@@ -395,6 +395,8 @@ applier_t *applier_new(service_t *service, fault_t *fault)
         if (memcmp(feed_at(feeds, i)->id.origin, service_cert(service)->sign_public,
                    WIRE_KEY_BYTES) == 0)
             recall_own_feed(self, feed_at(feeds, i));
+    if (shared_log_touch(self->log, fault) == -1)
+        log_warnx("peers' bans wait: %s", fault->text);
     if (recall_held(self, fault) == -1) {
         applier_destroy(&self);
         return NULL;

@@ -34,8 +34,12 @@ void protect_destroy(protect_t **self_p)
     *self_p = NULL;
 }
 
+/* Once each: a router has thousands of routes through a few gateways. */
 static void add(protect_t *self, const addr_t *network, const char *reason)
 {
+    for (size_t i = 0; i < self->size; i++)
+        if (addr_equal(&self->items[i].network, network))
+            return;
     self->items = xrealloc(self->items, (self->size + 1) * sizeof *self->items);
     self->items[self->size++] = (guarded_t){*network, reason};
 }

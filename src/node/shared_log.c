@@ -96,6 +96,11 @@ static int open_file(shared_log_t *self)
     return self->fd == -1 ? -1 : 0;
 }
 
+int shared_log_touch(shared_log_t *self, fault_t *fault)
+{
+    return open_file(self) == 0 ? 0 : fault_set(fault, "%s: %s", self->path, strerror(errno));
+}
+
 int shared_log_write(shared_log_t *self, fault_t *fault)
 {
     if (self->used == 0)

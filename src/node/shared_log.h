@@ -23,8 +23,12 @@ typedef struct {
     int64_t nid;
 } shared_line_t;
 
-/* The file is opened at the first write. */
+/* The file is opened, or made, at the first write. */
 shared_log_t *shared_log_new(const char *path);
+
+/* Make the file now if it is missing: fail2ban does not start without the log of an enabled jail.
+ * 0, or -1 with the fault. */
+int shared_log_touch(shared_log_t *self, fault_t *fault);
 void shared_log_destroy(shared_log_t **self_p);
 
 /* Add a line to what shared_log_write will write. */

@@ -147,8 +147,9 @@ class Node:
     def stop(self, number=signal.SIGTERM):
         if self.process is None:
             return None
-        status = self.process.end(number)
-        self.process = None
+        process, self.process = self.process, None
+        status = process.end(number)
+        assert number != signal.SIGTERM or status == 0, self.output()  # sanitizers end with 1
         if number == signal.SIGKILL and os.path.exists(self.admin):
             os.unlink(self.admin)  # a sign of life for start()
         return status
