@@ -15,6 +15,7 @@
 #define SPOOL_FILE     "spool"
 #define SPOOL_TAKING   "spool.taking"
 #define SPOOL_REJECTED "spool.rejected"
+#define SPOOL_MODE 0660
 #define LOCK_TRIES_MAX 100
 
 static int fail(fault_t *fault, const char *directory, const char *file)
@@ -54,7 +55,7 @@ static int open_locked(int dir_fd, const char *directory, fault_t *fault)
 {
     for (int i = 0; i < LOCK_TRIES_MAX; i++) {
         int fd = openat(dir_fd, SPOOL_FILE,
-                        O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0660);
+                        O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, SPOOL_MODE);
         if (fd == -1)
             return fail(fault, directory, SPOOL_FILE);
         if (flock(fd, LOCK_EX) == 0 && is_behind_name(fd, dir_fd, SPOOL_FILE))
@@ -92,8 +93,13 @@ static int write_record(int fd, int dir_fd, const char *record, size_t length)
     }
     if (fsync(fd) == -1)
         return -1;
-    /* The first record made the file: its name must be on disk, too. */
-    return size == 0 ? fsync(dir_fd) : 0;
+    if (size > 0)
+        return 0;
+    /* The first record made the file: its name must be on disk, too. And the hooks of other users
+     * and the node share it, whatever the umask was. */
+    if (fchmod(fd, SPOOL_MODE) == -1 && errno != EPERM)
+        return -1;
+    return fsync(dir_fd);
 }
 
 int spool_append(const char *directory, const ban_t *ban, fault_t *fault)
@@ -197,7 +203,7 @@ static int set_aside(taker_t *self)
     struct stat status;
     if (fstatat(self->dir_fd, SPOOL_FILE, &status, AT_SYMLINK_NOFOLLOW) == -1)
         return errno == ENOENT ? 0 : fail(self->fault, self->directory, SPOOL_FILE);
-    int fd = openat(self->dir_fd, SPOOL_FILE, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    int fd = openat(self->dir_fd, SPOOL_FILE, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd == -1)
         return fail(self->fault, self->directory, SPOOL_FILE);
     int rc = 1;
