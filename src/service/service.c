@@ -6,6 +6,8 @@
 #include <getopt.h>
 #include <sodium.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #ifndef BANMESH_VERSION
 #error "BANMESH_VERSION comes from CMakeLists.txt"
@@ -172,6 +174,27 @@ static json_t *answer(void *arg, const char *command)
     return status;
 }
 
+/* Tell systemd (sd_notify (3)) that all is open, so that what is ordered after us finds the shared
+ * log. Nothing happens under any other parent. */
+static void notify_ready(void)
+{
+    static const char ready[] = "READY=1";
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const char *path = getenv("NOTIFY_SOCKET");
+    if (path == NULL || (*path != '/' && *path != '@') || strlen(path) >= sizeof address.sun_path)
+        return;
+    memcpy(address.sun_path, path, strlen(path));
+    if (*path == '@')
+        address.sun_path[0] = '\0';
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd == -1)
+        return;
+    if (sendto(fd, ready, sizeof ready - 1, MSG_NOSIGNAL, (struct sockaddr *)&address, size) == -1)
+        log_warn("%s", path);
+    close(fd);
+}
+
 /* ---- start and end ---- */
 
 static int open_parts(service_t *self, trust_t **trust_p, fault_t *fault)
@@ -229,6 +252,7 @@ static int run(const program_t *program, const char *path)
         if (rc == 0) {
             log_info("%s %s started as node %s", program->name, BANMESH_VERSION,
                      self.settings->node.name);
+            notify_ready();
             /* zloop also ends when a system call is interrupted, by a debugger for example. */
             while (!self.stopping)
                 zloop_start(self.loop);

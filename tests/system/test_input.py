@@ -10,7 +10,7 @@ import time
 import pytest
 import zmq
 
-from mesh import Mesh, program, wait_until
+from mesh import ROOT, Mesh, program, wait_until
 from test_trust import read_cert
 
 HEADER = b"BNMS\x01%c\x00\x00"
@@ -280,3 +280,34 @@ def test_a_user_who_may_not_publish_is_refused(tmp_path):
         assert mx1.status()["intake"]["foreign-user"] == 1
     finally:
         mesh.stop()
+
+
+def test_readiness_is_told_to_the_service_manager(tmp_path):
+    mesh = Mesh(tmp_path, ["mx1"])
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        manager.settimeout(60)
+        os.environ["NOTIFY_SOCKET"] = path
+        try:
+            mesh.nodes[0].start()
+            assert manager.recv(100) == b"READY=1"
+            assert os.path.exists(mesh.nodes[0].shared_log), "before fail2ban starts"
+        finally:
+            del os.environ["NOTIFY_SOCKET"]
+            mesh.stop()
+
+
+def test_the_settings_that_we_ship_are_valid(tmp_path):
+    mesh = Mesh(tmp_path, ["mx1"])
+    node = mesh.nodes[0]
+    for name in ("node.conf", "aggregator.conf"):
+        with open(os.path.join(ROOT, "conf", name), encoding="utf-8") as text:
+            shipped = text.read()
+        for was, now in (("/etc/banmesh/mx1.cert_secret", node.secret),
+                         ("/etc/banmesh/hist1.cert_secret", node.secret),
+                         ("/etc/banmesh/trust", mesh.trust)):
+            shipped = shipped.replace(was, now)
+        with open(node.conf, "w", encoding="utf-8") as out:
+            out.write(shipped)
+        assert check(node, 0) == "configuration ok\n"
