@@ -29,7 +29,9 @@ const char *addr_error_text(addr_error_t error)
 static uint8_t mask_byte(uint32_t prefix, size_t i)
 {
     uint32_t kept = prefix > i * 8 ? prefix - (uint32_t)(i * 8) : 0;
-    return kept >= 8 ? 0xff : (uint8_t)(0xff00u >> kept);
+    if (kept >= 8)
+        return 0xff;
+    return (uint8_t)(0xff00u >> kept & 0xffu);
 }
 
 addr_error_t addr_from_bytes(const uint8_t *bytes, size_t size, uint32_t prefix, addr_t *out)

@@ -124,10 +124,14 @@ static int ask_node(const call_t *call, fault_t *fault)
     if (fd == -1)
         return fault_set(fault, "%s: %s", call->socket, strerror(errno));
     struct pollfd wait = {.fd = fd, .events = POLLIN};
+    /* A node that refuses us may have hung up before we sent: its answer waits all the same. */
+    ssize_t sent = send(fd, line, length, MSG_NOSIGNAL);
+    bool may_answer = sent == (ssize_t)length || errno == EPIPE || errno == ECONNRESET;
     ssize_t got = -1;
-    if (send(fd, line, length, MSG_NOSIGNAL) == (ssize_t)length &&
-        poll(&wait, 1, ANSWER_WAIT_MS) == 1)
+    if (may_answer && poll(&wait, 1, ANSWER_WAIT_MS) == 1)
         got = recv(fd, answer, sizeof answer - 1, 0);
+    if (may_answer && got == -1 && errno == ECONNRESET)
+        got = recv(fd, answer, sizeof answer - 1, 0); /* the reset is told first, once */
     close(fd);
     if (got <= 0)
         return fault_set(fault, "%s: no answer", call->socket);
