@@ -15,7 +15,7 @@
 #define SPOOL_FILE     "spool"
 #define SPOOL_TAKING   "spool.taking"
 #define SPOOL_REJECTED "spool.rejected"
-#define SPOOL_MODE 0660
+#define SPOOL_MODE     0660
 #define LOCK_TRIES_MAX 100
 
 static int fail(fault_t *fault, const char *directory, const char *file)
@@ -54,8 +54,9 @@ static bool is_behind_name(int fd, int dir_fd, const char *file)
 static int open_locked(int dir_fd, const char *directory, fault_t *fault)
 {
     for (int i = 0; i < LOCK_TRIES_MAX; i++) {
-        int fd = openat(dir_fd, SPOOL_FILE,
-                        O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, SPOOL_MODE);
+        int fd =
+            openat(dir_fd, SPOOL_FILE,
+                   O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, SPOOL_MODE);
         if (fd == -1)
             return fail(fault, directory, SPOOL_FILE);
         if (flock(fd, LOCK_EX) == 0 && is_behind_name(fd, dir_fd, SPOOL_FILE))
@@ -146,11 +147,12 @@ static int hand_over(taker_t *self)
 static int reject(taker_t *self, const char *line, size_t length)
 {
     int fd = openat(self->dir_fd, SPOOL_REJECTED,
-                    O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0660);
+                    O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0660);
     if (fd == -1)
         return fail(self->fault, self->directory, SPOOL_REJECTED);
-    int rc = 0;
-    if (write(fd, line, length) != (ssize_t)length || write(fd, "\n", 1) != 1 || fsync(fd) == -1)
+    int rc = check_file(fd, self->directory, SPOOL_REJECTED, self->fault);
+    if (rc == 0 &&
+        (write(fd, line, length) != (ssize_t)length || write(fd, "\n", 1) != 1 || fsync(fd) == -1))
         rc = fail(self->fault, self->directory, SPOOL_REJECTED);
     close(fd);
     self->result->rejected++;
