@@ -95,7 +95,6 @@ static int configure(db_t *self, bool durable, fault_t *fault)
     char *sql = sqlite3_mprintf("PRAGMA journal_mode = WAL; PRAGMA synchronous = %s; "
                                 "PRAGMA cache_size = -%d; PRAGMA temp_store = MEMORY",
                                 durable ? "FULL" : "NORMAL", DB_CACHE_KIB);
-    sqlite3_busy_timeout(self->handle, DB_BUSY_MS);
     int rc = run(self, sql, fault);
     sqlite3_free(sql);
     return rc;
@@ -106,10 +105,12 @@ db_t *db_open(const char *path, const char *schema, int version, bool durable, f
     db_t *self = xcalloc(1, sizeof *self);
     self->path = xstrdup(path);
     int rc = sqlite3_open_v2(path, &self->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
+    sqlite3_busy_timeout(self->handle, DB_BUSY_MS);
+    /* Whose it is first: the pragmas write into the file. */
     if (rc != SQLITE_OK)
         fail(self, fault);
-    else if (configure(self, durable, fault) == -1 ||
-             check_version(self, schema, version, fault) == -1)
+    else if (check_version(self, schema, version, fault) == -1 ||
+             configure(self, durable, fault) == -1)
         rc = -1;
     if (rc != SQLITE_OK) {
         db_destroy(&self);

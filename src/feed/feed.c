@@ -155,8 +155,7 @@ static int load_cursors(feed_t *self)
             continue;
         sqlite3_bind_int64(one, 1, self->refs[i]->number);
         rc = db_step(self->peers.db, one);
-        if (rc == 1)
-            self->refs[i]->cursor = (uint64_t)sqlite3_column_int64(one, 0);
+        self->refs[i]->cursor = rc == 1 ? (uint64_t)sqlite3_column_int64(one, 0) : 0;
         sqlite3_reset(one);
     }
     sqlite3_finalize(one);
