@@ -18,7 +18,7 @@ typedef struct {
     int64_t duration_s;        /* the longest so far; -1: for ever */
 } attempt_t;
 
-/* The key of (jail, address, time). */
+/* The key of (jail, address, time): 48 bits of the time, then 80 bits of a hash of all three. */
 void attempts_key(const ban_t *ban, uint8_t key[static ATTEMPTS_KEY_BYTES]);
 
 /* db is own.db, borrowed and closed after us. */

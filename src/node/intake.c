@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 
 #define CONNECTIONS_MAX 256
-#define READ_MAX        64 /* requests of one connection before others get their turn */
+#define READ_MAX        WIRE_EVENTS_MAX /* requests of one connection before others get their turn */
 #define ANSWER_MAX      160
 #define SOCKET_MODE     0666 /* who may is asked of the kernel: hardened units cannot open less */
 #define SPOOL_MS        5000
