@@ -8,8 +8,9 @@
 
 struct attempts {
     db_t *db;
+    sqlite3_stmt *claim;
     sqlite3_stmt *find;
-    sqlite3_stmt *put;
+    sqlite3_stmt *prolong;
     sqlite3_stmt *prune;
 };
 
@@ -37,9 +38,10 @@ attempts_t *attempts_new(db_t *db)
     self->db = db;
     self->find = db_prepare(db, "SELECT epoch, channel, seq, idx, duration_s FROM attempt "
                                 "WHERE key = ?");
-    self->put = db_prepare(db, "INSERT OR REPLACE INTO attempt (key, epoch, channel, seq, idx, "
-                               "duration_s, stored_ms) VALUES (?, ?, ?, ?, ?, ?, ?)");
-    self->prune = db_prepare(db, "DELETE FROM attempt WHERE stored_ms < ?");
+    self->claim = db_prepare(db, "INSERT OR IGNORE INTO attempt (key, epoch, channel, seq, idx, "
+                                 "duration_s) VALUES (?, ?, ?, ?, ?, ?)");
+    self->prolong = db_prepare(db, "UPDATE attempt SET duration_s = ? WHERE key = ?");
+    self->prune = db_prepare(db, "DELETE FROM attempt WHERE key < ?");
     return self;
 }
 
@@ -64,21 +66,33 @@ int attempts_find(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES]
     return 1;
 }
 
-int attempts_put(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES],
-                 const attempt_t *attempt, wall_t now)
+int attempts_claim(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES],
+                   const attempt_t *attempt)
 {
-    sqlite3_bind_blob(self->put, 1, key, ATTEMPTS_KEY_BYTES, SQLITE_STATIC);
-    sqlite3_bind_int64(self->put, 2, (int64_t)attempt->position.epoch);
-    sqlite3_bind_int64(self->put, 3, attempt->position.channel);
-    sqlite3_bind_int64(self->put, 4, (int64_t)attempt->position.seq);
-    sqlite3_bind_int64(self->put, 5, attempt->position.index);
-    sqlite3_bind_int64(self->put, 6, attempt->duration_s);
-    sqlite3_bind_int64(self->put, 7, now.ms);
-    return db_step(self->db, self->put);
+    sqlite3_bind_blob(self->claim, 1, key, ATTEMPTS_KEY_BYTES, SQLITE_STATIC);
+    sqlite3_bind_int64(self->claim, 2, (int64_t)attempt->position.epoch);
+    sqlite3_bind_int64(self->claim, 3, attempt->position.channel);
+    sqlite3_bind_int64(self->claim, 4, (int64_t)attempt->position.seq);
+    sqlite3_bind_int64(self->claim, 5, attempt->position.index);
+    sqlite3_bind_int64(self->claim, 6, attempt->duration_s);
+    if (db_step(self->db, self->claim) == -1)
+        return -1;
+    return db_changed(self->db) > 0;
+}
+
+int attempts_prolong(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES],
+                     int64_t duration_s)
+{
+    sqlite3_bind_int64(self->prolong, 1, duration_s);
+    sqlite3_bind_blob(self->prolong, 2, key, ATTEMPTS_KEY_BYTES, SQLITE_STATIC);
+    return db_step(self->db, self->prolong);
 }
 
 int attempts_prune(attempts_t *self, wall_t now)
 {
-    sqlite3_bind_int64(self->prune, 1, now.ms - ATTEMPTS_KEPT_MS);
+    uint8_t first[ATTEMPTS_KEY_BYTES] = {0};
+    if (now.ms > ATTEMPTS_KEPT_MS)
+        put_u64(first, (uint64_t)(now.ms - ATTEMPTS_KEPT_MS) << 16);
+    sqlite3_bind_blob(self->prune, 1, first, sizeof first, SQLITE_STATIC);
     return db_step(self->db, self->prune);
 }

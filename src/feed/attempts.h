@@ -25,14 +25,19 @@ void attempts_key(const ban_t *ban, uint8_t key[static ATTEMPTS_KEY_BYTES]);
 attempts_t *attempts_new(db_t *db);
 void attempts_destroy(attempts_t **self_p);
 
-/* Returns 1 and the attempt, 0 if there is none, -1 and errno of db_step. */
+/* Write an attempt that is new. Returns 1; 0 if there is one with that key, which is left as it is;
+ * -1 and errno of db_step. */
+int attempts_claim(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES],
+                   const attempt_t *attempt);
+
+/* Returns 1 and the attempt, 0 if there is none, -1 and errno. */
 int attempts_find(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES], attempt_t *out);
 
-/* Write or overwrite. 0, or -1 and errno. */
-int attempts_put(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES],
-                 const attempt_t *attempt, wall_t now);
+/* An attempt that is there runs longer than it said. 0, or -1 and errno. */
+int attempts_prolong(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES],
+                     int64_t duration_s);
 
-/* Forget what was taken in longer ago than ATTEMPTS_KEPT_MS. 0, or -1 and errno. */
+/* Forget bans that began longer ago than ATTEMPTS_KEPT_MS. 0, or -1 and errno. */
 int attempts_prune(attempts_t *self, wall_t now);
 
 #endif

@@ -158,6 +158,11 @@ int db_step(db_t *self, sqlite3_stmt *statement)
     return -1;
 }
 
+int64_t db_changed(db_t *self)
+{
+    return sqlite3_changes64(self->handle);
+}
+
 int db_begin(db_t *self)
 {
     return db_step(self, self->begin);

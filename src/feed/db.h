@@ -32,6 +32,9 @@ sqlite3_stmt *db_prepare(db_t *self, const char *sql);
  * EBUSY   another process holds it (an operator's sqlite3): try again later */
 int db_step(db_t *self, sqlite3_stmt *statement);
 
+/* Rows that the last INSERT, UPDATE or DELETE changed. */
+int64_t db_changed(db_t *self);
+
 /* A transaction. begin and commit return 0, or -1 and errno as above; a failed commit is rolled
  * back. rollback is silent and harmless outside a transaction. */
 int db_begin(db_t *self);

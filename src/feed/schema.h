@@ -21,8 +21,7 @@
     SCHEMA_FEEDS                                                                                   \
     ";CREATE TABLE attempt (key BLOB PRIMARY KEY, epoch INTEGER NOT NULL, "                        \
     " channel INTEGER NOT NULL, seq INTEGER NOT NULL, idx INTEGER NOT NULL, "                      \
-    " duration_s INTEGER NOT NULL, stored_ms INTEGER NOT NULL) WITHOUT ROWID;"                     \
-    "CREATE INDEX attempt_stored ON attempt (stored_ms)"
+    " duration_s INTEGER NOT NULL) WITHOUT ROWID"
 
 /* held: what the consumer applied, and until when fail2ban holds it. pending: accepted, but due
  * later. Both are written with the cursor. */

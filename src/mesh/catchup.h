@@ -8,7 +8,7 @@
 #include "peer.h"
 #include "wire.h"
 
-#define CATCHUP_CREDIT 100 /* batches a request */
+#define CATCHUP_CREDIT 1000 /* batches a request; the answer is bounded by who gives it */
 
 typedef struct catchup catchup_t;
 

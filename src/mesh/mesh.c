@@ -98,32 +98,27 @@ static void receive_answer(mesh_t *self, peer_t *peer, const uint8_t *envelope, 
         replica_refuse_wire(self->replica, error);
 }
 
-static void receive(void *arg, peer_t *peer, const uint8_t *bytes, size_t size, bool more_frames)
+static void receive(void *arg, peer_t *peer, const peer_message_t *message)
 {
     mesh_t *self = arg;
-    if (more_frames) {
+    if (message->is_answer)
+        catchup_progress(self->catchup, peer);
+    if (message->more_frames) {
         replica_refuse(self->replica, REPLICA_MORE_FRAMES);
         return;
     }
-    wire_error_t error = wire_check(bytes, size);
-    if (error == WIRE_OK) {
-        switch (wire_kind(bytes)) {
-        case WIRE_BATCH:
-        case WIRE_HEAD:
-            catchup_progress(self->catchup, peer);
-            receive_feed(self, peer, bytes, size);
-            return;
-        case WIRE_DONE:
-        case WIRE_HEADS:
-            receive_answer(self, peer, bytes, size);
-            return;
-        case WIRE_FETCH:
-        case WIRE_SURVEY:
-            error = WIRE_BAD_KIND; /* asked at the ROUTER only */
-            break;
-        }
+    wire_error_t error = wire_check(message->bytes, message->size);
+    if (error != WIRE_OK) {
+        replica_refuse_wire(self->replica, error);
+        return;
     }
-    replica_refuse_wire(self->replica, error);
+    wire_kind_t kind = wire_kind(message->bytes);
+    if (kind == WIRE_BATCH || kind == WIRE_HEAD)
+        receive_feed(self, peer, message->bytes, message->size);
+    else if (message->is_answer && (kind == WIRE_DONE || kind == WIRE_HEADS))
+        receive_answer(self, peer, message->bytes, message->size);
+    else
+        replica_refuse_wire(self->replica, WIRE_BAD_KIND);
 }
 
 /* The end of a burst: what was stored becomes durable, then visible to consumers. */

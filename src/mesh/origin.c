@@ -74,44 +74,60 @@ static bool is_longer(int64_t duration_s, int64_t than_s)
     return than_s != -1 && (duration_s == -1 || duration_s > than_s);
 }
 
+/* A ban of an attempt that is there: a repetition, or an event under the first one's position. */
+static int prolong(origin_t *self, origin_item_t *item,
+                   const uint8_t key[static ATTEMPTS_KEY_BYTES], event_t *event)
+{
+    attempt_t attempt;
+    if (attempts_find(self->attempts, key, &attempt) != 1)
+        return -1;
+    item->nid = nid_of(self->own, &attempt.position);
+    item->result = ORIGIN_REPEATED;
+    if (!is_longer(item->ban->duration_s, attempt.duration_s))
+        return 0;
+    item->result = ORIGIN_PROLONGED;
+    event->has_original = true;
+    event->original = attempt.position;
+    return attempts_prolong(self->attempts, key, item->ban->duration_s);
+}
+
 /* Decide what an item is, and make its event unless it is a repetition. */
-static int add_item(origin_t *self, feed_ref_t *ref, origin_item_t *item, wall_t now)
+static int add_item(origin_t *self, feed_ref_t *ref, origin_item_t *item)
 {
     uint8_t key[ATTEMPTS_KEY_BYTES];
-    attempt_t attempt;
-    attempts_key(item->ban, key);
-    int found = attempts_find(self->attempts, key, &attempt);
-    if (found == -1)
-        return -1;
-    if (found == 1 && !is_longer(item->ban->duration_s, attempt.duration_s)) {
-        item->result = ORIGIN_REPEATED;
-        item->nid = nid_of(self->own, &attempt.position);
-        return 0;
+    event_t *event = &self->events[self->event_count];
+    *event = (event_t){.kind = EVENT_BAN, .ban = *item->ban};
+    size_t size = wire_event_size(event);
+    if (self->body_size + size > WIRE_BODY_MAX) {
+        if (seal(self, ref) == -1)
+            return -1;
+        self->events[0] = *event;
+        event = &self->events[0];
     }
-    event_t event = {.kind = EVENT_BAN, .has_original = found == 1, .ban = *item->ban};
-    size_t size = wire_event_size(&event);
-    if (self->body_size + size > WIRE_BODY_MAX && seal(self, ref) == -1)
+    attempt_t attempt = {.duration_s = item->ban->duration_s};
+    attempt.position = (event_position_t){.epoch = ref->id.epoch,
+                                          .channel = ref->id.channel,
+                                          .seq = ref->have + 1,
+                                          .index = (uint32_t)self->event_count};
+    attempts_key(item->ban, key);
+    int claimed = attempts_claim(self->attempts, key, &attempt);
+    if (claimed == -1 || (claimed == 0 && prolong(self, item, key, event) == -1))
         return -1;
-    if (found == 1)
-        event.original = attempt.position;
-    else
-        attempt.position = (event_position_t){.epoch = ref->id.epoch,
-                                              .channel = ref->id.channel,
-                                              .seq = ref->have + 1,
-                                              .index = (uint32_t)self->event_count};
-    attempt.duration_s = item->ban->duration_s;
-    self->events[self->event_count++] = event;
-    self->body_size += size;
-    item->result = found == 1 ? ORIGIN_PROLONGED : ORIGIN_NEW;
-    item->nid = nid_of(self->own, &attempt.position);
-    return attempts_put(self->attempts, key, &attempt, now);
+    if (claimed == 1) {
+        item->result = ORIGIN_NEW;
+        item->nid = nid_of(self->own, &attempt.position);
+    }
+    if (item->result != ORIGIN_REPEATED) {
+        self->event_count++;
+        self->body_size += size;
+    }
+    return 0;
 }
 
 static int append_all(origin_t *self, feed_ref_t *ref, origin_item_t *items, size_t count)
 {
-    wall_t now = wall_now();
     for (size_t i = 0; i < count; i++)
-        if (add_item(self, ref, &items[i], now) == -1)
+        if (add_item(self, ref, &items[i]) == -1)
             return -1;
     return seal(self, ref);
 }

@@ -50,8 +50,9 @@ static int read_socket(zloop_t *loop, zsock_t *socket, void *arg)
             break;
         if (rc == 1)
             note_address(self, &message);
-        self->calls->message(self->calls->arg, self, zmq_msg_data(&message), zmq_msg_size(&message),
-                             rc == -1);
+        peer_message_t received = {zmq_msg_data(&message), zmq_msg_size(&message), rc == -1,
+                                   socket == self->dealer};
+        self->calls->message(self->calls->arg, self, &received);
     }
     zmq_msg_close(&message);
     self->calls->idle(self->calls->arg);

@@ -12,10 +12,17 @@
 
 typedef struct peer peer_t;
 
+typedef struct {
+    const uint8_t *bytes;
+    size_t size;
+    bool more_frames; /* it had several, and is not shown */
+    bool is_answer;   /* from its replay; else announced to all */
+} peer_message_t;
+
 /* What peers call back, on the loop. */
 typedef struct {
-    /* One message; more_frames: it had several and is not shown. */
-    void (*message)(void *arg, peer_t *peer, const uint8_t *bytes, size_t size, bool more_frames);
+    /* One message. */
+    void (*message)(void *arg, peer_t *peer, const peer_message_t *message);
     /* A burst of messages is over: commit, act. */
     void (*idle)(void *arg);
     void *arg;

@@ -8,7 +8,9 @@
 #include "listener.h"
 #include "replica.h"
 
-#define REPLAY_BATCHES_MAX 100 /* below the send queue of a peer, so an answer fits whole */
+/* An answer must fit the peer's queue whole, or its DONE is lost. Of SOCKET_QUEUE_MAX places almost
+ * half may look taken though they are free: libzmq returns them by halves. */
+#define REPLAY_BATCHES_MAX (SOCKET_QUEUE_MAX / 2 - 4)
 #define REPLAY_BYTES_MAX   (1024 * 1024)
 
 typedef struct replay replay_t;

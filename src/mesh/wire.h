@@ -28,8 +28,8 @@
 #define WIRE_ENVELOPE_MAX    (WIRE_HEADER_BYTES + WIRE_BODY_MAX + WIRE_SIGNATURE_BYTES)
 #define WIRE_EVENTS_MAX      512
 #define WIRE_ARENA_BYTES     (512 * 1024)
-#define WIRE_HEADS_BYTES_MAX 65000 /* envelopes in one WIRE_HEADS, with room for their lengths */
 #define WIRE_HEADS_MAX       256
+#define WIRE_HEADS_BYTES_MAX (WIRE_BODY_MAX - 3 * WIRE_HEADS_MAX) /* beside tags and lengths */
 #define WIRE_CONTEXT         "banmesh envelope 1"
 
 typedef enum {
