@@ -33,10 +33,17 @@ def wait_until(condition, what, timeout=TIMEOUT):
         time.sleep(0.01)
 
 
+PORTS_GIVEN = set()
+
+
 def free_port():
-    """A TCP port that nobody has, below the range that the kernel hands out by itself."""
+    """A TCP port that nobody has, below the range that the kernel hands out by itself; never the
+    same one twice."""
     while True:
         port = random.SystemRandom().randrange(20000, 32000)
+        if port in PORTS_GIVEN:
+            continue
+        PORTS_GIVEN.add(port)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
