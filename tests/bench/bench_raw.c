@@ -1,0 +1,190 @@
+/* bench_raw - rates of the parts that a stream of bans is made of, each alone, a second:
+ *
+ *   curve COUNT        messages of 200 bytes from PUB to SUB over TCP on loopback, CURVE, two
+ *                      contexts, one thread that sends and one that receives
+ *   intake COUNT OUTSTANDING
+ *                      requests of the feeder over a SOCK_SEQPACKET pair to a thread that answers
+ *                      each packet with one, and does nothing else
+ *   rows COUNT DIR     SQLite rows of 100 bytes, WAL, synchronous=FULL, 512 a commit: with
+ * ascending keys (`ascending`), and with random 16-byte ones, WITHOUT ROWID (`random`) */
+#include "curve_pair.h"
+#include "feeder.h"
+#include "log.h"
+#include "measure.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define MESSAGE_BYTES 200
+#define WARM_UP       10000
+#define ROW_BYTES     100
+#define KEY_BYTES     16
+#define GROUP         512
+#define REQUEST_MAX   512
+#define ANSWER        "ok nid=4611686018427387904 new"
+
+static double per_second(size_t count, int64_t ns)
+{
+    return (double)count * (double)NS_PER_S / (double)ns;
+}
+
+static pthread_t start_thread(void *(*run)(void *), void *arg)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, run, arg) != 0)
+        fatalx("cannot start a thread");
+    return thread;
+}
+
+/* ---- curve ---- */
+
+typedef struct {
+    curve_pair_t *pair;
+    size_t count;
+} sender_t;
+
+static void *send_all(void *arg)
+{
+    const sender_t *sender = arg;
+    char message[MESSAGE_BYTES] = {0};
+    for (size_t i = 0; i < sender->count; i++)
+        curve_pair_send(sender->pair, message, sizeof message);
+    return NULL;
+}
+
+static int measure_curve(char **argv)
+{
+    size_t count = number_of(argv[0]);
+    sender_t sender = {curve_pair_new(), count + WARM_UP};
+    pthread_t thread = start_thread(send_all, &sender);
+    for (size_t i = 0; i < WARM_UP; i++)
+        curve_pair_receive(sender.pair);
+    int64_t start = now_ns();
+    for (size_t i = 0; i < count; i++)
+        curve_pair_receive(sender.pair);
+    value_print("curve", per_second(count, now_ns() - start));
+    pthread_join(thread, NULL);
+    curve_pair_destroy(&sender.pair);
+    return 0;
+}
+
+/* ---- intake ---- */
+
+static void *answer_all(void *arg)
+{
+    int fd = *(int *)arg;
+    char request[REQUEST_MAX];
+    while (recv(fd, request, sizeof request, 0) > 0)
+        if (send(fd, ANSWER, sizeof ANSWER - 1, MSG_NOSIGNAL) == -1)
+            fatal("answer");
+    return NULL;
+}
+
+static int measure_intake(char **argv)
+{
+    int fds[2];
+    size_t count = number_of(argv[0]);
+    feeder_t *feeder = feeder_new(count);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) == -1)
+        fatal("socketpair");
+    pthread_t thread = start_thread(answer_all, &fds[1]);
+    int64_t took = feeder_run(feeder, fds[0], number_of(argv[1]));
+    value_print("intake", per_second(count, took));
+    close(fds[0]);
+    pthread_join(thread, NULL);
+    close(fds[1]);
+    feeder_destroy(&feeder);
+    return 0;
+}
+
+/* ---- rows ---- */
+
+static void run_sql(sqlite3 *db, const char *sql)
+{
+    if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
+        fatalx("%s: %s", sql, sqlite3_errmsg(db));
+}
+
+/* Bind number i, as it is or as a random key of it, run, reset. */
+static void add_row(sqlite3 *db, sqlite3_stmt *add, size_t i, bool random)
+{
+    static const char bytes[ROW_BYTES];
+    uint8_t key[KEY_BYTES];
+    if (random) {
+        randombytes_buf(key, sizeof key);
+        sqlite3_bind_blob(add, 1, key, sizeof key, SQLITE_STATIC);
+    } else
+        sqlite3_bind_int64(add, 1, (int64_t)i);
+    sqlite3_bind_blob(add, 2, bytes, random ? ROW_BYTES - KEY_BYTES : ROW_BYTES, SQLITE_STATIC);
+    if (sqlite3_step(add) != SQLITE_DONE)
+        fatalx("%s", sqlite3_errmsg(db));
+    sqlite3_reset(add);
+}
+
+static double rows_rate(const char *directory, const char *name, const char *table, size_t count,
+                        bool random)
+{
+    char path[PATH_MAX];
+    sqlite3 *db;
+    sqlite3_stmt *add;
+    snprintf(path, sizeof path, "%s/%s.db", directory, name);
+    if (sqlite3_open(path, &db) != SQLITE_OK)
+        fatalx("%s: %s", path, sqlite3_errmsg(db));
+    run_sql(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+    run_sql(db, table);
+    if (sqlite3_prepare_v2(db, "INSERT INTO row VALUES (?, ?)", -1, &add, NULL) != SQLITE_OK)
+        fatalx("%s: %s", path, sqlite3_errmsg(db));
+    int64_t start = now_ns();
+    for (size_t i = 0; i < count; i++) {
+        if (i % GROUP == 0)
+            run_sql(db, "BEGIN IMMEDIATE");
+        add_row(db, add, i, random);
+        if (i % GROUP == GROUP - 1 || i == count - 1)
+            run_sql(db, "COMMIT");
+    }
+    double rate = per_second(count, now_ns() - start);
+    sqlite3_finalize(add);
+    sqlite3_close(db);
+    return rate;
+}
+
+static int measure_rows(char **argv)
+{
+    size_t count = number_of(argv[0]);
+    value_print("ascending",
+                rows_rate(argv[1], "ascending",
+                          "CREATE TABLE row (id INTEGER PRIMARY KEY, bytes BLOB)", count, false));
+    value_print("random", rows_rate(argv[1], "random",
+                                    "CREATE TABLE row (key BLOB PRIMARY KEY, bytes BLOB) "
+                                    "WITHOUT ROWID",
+                                    count, true));
+    return 0;
+}
+
+static const struct {
+    const char *name;
+    int arguments;
+    int (*measure)(char **argv);
+} table[] = {
+    {"curve", 1, measure_curve},
+    {"intake", 2, measure_intake},
+    {"rows", 2, measure_rows},
+};
+
+int main(int argc, char **argv)
+{
+    log_open("bench_raw");
+    if (sodium_init() == -1)
+        fatalx("libsodium cannot start");
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        if (argc > 1 && strcmp(argv[1], table[i].name) == 0 && argc - 2 == table[i].arguments)
+            return table[i].measure(argv + 2);
+    fputs("usage: bench_raw curve COUNT | intake COUNT OUTSTANDING | rows COUNT DIR\n", stderr);
+    return 2;
+}

@@ -1,0 +1,345 @@
+"""The figures: what is measured, beside which raw limit. `run` calls and prints them."""
+
+import contextlib
+import os
+import statistics
+import subprocess
+import time
+
+from mesh import BIN, TIMEOUT, Mesh, program, wait_until
+from recorder import Recorder
+from store import Store, add_aggregator, make_country_db
+
+HEARTBEAT_MS = 1000
+OUTSTANDING = 512
+PEERS = 10
+PACKED_BAN_BYTES = 25  # an address with its prefix (17) and the time of its end (8)
+COUNTRIES = ["BR", "CN", "DE", "FR", "GB", "HK", "ID", "IN", "KR", "NL", "RU", "SG", "US", "VN"]
+# Off, for the nodes of a benchmark: as high as the settings go.
+RATE_OFF = {"guard": {"rate": 10000000, "max-active": 100000000}}
+RATE_OFF_TEXT = "guard rate off (%d/s)" % RATE_OFF["guard"]["rate"]
+
+
+# ---- helpers ----
+
+def helper_path(name):
+    return os.path.join(BIN, "tests", "bench", name)
+
+
+def helper(name, *argv):
+    """Run a helper; returns its numbers by name."""
+    done = subprocess.run([helper_path(name)] + [str(arg) for arg in argv], check=True,
+                          stdout=subprocess.PIPE, text=True)
+    return {key: float(value) for key, value in (line.split() for line in done.stdout.splitlines())}
+
+
+@contextlib.contextmanager
+def running(directory, names, settings=None):
+    """A mesh of those nodes, started and connected; stopped in any case."""
+    os.makedirs(directory)
+    mesh = Mesh(directory, names, heartbeat=HEARTBEAT_MS, extra=settings)
+    try:
+        yield mesh.start()
+    finally:
+        mesh.stop()
+
+
+def memory_bytes(pid):
+    """RSS and PSS of a process."""
+    with open("/proc/%d/smaps_rollup" % pid, encoding="ascii") as text:
+        values = dict(line.split(":", 1) for line in text if line.startswith(("Rss", "Pss:")))
+    return tuple(int(values[name].split()[0]) * 1024 for name in ("Rss", "Pss"))
+
+
+def ms(ns):
+    return "%.3f ms" % (ns / 1e6)
+
+
+def rate(per_second):
+    return "{:,.0f} /s".format(per_second)
+
+
+def mib(count):
+    return "%.1f MiB" % (count / 1024 / 1024)
+
+
+class Figure:
+    """One figure: what was measured, its raw limit, and how they compare."""
+
+    def __init__(self, title, feeder, settings, columns=("",)):
+        self.title = title
+        self.feeder = feeder
+        self.settings = settings
+        self.columns = columns
+        self.rows = []
+        self.values = {}
+        self.ratios = []
+
+    def row(self, label, *cells):
+        self.rows.append((label,) + cells)
+
+    def times(self, label, values, name):
+        """A row of percentiles."""
+        self.row(label, ms(values[name + ".p50"]), ms(values[name + ".p99"]))
+
+    def ratio(self, what, value, goal=None, form="{:.2f} x", met=None):
+        """One comparison; goal: in words; met: whether it is reached."""
+        self.ratios.append({"what": what, "value": value, "goal": goal, "met": met,
+                            "text": form.format(value)})
+
+    def show(self):
+        print("\n%s" % self.title)
+        print("  feeder    %s\n  settings  %s" % (self.feeder, self.settings))
+        if any(self.columns):
+            print("  %-54s" % "" + "".join("%16s" % column for column in self.columns))
+        for label, *cells in self.rows:
+            print("  %-54s" % label + "".join("%16s" % cell for cell in cells))
+        for ratio in self.ratios:
+            goal = "" if ratio["goal"] is None else "   goal %s: %s" % (
+                ratio["goal"], "met" if ratio["met"] else "not met")
+            word = "ratio" if ratio["text"].endswith(" x") else "figure"
+            print("  %-9s %-44s%16s%s" % (word, ratio["what"], ratio["text"], goal), flush=True)
+
+
+# ---- the figures ----
+
+def measure_hook(directory, counts):
+    """From the start of the hook's process to its exit status 0: the ban is on disk."""
+    figure = Figure("hook: process start to durable exit 0",
+                    "%d x posix_spawn and wait, each alone, after a warm-up" % counts["hook"],
+                    "one node, no peers; spool never used", ("p50", "p99"))
+    with running(os.path.join(directory, "hook"), ["a"], RATE_OFF) as mesh:
+        node = mesh.nodes[0]
+        got = helper("bench_ban", counts["hook"], directory, helper_path("bench_empty"),
+                     program("banmesh-publish"), node.socket, node.spool)
+        assert node.status()["intake"]["stored"] >= counts["hook"], node.status()
+    figure.values = got
+    figure.times("hook", got, "hook")
+    figure.times("raw: an empty static process", got, "process")
+    figure.times("raw: one SQLite WAL commit, synchronous=FULL", got, "commit-full")
+    figure.times("raw: both, in the same round", got, "sum")
+    ratio = got["hook.p50"] / got["sum.p50"]
+    figure.ratio("hook / both, p50", ratio, "<= 2", met=ratio <= 2)
+    figure.ratio("hook / both, p99", got["hook.p99"] / got["sum.p99"])
+    return figure
+
+
+def measure_latency(directory, counts):
+    """From the start of the hook on A to the line in B's shared log, synced; each ban alone."""
+    figure = Figure("latency: ban on A (start of the hook) to the line in B's shared log, synced",
+                    "%d x the hook, each alone, after a warm-up" % counts["latency"],
+                    "two nodes on loopback, " + RATE_OFF_TEXT, ("p50", "p99"))
+    directory = os.path.join(directory, "latency")
+    with running(directory, ["a", "b"], RATE_OFF) as mesh:
+        a, b = mesh.nodes
+        got = helper("bench_ban", counts["latency"], directory, helper_path("bench_empty"),
+                     program("banmesh-publish"), a.socket, a.spool, b.shared_log)
+    figure.values = got
+    for label, name in (("the hook has exited 0: on disk on A", "hook"),
+                        ("the line can be read on B (inotify)", "visible"),
+                        ("the line is synced (an fdatasync of ours returned)", "synced"),
+                        ("raw: an empty static process", "process"),
+                        ("raw: commit FULL", "commit-full"),
+                        ("raw: Ed25519 sign", "sign"),
+                        ("raw: CURVE PUB/SUB, 250 bytes, one way", "curve"),
+                        ("raw: Ed25519 verify", "verify"),
+                        ("raw: commit NORMAL (twice in the sum)", "commit-normal"),
+                        ("raw: write + fdatasync of a line", "line"),
+                        ("raw: sum of all, in the same round", "sum")):
+        figure.times(label, got, name)
+    ratio = got["synced.p50"] / got["sum.p50"]
+    figure.ratio("synced p50 / sum p50", ratio, "<= 2", met=ratio <= 2)
+    ratio = got["synced.p99"] / got["sum.p50"]
+    figure.ratio("synced p99 / sum p50", ratio, "<= 10", met=ratio <= 10)
+    figure.ratio("synced p99 / sum p99", got["synced.p99"] / got["sum.p99"])
+    return figure
+
+
+def feed(a, b, count):
+    """Stream bans into a, and see that b has a line of each; returns the helper's numbers."""
+    before = len(b.lines())
+    got = helper("bench_stream", count, OUTSTANDING, a.socket, b.shared_log)
+    addresses = b.reported()[before:]
+    assert len(addresses) == len(set(addresses)) == count, "not one line a ban on " + b.name
+    return got
+
+
+def measure_stream(directory, counts):
+    """Bans a second, streamed into A's intake, until A has them on disk and B in its log."""
+    count = counts["stream"]
+    figure = Figure("stream: A -> B sustained",
+                    "{:,} distinct bans, one connection, {} outstanding".format(count, OUTSTANDING),
+                    "two nodes on loopback, " + RATE_OFF_TEXT)
+    directory = os.path.join(directory, "stream")
+    with running(directory, ["a", "b"], RATE_OFF) as mesh:
+        a, b = mesh.nodes
+        got = feed(a, b, count)
+        sent = a.status()["mesh"]["messages"]
+    raw = helper("bench_raw", "curve", counts["curve"])
+    raw.update(helper("bench_raw", "intake", counts["curve"], OUTSTANDING))
+    raw.update(helper("bench_raw", "rows", counts["rows"], directory))
+    acknowledged = count / got["acknowledged"] * 1e9
+    reached = count / got["reached"] * 1e9
+    figure.values = {"acknowledged": acknowledged, "reached": reached,
+                     "batches": sent["announced"], "replayed": sent["batches_replayed"], **raw}
+    figure.row("acknowledged by A: on disk there", rate(acknowledged))
+    figure.row("in B's shared log, the last one synced", rate(reached))
+    figure.row("bans a batch", "%.0f" % (count / sent["announced"]))
+    figure.row("batches that B fetched, as its queue was full",
+               "%d of %d" % (sent["batches_replayed"], sent["announced"]))
+    figure.row("raw: CURVE PUB/SUB, messages of 200 bytes", rate(raw["curve"]))
+    figure.row("raw: intake socket, a request and its answer", rate(raw["intake"]))
+    figure.row("raw: SQLite rows, ascending key, 512 a commit", rate(raw["ascending"]))
+    figure.row("raw: SQLite rows, random 16-byte key, 512 a commit", rate(raw["random"]))
+    figure.ratio("in B's shared log / CURVE messages", reached / raw["curve"])
+    figure.ratio("bans a second in B's shared log", reached, ">= 100,000 /s", "{:,.0f} /s",
+                 reached >= 100000)
+    return figure
+
+
+def rewind(aggregator, endpoint):
+    """Start it with an empty store, so that it sends all that its replica has."""
+    aggregator.write_settings({"store": {"endpoints": endpoint}})
+    aggregator.start()
+
+
+def fill_replica(mesh, aggregator, directory, count):
+    """Give an aggregator bans to keep; then stop the node that they came from."""
+    node = mesh.nodes[0]
+    with Store(directory, "fill") as store:
+        aggregator.write_settings({"store": {"endpoints": store.endpoint}})
+        mesh.start()
+        helper("bench_stream", count, OUTSTANDING, node.socket)
+        wait_until(lambda: store.count("sshd") == count, aggregator.output)
+        aggregator.stop()
+        node.stop()
+
+
+def record_requests(aggregator, directory, count):
+    """Everything that it sends to an empty store, in a file; returns its path."""
+    path = os.path.join(directory, "requests")
+    with Store(directory, "record") as store, \
+            Recorder(os.path.join(directory, "between"), store.socket, path) as between:
+        rewind(aggregator, between.endpoint)
+        wait_until(lambda: store.count("sshd") == count, aggregator.output)
+        aggregator.stop()
+    return path
+
+
+def wait_stored(client, count, aggregator):
+    """Until the store has at least so many attempts; returns how many it has, and when."""
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        stored = client.call("SCARD", "f2b:sshd")
+        if stored >= count:
+            return stored, time.monotonic()
+        assert time.monotonic() < deadline, aggregator.output()
+        time.sleep(0.001)
+
+
+def time_replay(aggregator, directory, count):
+    """Attempts a second into an empty store, from the first that is seen there to the last."""
+    with Store(directory, "replay") as store:
+        client = store.client()
+        rewind(aggregator, store.endpoint)
+        first, start = wait_stored(client, 1, aggregator)
+        last, end = wait_stored(client, count, aggregator)
+        aggregator.stop()
+        client.close()
+    return (last - first) / (end - start)
+
+
+def time_raw(directory, kind, path, count):
+    """The recorded requests into an empty store; attempts a second."""
+    with Store(directory, "raw") as store:
+        got = helper("bench_store", kind, store.socket, path)
+        assert store.count("sshd") == count
+    return count / got["ns"] * 1e9, got
+
+
+def measure_store(directory, counts):
+    """Attempts a second from a filled replica into an empty store."""
+    count = counts["store"]
+    rounds = counts["store_rounds"]
+    figure = Figure("store: aggregator, from a filled replica into an empty store",
+                    "{:,} distinct bans in the replica; median of {}".format(count, rounds),
+                    "redis-server on a Unix socket, nothing kept on disk; country database; UTC")
+    directory = os.path.join(directory, "store")
+    os.makedirs(directory)
+    mesh = Mesh(directory, ["a"], heartbeat=HEARTBEAT_MS, extra=RATE_OFF)
+    networks = {"26.%d.%d.0/20" % (i // 16, i % 16 * 16): COUNTRIES[i % len(COUNTRIES)]
+                for i in range(count // 4096 + 1)}
+    country = make_country_db(os.path.join(directory, "country.mmdb"), networks)
+    aggregator = add_aggregator(mesh, [], country)
+    got = {"replay": [], "blocks": [], "all": []}
+    try:
+        fill_replica(mesh, aggregator, directory, count)
+        path = record_requests(aggregator, directory, count)
+        for _ in range(rounds):
+            got["replay"].append(time_replay(aggregator, directory, count))
+            for kind in ("blocks", "all"):
+                per_second, raw = time_raw(directory, kind, path, count)
+                got[kind].append(per_second)
+    finally:
+        mesh.stop()
+    values = {name: statistics.median(list_of) for name, list_of in got.items()}
+    figure.values = {**values, "transactions": raw["transactions"], "commands": raw["commands"]}
+    figure.row("aggregator", rate(values["replay"]))
+    figure.row("attempts a MULTI block", "%.0f" % (count / raw["transactions"]))
+    figure.row("commands an attempt, those that look up included",
+               "%.2f" % (raw["commands"] / count))
+    figure.row("raw: the same MULTI blocks, hiredis, 4 on the way", rate(values["blocks"]))
+    figure.row("raw: and what is looked up before each", rate(values["all"]))
+    ratio = values["replay"] / values["blocks"]
+    figure.ratio("aggregator / the same MULTI blocks", ratio, ">= 0.80", met=ratio >= 0.8)
+    figure.ratio("aggregator / all it sends", values["replay"] / values["all"])
+    return figure
+
+
+def measure_idle(figure, directory, counts):
+    """RSS and PSS of a node with its peers connected, beside one that has none."""
+    with running(os.path.join(directory, "alone"), ["a"]) as mesh:
+        time.sleep(counts["idle_s"])
+        alone, _ = memory_bytes(mesh.nodes[0].process.pid)
+    names = ["n%d" % i for i in range(PEERS + 1)]
+    with running(os.path.join(directory, "idle"), names) as mesh:
+        time.sleep(counts["idle_s"])
+        idle, shared = memory_bytes(mesh.nodes[0].process.pid)
+    figure.values.update(alone_rss=alone, idle_rss=idle, idle_pss=shared)
+    figure.row("node with %d peers, idle: RSS" % PEERS, mib(idle))
+    figure.row("node with %d peers, idle: PSS (%d nodes here)" % (PEERS, PEERS + 1), mib(shared))
+    figure.row("raw: the same without peers: RSS", mib(alone))
+    figure.ratio("with %d peers / without" % PEERS, idle / alone)
+    figure.ratio("idle RSS", idle / 1024 / 1024, "<= 12 MiB", "{:.1f} MiB",
+                 idle <= 12 * 1024 * 1024)
+
+
+def measure_memory(directory, counts):
+    """Memory of an idle node, and what each active ban adds."""
+    count = counts["memory"]
+    figure = Figure("memory", "idle: nothing, %d s; bans: %s streamed from A, held by B" %
+                    (counts["idle_s"], "{:,}".format(count)),
+                    "%d nodes on loopback; bans: two nodes, %s" % (PEERS + 1, RATE_OFF_TEXT))
+    directory = os.path.join(directory, "memory")
+    os.makedirs(directory)
+    measure_idle(figure, directory, counts)
+    with running(os.path.join(directory, "held"), ["a", "b"], RATE_OFF) as mesh:
+        a, b = mesh.nodes
+        before, _ = memory_bytes(b.process.pid)
+        feed(a, b, count)
+        assert b.status()["held"] == count, b.status()
+        time.sleep(counts["idle_s"])
+        after, _ = memory_bytes(b.process.pid)
+    each = (after - before) / count
+    figure.values.update(before_rss=before, after_rss=after, ban_bytes=each)
+    figure.row("B before the first ban: RSS", mib(before))
+    figure.row("B with {:,} held: RSS".format(count), mib(after))
+    figure.row("growth a ban, buffers and caches included", "%.0f bytes" % each)
+    figure.row("raw: address, prefix and end of a ban, packed", "%d bytes" % PACKED_BAN_BYTES)
+    figure.ratio("a ban / packed", each / PACKED_BAN_BYTES)
+    figure.ratio("a held ban", each, "<= 96 bytes", "{:.0f} bytes", each <= 96)
+    return figure
+
+
+FIGURES = {"hook": measure_hook, "latency": measure_latency, "stream": measure_stream,
+           "store": measure_store, "memory": measure_memory}
