@@ -69,13 +69,20 @@ static bool has_glued_hash(const char *line)
     return hash != NULL && hash != value && hash[-1] != ' ';
 }
 
-static bool quote_is_open(const char *line)
+/* NULL, or what is wrong with a value that begins with a quote. */
+static const char *check_quote(const char *line)
 {
     const char *value = strchr(line, '=');
     if (value == NULL)
-        return false;
+        return NULL;
     value += 1 + strspn(value + 1, " ");
-    return (*value == '"' || *value == '\'') && strchr(value + 1, *value) == NULL;
+    if (*value != '"' && *value != '\'')
+        return NULL;
+    const char *end = strchr(value + 1, *value);
+    if (end == NULL)
+        return "quote is not closed on the same line";
+    end += 1 + strspn(end + 1, " ");
+    return *end == '\0' || *end == '#' ? NULL : "text behind the closing quote";
 }
 
 /* What zconfig would do wrong or complain of without a name. depth is that of the line before and
@@ -117,11 +124,8 @@ static int check_line(const char *line, size_t length, int *depth, const char **
         *wrong = "unquoted value with '#': put it in quotes";
         return -1;
     }
-    if (quote_is_open(line)) {
-        *wrong = "quote is not closed on the same line";
-        return -1;
-    }
-    return 1;
+    *wrong = check_quote(line);
+    return *wrong == NULL ? 1 : -1;
 }
 
 /* Blank out lines that hold only a comment: zconfig wants even those indented by fours. */

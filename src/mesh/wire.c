@@ -250,7 +250,8 @@ bool wire_heads_add(wire_heads_t *heads, const uint8_t *envelope, size_t size)
 {
     if (heads->count == WIRE_HEADS_MAX || size > WIRE_HEADS_BYTES_MAX - heads->used)
         return false;
-    memcpy(heads->bytes + heads->used, envelope, size);
+    if (size > 0) /* an empty one of a peer's list has no bytes to point at */
+        memcpy(heads->bytes + heads->used, envelope, size);
     heads->sizes[heads->count++] = size;
     heads->used += size;
     return true;

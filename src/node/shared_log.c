@@ -91,8 +91,7 @@ static int open_file(shared_log_t *self)
     if (self->fd != -1 && is_rotated(self))
         close_file(self);
     if (self->fd == -1)
-        self->fd =
-            open(self->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, LOG_MODE);
+        self->fd = open(self->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, LOG_MODE);
     return self->fd == -1 ? -1 : 0;
 }
 
@@ -101,12 +100,21 @@ int shared_log_touch(shared_log_t *self, fault_t *fault)
     return open_file(self) == 0 ? 0 : fault_set(fault, "%s: %s", self->path, strerror(errno));
 }
 
+/* A crash in the middle of a write leaves a line without its end: the next one must not join it. */
+static bool ends_inside_a_line(int fd, off_t size)
+{
+    char last = '\n';
+    return size > 0 && pread(fd, &last, 1, size - 1) == 1 && last != '\n';
+}
+
 int shared_log_write(shared_log_t *self, fault_t *fault)
 {
     if (self->used == 0)
         return 0;
     struct stat before;
     if (open_file(self) == -1 || fstat(self->fd, &before) == -1)
+        return fault_set(fault, "%s: %s", self->path, strerror(errno));
+    if (ends_inside_a_line(self->fd, before.st_size) && write(self->fd, "\n", 1) != 1)
         return fault_set(fault, "%s: %s", self->path, strerror(errno));
     ssize_t written = write(self->fd, self->text, self->used);
     if (written == (ssize_t)self->used && fdatasync(self->fd) == 0) {
