@@ -1,0 +1,128 @@
+/* banmesh-aggregator - follows all nodes' feeds and keeps the history in KeyDB, Valkey or Redis, by
+ * country, jail, address and day. Never publishes. */
+#include "consumer.h"
+#include "history.h"
+#include "place.h"
+#include "ticker.h"
+
+#include <malloc.h>
+
+#define REFRESH_MS 60000 /* between looks at the country database's file */
+
+static const char usage[] =
+    "usage: banmesh-aggregator --config FILE [--check] [--verbose]\n"
+    "\n"
+    "Takes in what all nodes of the mesh announce and keeps the history in KeyDB, Valkey or "
+    "Redis:\n"
+    "who was banned when, where and from which country. Stays in the foreground and logs to\n"
+    "standard error.\n"
+    "\n"
+    "  --config FILE  settings, e.g. /etc/banmesh/aggregator.conf\n"
+    "  --check        read settings, keys, trust directory, password file, time zone and country\n"
+    "                 database, say what is wrong, and exit; connects to nothing\n"
+    "  --verbose      also say what is passed over and why\n"
+    "  --version, --help\n"
+    "\n"
+    "SIGHUP reads all of these again; SIGTERM ends it.\n"
+    "example: banmesh-aggregator --config /etc/banmesh/aggregator.conf --check\n";
+
+typedef struct {
+    service_t *service;
+    enrich_t *enrich;
+    consumer_t *consumer;
+    ticker_t *refresher;
+    bool failing; /* the country database's file cannot be used; said so */
+} aggregator_t;
+
+static int check(const settings_t *settings, fault_t *fault)
+{
+    const char *country = settings->geoip.country;
+    place_t *place = place_new(settings, fault);
+    if (place == NULL || history_check_timezone(settings->history.timezone, fault) == -1) {
+        place_destroy(&place);
+        return -1;
+    }
+    place_destroy(&place);
+    enrich_t *enrich = enrich_new(country, fault);
+    if (enrich == NULL)
+        return -1;
+    if (!enrich_is_open(enrich))
+        log_warnx("geoip / country: %s%sall countries will be " ENRICH_UNKNOWN,
+                  *country != '\0' ? country : "no file is set",
+                  *country != '\0' ? " does not exist: " : ": ");
+    enrich_destroy(&enrich);
+    return 0;
+}
+
+static void refresh(void *arg)
+{
+    aggregator_t *self = arg;
+    fault_t fault;
+    const char *path = service_settings(self->service)->geoip.country;
+    int rc = enrich_refresh(self->enrich, path, &fault);
+    if (rc == 1)
+        log_info("country database %s: read", path);
+    else if (rc == -1 && !self->failing)
+        log_warnx("%s; the old one stays in use", fault.text);
+    self->failing = rc == -1;
+}
+
+static void stop(void *state)
+{
+    aggregator_t *self = state;
+    if (self == NULL)
+        return;
+    ticker_destroy(&self->refresher);
+    consumer_destroy(&self->consumer);
+    enrich_destroy(&self->enrich);
+    free(self);
+}
+
+static void *start(service_t *service, fault_t *fault)
+{
+    aggregator_t *self = xcalloc(1, sizeof *self);
+    self->service = service;
+    self->enrich = enrich_new(service_settings(service)->geoip.country, fault);
+    if (self->enrich != NULL)
+        self->consumer = consumer_new(service, self->enrich, fault);
+    if (self->consumer == NULL) {
+        stop(self);
+        return NULL;
+    }
+    self->refresher = ticker_new(service_loop(service), REFRESH_MS, refresh, self);
+    return self;
+}
+
+static void advanced(void *state)
+{
+    consumer_run(((aggregator_t *)state)->consumer);
+}
+
+static void reloaded(void *state)
+{
+    refresh(state);
+    consumer_reload(((aggregator_t *)state)->consumer);
+}
+
+static void status(void *state, json_t *json)
+{
+    aggregator_t *self = state;
+    consumer_status(self->consumer, json);
+    json_object_set_new(json, "country_db", enrich_status(self->enrich));
+}
+
+int main(int argc, char **argv)
+{
+    static const program_t program = {
+        .name = "banmesh-aggregator",
+        .usage = usage,
+        .check = check,
+        .start = start,
+        .advanced = advanced,
+        .reloaded = reloaded,
+        .status = status,
+        .stop = stop,
+    };
+    mallopt(M_ARENA_MAX, 1); /* as banmeshd */
+    return service_run(&program, argc, argv);
+}

@@ -1,0 +1,440 @@
+#include "store.h"
+
+#include "clock.h"
+#include "place.h"
+#include "ticker.h"
+
+#include <sodium.h>
+
+#define TICK_MS      100
+#define PAUSE_MS     100 /* the first; each is twice the one before, half of it by chance */
+#define PAUSE_MAX_MS 10000
+#define SILENCE_MS   10000 /* with an answer due */
+#define READS_MAX    16    /* of 16 KiB, before others on the loop have their turn */
+#define ID_BYTES     16
+
+typedef enum { PAUSING, RESOLVING, GREETING, READY } state_t;
+
+/* What a greeting asks, in order; AUTH only if there is a password. */
+typedef enum { GREET_AUTH, GREET_HELLO, GREET_CLAIM, GREET_DATASET } greet_t;
+
+struct store {
+    zloop_t *loop;
+    store_calls_t calls;
+    place_t *place;
+    ticker_t *ticker;
+    state_t state;
+    size_t endpoint; /* being tried, or in use */
+    redisContext *context;
+    zmq_pollitem_t item;
+    commands_t commands;
+    size_t sent; /* bytes of them handed to hiredis */
+    size_t answered;
+    mono_t heard_at; /* anything, or nothing was due */
+    mono_t pause_from;
+    int64_t pause_ms;
+    unsigned failures; /* in a row */
+    bool settled;      /* something was done since it got ready */
+    uint64_t tries;    /* connections begun: tells one from the next */
+    char dataset[STORE_DATASET_BYTES];
+    char last_dataset[STORE_DATASET_BYTES];
+    uint64_t connections;
+    uint64_t retries;
+    uint64_t commands_done;
+    fault_t last_error;
+};
+
+/* ---- the descriptor ---- */
+
+static int handle(zloop_t *loop, zmq_pollitem_t *item, void *arg);
+
+static void listen_for(store_t *self, short events)
+{
+    if (self->item.events == events)
+        return;
+    if (self->item.events != 0)
+        zloop_poller_end(self->loop, &self->item);
+    self->item = (zmq_pollitem_t){.fd = self->context->fd, .events = events};
+    if (events != 0) {
+        zloop_poller(self->loop, &self->item, handle, self);
+        zloop_poller_set_tolerant(self->loop, &self->item);
+    }
+}
+
+static void hang_up(store_t *self)
+{
+    if (self->context == NULL)
+        return;
+    listen_for(self, 0);
+    redisFree(self->context);
+    self->context = NULL;
+    commands_free(&self->commands);
+    self->sent = 0;
+    self->answered = 0;
+}
+
+/* An error stays in the context; the next read finds it. */
+static void write_out(store_t *self)
+{
+    int done = 1;
+    redisBufferWrite(self->context, &done);
+    listen_for(self, done ? ZMQ_POLLIN : ZMQ_POLLIN | ZMQ_POLLOUT);
+}
+
+static void append(store_t *self)
+{
+    if (self->answered == 0 && self->sent == 0)
+        self->heard_at = mono_now();
+    redisAppendFormattedCommand(self->context, self->commands.bytes + self->sent,
+                                self->commands.used - self->sent);
+    self->sent = self->commands.used;
+}
+
+commands_t *store_commands(store_t *self)
+{
+    return &self->commands;
+}
+
+void store_send(store_t *self)
+{
+    append(self);
+    write_out(self);
+}
+
+/* ---- connecting ---- */
+
+static const char *name_of(const store_t *self)
+{
+    return endpoint_text(place_endpoint(self->place, self->endpoint));
+}
+
+static void greet(store_t *self)
+{
+    uint8_t id[ID_BYTES];
+    char text[STORE_DATASET_BYTES];
+    commands_t *out = &self->commands;
+    const char *user = place_user(self->place);
+    const char *password = place_password(self->place);
+    if (*password != '\0') {
+        commands_begin(out, "AUTH", *user != '\0' ? 3 : 2);
+        if (*user != '\0')
+            commands_text(out, user);
+        commands_text(out, password);
+    }
+    commands_begin(out, "HELLO", 2); /* says whether it is a master */
+    commands_text(out, "2");
+    /* A write, so that a store that takes none is found out here: READONLY, LOADING, MISCONF. */
+    randombytes_buf(id, sizeof id);
+    sodium_bin2hex(text, sizeof text, id, sizeof id);
+    commands_begin(out, "SET", 4);
+    commands_text(out, STORE_DATASET_KEY);
+    commands_text(out, text);
+    commands_text(out, "NX");
+    commands_begin(out, "GET", 2);
+    commands_text(out, STORE_DATASET_KEY);
+}
+
+/* Begin with an endpoint. Returns false if that failed already. */
+static bool open_endpoint(store_t *self, fault_t *fault)
+{
+    endpoint_t *endpoint = place_endpoint(self->place, self->endpoint);
+    int rc = endpoint_resolve(endpoint, fault);
+    if (rc == 0)
+        self->state = RESOLVING;
+    if (rc != 1)
+        return rc == 0;
+    self->context = endpoint_connect(endpoint, fault);
+    if (self->context == NULL)
+        return false;
+    self->state = GREETING;
+    self->tries++;
+    self->heard_at = mono_now();
+    greet(self);
+    append(self);
+    listen_for(self, ZMQ_POLLIN | ZMQ_POLLOUT); /* written when it is up */
+    return true;
+}
+
+static void pause_now(store_t *self)
+{
+    int64_t longest = PAUSE_MAX_MS;
+    if (self->failures < 7)
+        longest = PAUSE_MS << self->failures;
+    self->failures++;
+    self->state = PAUSING;
+    self->pause_from = mono_now();
+    self->pause_ms = longest / 2 + randombytes_uniform((uint32_t)longest / 2 + 1);
+    self->retries++;
+}
+
+static void note_failure(store_t *self, const fault_t *fault)
+{
+    fault_set(&self->last_error, "%s: %s", name_of(self), fault->text);
+    if (place_failed(self->place, self->endpoint, fault->text))
+        log_warnx("store %s: %s", name_of(self), fault->text);
+}
+
+static void try_from(store_t *self, size_t first)
+{
+    fault_t fault;
+    for (self->endpoint = first; self->endpoint < place_count(self->place); self->endpoint++) {
+        if (open_endpoint(self, &fault))
+            return;
+        note_failure(self, &fault);
+    }
+    self->endpoint = 0;
+    pause_now(self);
+}
+
+/* One that never was ready gives way to the next; one that was is looked for anew from the first.
+ */
+static void give_up(store_t *self, const fault_t *fault)
+{
+    state_t was = self->state;
+    note_failure(self, fault);
+    hang_up(self);
+    if (was != READY) {
+        try_from(self, self->endpoint + 1);
+        return;
+    }
+    self->endpoint = 0;
+    pause_now(self);
+    self->calls.lost(self->calls.arg);
+}
+
+void store_fail(store_t *self, const char *format, ...)
+{
+    fault_t fault;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(fault.text, sizeof fault.text, format, args);
+    va_end(args);
+    give_up(self, &fault);
+}
+
+void store_settled(store_t *self)
+{
+    if (place_worked(self->place, self->endpoint) && !self->settled)
+        log_info("store %s: takes everything again", name_of(self));
+    self->settled = true;
+    self->failures = 0;
+}
+
+/* ---- answers ---- */
+
+/* hiredis gives HELLO's map as a flat array of names and values. */
+static const char *role_of(const redisReply *hello)
+{
+    for (size_t i = 0; i + 1 < hello->elements; i += 2)
+        if (hello->element[i]->str != NULL && streq(hello->element[i]->str, "role") &&
+            hello->element[i + 1]->str != NULL)
+            return hello->element[i + 1]->str;
+    return "";
+}
+
+/* Returns 0, or -1 with the fault: look elsewhere. */
+static int take_greeting(store_t *self, size_t index, const redisReply *reply, fault_t *fault)
+{
+    greet_t step =
+        (greet_t)(index + (*place_password(self->place) != '\0' ? GREET_AUTH : GREET_HELLO));
+    if (step == GREET_HELLO && (streq(role_of(reply), "replica") || streq(role_of(reply), "slave")))
+        return fault_set(fault, "is a replica, a writable master is needed");
+    if (step != GREET_DATASET)
+        return 0;
+    if (reply->type != REDIS_REPLY_STRING || reply->len != STORE_DATASET_BYTES - 1)
+        return fault_set(fault, STORE_DATASET_KEY " is not what an aggregator wrote");
+    memcpy(self->dataset, reply->str, sizeof self->dataset);
+    return 0;
+}
+
+/* The words of an error, with the command that met it. Returns 0 if there is none. */
+static int find_error(const store_t *self, const redisReply *reply, fault_t *fault)
+{
+    char name[COMMANDS_NAME_MAX];
+    if (reply->type == REDIS_REPLY_ERROR)
+        return fault_set(fault, "%s: %.300s", commands_name(&self->commands, self->answered, name),
+                         reply->str);
+    if (reply->type != REDIS_REPLY_ARRAY)
+        return 0;
+    /* Of EXEC: the answers to the commands before it. */
+    for (size_t i = 0; i < reply->elements; i++)
+        if (reply->element[i]->type == REDIS_REPLY_ERROR)
+            return fault_set(fault, "%s: %.300s",
+                             commands_name(&self->commands, self->answered - reply->elements + i,
+                                           name),
+                             reply->element[i]->str);
+    return 0;
+}
+
+static void become_ready(store_t *self)
+{
+    bool another = *self->last_dataset != '\0' && !streq(self->last_dataset, self->dataset);
+    /* One that connects and then refuses each block would say this at every try. */
+    if (self->settled || self->connections == 0) {
+        place_worked(self->place, self->endpoint);
+        log_info("store %s: connected, dataset %s%s", name_of(self), self->dataset,
+                 another ? ", another one than before: what it lacks is written again" : "");
+    }
+    self->state = READY;
+    self->settled = false;
+    self->connections++;
+    memcpy(self->last_dataset, self->dataset, sizeof self->dataset);
+    self->calls.ready(self->calls.arg);
+}
+
+static void finish_request(store_t *self)
+{
+    self->commands_done += self->commands.count;
+    self->answered = 0;
+    self->sent = 0;
+    if (self->state == GREETING)
+        commands_free(&self->commands); /* a password is in it */
+    else
+        commands_clear(&self->commands);
+    if (self->state == GREETING)
+        become_ready(self);
+    else
+        self->calls.answered(self->calls.arg);
+}
+
+static void take_answer(store_t *self, const redisReply *reply)
+{
+    fault_t fault;
+    size_t index = self->answered;
+    if (index >= self->commands.count) {
+        store_fail(self, "sent an answer that nobody asked for");
+        return;
+    }
+    if (find_error(self, reply, &fault) == -1 ||
+        (self->state == GREETING && take_greeting(self, index, reply, &fault) == -1)) {
+        give_up(self, &fault);
+        return;
+    }
+    self->answered++;
+    if (self->state == READY)
+        self->calls.answer(self->calls.arg, index, reply);
+    if (self->context != NULL && self->answered == self->commands.count)
+        finish_request(self);
+}
+
+/* The connection is still that one. */
+static bool is_still(const store_t *self, uint64_t tries)
+{
+    return self->context != NULL && self->tries == tries;
+}
+
+/* Take the answers that are here. Any of them may end the connection, or begin another one. */
+static void take_answers(store_t *self)
+{
+    uint64_t tries = self->tries;
+    void *reply = NULL;
+    while (is_still(self, tries) && redisGetReplyFromReader(self->context, &reply) == REDIS_OK &&
+           reply != NULL) {
+        take_answer(self, reply);
+        freeReplyObject(reply);
+    }
+    if (is_still(self, tries) && self->context->err != 0)
+        store_fail(self, "%s", self->context->errstr);
+}
+
+static int handle(zloop_t *loop, zmq_pollitem_t *item, void *arg)
+{
+    (void)loop;
+    store_t *self = arg;
+    short events = item->revents;
+    uint64_t tries = self->tries;
+    if (events & ZMQ_POLLOUT)
+        write_out(self);
+    if ((events & (ZMQ_POLLIN | ZMQ_POLLERR)) == 0)
+        return 0;
+    for (int i = 0; i < READS_MAX && is_still(self, tries); i++) {
+        size_t before = self->context->reader->len;
+        if (redisBufferRead(self->context) != REDIS_OK) {
+            store_fail(self, "%s", self->context->errstr);
+            return 0;
+        }
+        if (self->context->reader->len == before)
+            return 0; /* all of it read */
+        self->heard_at = mono_now();
+        take_answers(self);
+    }
+    return 0;
+}
+
+static void tick(void *arg)
+{
+    store_t *self = arg;
+    if (self->state == PAUSING && mono_since_ms(self->pause_from) >= self->pause_ms)
+        try_from(self, 0);
+    else if (self->state == RESOLVING)
+        try_from(self, self->endpoint);
+    else if (self->context != NULL && self->commands.count > 0 &&
+             mono_since_ms(self->heard_at) >= SILENCE_MS)
+        store_fail(self, "no answer for %d s", SILENCE_MS / MS_PER_S);
+}
+
+/* ---- start and end ---- */
+
+store_t *store_new(zloop_t *loop, const settings_t *settings, const store_calls_t *calls,
+                   fault_t *fault)
+{
+    store_t *self = xcalloc(1, sizeof *self);
+    self->loop = loop;
+    self->calls = *calls;
+    self->state = PAUSING; /* of no time: the first tick connects */
+    self->place = place_new(settings, fault);
+    if (self->place == NULL) {
+        free(self);
+        return NULL;
+    }
+    self->ticker = ticker_new(loop, TICK_MS, tick, self);
+    return self;
+}
+
+void store_destroy(store_t **self_p)
+{
+    store_t *self = *self_p;
+    if (self == NULL)
+        return;
+    *self_p = NULL;
+    hang_up(self);
+    ticker_destroy(&self->ticker);
+    place_destroy(&self->place);
+    free(self);
+}
+
+int store_reload(store_t *self, const settings_t *settings, fault_t *fault)
+{
+    bool was_ready = self->state == READY;
+    place_t *place = place_new(settings, fault);
+    if (place == NULL)
+        return -1;
+    if (place_equal(place, self->place)) {
+        place_destroy(&place);
+        return 0;
+    }
+    hang_up(self);
+    place_destroy(&self->place);
+    self->place = place;
+    self->endpoint = 0;
+    self->state = PAUSING;
+    self->pause_ms = 0;
+    if (was_ready)
+        self->calls.lost(self->calls.arg);
+    return 0;
+}
+
+const char *store_dataset(const store_t *self)
+{
+    return self->dataset;
+}
+
+json_t *store_status(const store_t *self)
+{
+    bool connected = self->state == READY;
+    return json_pack("{s:s, s:b, s:s, s:I, s:I, s:I, s:s}", "endpoint",
+                     connected ? name_of(self) : "", "connected", connected, "dataset",
+                     connected ? self->dataset : "", "commands", (json_int_t)self->commands_done,
+                     "connections", (json_int_t)self->connections, "retries",
+                     (json_int_t)self->retries, "last_error", self->last_error.text);
+}
