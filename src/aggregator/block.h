@@ -65,6 +65,10 @@ void block_ask_again(block_t *self, commands_t *out);
 /* The answer to the next HMGET of the last of these two. */
 void block_learn(block_t *self, const redisReply *reply);
 
+/* An answer since block_ask told of an attempt in the store: what was formatted before is out of
+ * date. */
+bool block_has_learned(const block_t *self);
+
 /* Add the commands that write it: all hashes, and all sets. */
 void block_write(block_t *self, commands_t *out);
 

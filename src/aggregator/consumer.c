@@ -21,8 +21,8 @@ struct consumer {
     ticker_t *ticker;
     bool ready;
     phase_t phase;
-    block_t *block; /* on its way */
-    block_t *next;  /* being collected */
+    block_t *block;         /* on its way */
+    block_t *next;          /* being collected */
     commands_t transaction; /* that writes the block that was looked up, if nothing of it exists */
     /* Of the request under way: which of its answers is what, and what they said. */
     size_t exec_at;
@@ -106,6 +106,8 @@ static void write_block(consumer_t *self)
     commands_t *out = store_commands(self->store);
     self->phase = WRITING;
     self->looked = NULL;
+    if (block_has_learned(self->block))
+        format(self, self->block);
     commands_append(out, &self->transaction);
     self->exec_at = out->count - 1;
     store_send(self->store);
@@ -232,7 +234,6 @@ static void answered(void *arg)
         finish_look(self);
         break;
     case COMPARING:
-        format(self, self->block);
         write_block(self);
         break;
     case WRITING:

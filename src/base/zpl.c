@@ -227,7 +227,7 @@ zconfig_t *zpl_root(zpl_t *self)
     return self->root;
 }
 
-int zpl_line(zpl_t *self, zconfig_t *node)
+int zpl_line(const zpl_t *self, const zconfig_t *node)
 {
     for (size_t i = 0; i < self->node_count; i++)
         if (self->nodes[i].node == node)

@@ -25,7 +25,7 @@ void zpl_destroy(zpl_t **self_p);
 zconfig_t *zpl_root(zpl_t *self);
 
 /* The line, from 1, on which a node of the tree stands; 0 for the root. */
-int zpl_line(zpl_t *self, zconfig_t *node);
+int zpl_line(const zpl_t *self, const zconfig_t *node);
 
 /* Set a fault that begins with "path:line: ". Returns -1. */
 int zpl_fault(zpl_t *self, zconfig_t *node, fault_t *fault, const char *format, ...)

@@ -35,9 +35,9 @@ typedef struct {
 typedef struct feed feed_t;
 
 /* Open the state directory (it must exist) and read which feeds it holds.
- *   self   the public signing key of this node; borrowed for the call
+ *   self_key  the public signing key of this node; borrowed for the call
  * NULL with the fault; also if another process uses the directory. */
-feed_t *feed_open(const char *directory, const uint8_t self[static FEED_ORIGIN_BYTES],
+feed_t *feed_open(const char *directory, const uint8_t self_key[static FEED_ORIGIN_BYTES],
                   fault_t *fault);
 void feed_close(feed_t **self_p);
 

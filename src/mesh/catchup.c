@@ -133,7 +133,7 @@ void catchup_pump(catchup_t *self, peer_t *const *peers, size_t peer_count)
     }
 }
 
-void catchup_done(catchup_t *self, peer_t *peer, const wire_done_t *done)
+void catchup_done(catchup_t *self, const peer_t *peer, const wire_done_t *done)
 {
     feed_id_t id = {.epoch = done->feed.epoch, .channel = done->feed.channel};
     memcpy(id.origin, done->feed.origin, sizeof id.origin);

@@ -20,7 +20,7 @@ void catchup_destroy(catchup_t **self_p);
 void catchup_pump(catchup_t *self, peer_t *const *peers, size_t peer_count);
 
 /* A peer's DONE was received. */
-void catchup_done(catchup_t *self, peer_t *peer, const wire_done_t *done);
+void catchup_done(catchup_t *self, const peer_t *peer, const wire_done_t *done);
 
 /* Something of an answer arrived: its peer is alive. */
 void catchup_progress(catchup_t *self, const peer_t *peer);

@@ -102,7 +102,7 @@ static void handle(replay_t *self, zmq_msg_t *routing_id, zmq_msg_t *message)
     const uint8_t *envelope = zmq_msg_data(message);
     size_t size = zmq_msg_size(message);
     const trusted_t *sender = sender_of(self, message);
-    wire_fetch_t fetch;
+    wire_fetch_t fetch = {0};
     wire_error_t error = wire_check(envelope, size);
     if (error == WIRE_OK && wire_kind(envelope) != WIRE_FETCH && wire_kind(envelope) != WIRE_SURVEY)
         error = WIRE_BAD_KIND;

@@ -1,0 +1,131 @@
+/* Bodies of messages, under a header that is in order and as if the signature were, too: what a
+ * trusted node gone bad could send. The first byte chooses the kind. What is read as a valid event
+ * is one, and can be written and read again. */
+#include "wire.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static wire_t *wire;
+static wire_t *again;
+static event_t events[WIRE_EVENTS_MAX];
+
+static void expect(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+static bool same_address(const event_t *one, const event_t *other)
+{
+    return one->kind == EVENT_BAN ? addr_equal(&one->ban.address, &other->ban.address)
+                                  : addr_equal(&one->grace.network, &other->grace.network);
+}
+
+/* Events that are all valid and known are written and read once more. */
+static void repeat(const wire_batch_t *batch)
+{
+    static uint8_t out[WIRE_ENVELOPE_MAX];
+    wire_batch_t read;
+    size_t size = wire_write_batch(again, batch, events, out);
+    if (size == 0)
+        return; /* longer when written in full */
+    expect(wire_check(out, size) == WIRE_OK);
+    expect(wire_read_batch(again, out, size, &read) == WIRE_OK);
+    expect(read.event_count == batch->event_count && read.seq == batch->seq);
+    for (size_t i = 0; i < read.event_count; i++) {
+        event_t event;
+        expect(wire_event(again, i, &event) == EVENT_OK);
+        expect(event.kind == events[i].kind && same_address(&event, &events[i]));
+    }
+}
+
+static void check_batch(const uint8_t *envelope, size_t size)
+{
+    wire_batch_t batch;
+    bool all_good = true;
+    if (wire_read_batch(wire, envelope, size, &batch) != WIRE_OK)
+        return;
+    expect(batch.event_count >= 1 && batch.event_count <= WIRE_EVENTS_MAX);
+    expect(batch.seq >= 1 && batch.feed.epoch >= 1);
+    for (size_t i = 0; i < batch.event_count; i++) {
+        event_error_t error = wire_event(wire, i, &events[i]);
+        expect(error != EVENT_OK || event_check(&events[i]) == EVENT_OK);
+        all_good = all_good && error == EVENT_OK && events[i].kind != EVENT_UNKNOWN;
+    }
+    if (all_good)
+        repeat(&batch);
+}
+
+static void check_head(const uint8_t *envelope, size_t size)
+{
+    wire_head_t head;
+    if (wire_read_head(wire, envelope, size, &head) == WIRE_OK)
+        expect(head.floor >= 1 && head.floor <= head.seq + 1);
+}
+
+static void check_heads(const uint8_t *envelope, size_t size)
+{
+    static wire_heads_t heads;
+    size_t offset = 0;
+    if (wire_read_heads(wire, envelope, size, &heads) != WIRE_OK)
+        return;
+    for (size_t i = 0; i < heads.count; i++) {
+        if (wire_check(heads.bytes + offset, heads.sizes[i]) == WIRE_OK)
+            check_head(heads.bytes + offset, heads.sizes[i]);
+        offset += heads.sizes[i];
+    }
+    expect(offset == heads.used);
+}
+
+static void check(const uint8_t *envelope, size_t size)
+{
+    wire_fetch_t fetch;
+    wire_done_t done;
+    switch (wire_kind(envelope)) {
+    case WIRE_BATCH:
+        check_batch(envelope, size);
+        break;
+    case WIRE_HEAD:
+        check_head(envelope, size);
+        break;
+    case WIRE_FETCH:
+        if (wire_read_fetch(wire, envelope, size, &fetch) == WIRE_OK)
+            expect(fetch.credit > 0);
+        break;
+    case WIRE_DONE:
+        wire_read_done(wire, envelope, size, &done);
+        break;
+    case WIRE_SURVEY:
+        break;
+    case WIRE_HEADS:
+        check_heads(envelope, size);
+        break;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const uint8_t seed[WIRE_KEY_BYTES] = {1};
+    if (wire == NULL) {
+        expect(sodium_init() != -1);
+        wire = wire_new(seed);
+        again = wire_new(seed);
+    }
+    if (size == 0 || size > WIRE_BODY_MAX + 1)
+        return 0;
+    size_t total = WIRE_HEADER_BYTES + size - 1 + WIRE_SIGNATURE_BYTES;
+    uint8_t *envelope = calloc(1, total);
+    expect(envelope != NULL);
+    memcpy(envelope, "BNMS", 4);
+    envelope[4] = WIRE_VERSION;
+    envelope[5] = (uint8_t)(1 + data[0] % WIRE_HEADS);
+    memcpy(envelope + WIRE_HEADER_BYTES, data + 1, size - 1);
+    expect(wire_check(envelope, total) == WIRE_OK);
+    check(envelope, total);
+    free(envelope);
+    return 0;
+}

@@ -1,0 +1,5 @@
+# The aggregator's own tests.
+banmesh_test(enrich aggregator)
+banmesh_test(consumer_keys aggregator)
+banmesh_test(commands aggregator)
+banmesh_test(block aggregator)

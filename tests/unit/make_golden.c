@@ -1,0 +1,28 @@
+/* make_golden - writes the golden messages into a directory: make_golden tests/cases/wire
+ * Only when a new version of the protocol begins: what is there must stay readable for ever. */
+#include "golden.h"
+
+#include <limits.h>
+#include <sodium.h>
+#include <stdio.h>
+
+int main(int argc, char **argv)
+{
+    static envelope_t envelope;
+    if (argc != 2 || sodium_init() == -1) {
+        fprintf(stderr, "usage: %s DIRECTORY\n", argv[0]);
+        return 2;
+    }
+    for (size_t i = 0; i < GOLDEN_KINDS; i++) {
+        char path[PATH_MAX];
+        snprintf(path, sizeof path, "%s/%s", argv[1], golden_file(i));
+        golden_make(i, &envelope);
+        FILE *file = fopen(path, "wx");
+        if (file == NULL || fwrite(envelope.bytes, 1, envelope.size, file) != envelope.size ||
+            fclose(file) != 0) {
+            perror(path);
+            return 1;
+        }
+    }
+    return 0;
+}

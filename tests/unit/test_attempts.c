@@ -1,0 +1,196 @@
+/* attempts: which ban the intake has had before. */
+#include "attempts.h"
+#include "feed.h"
+#include "support.h"
+
+#include <string.h>
+
+static const uint8_t self_key[FEED_ORIGIN_BYTES] = {1};
+
+typedef struct {
+    feed_t *feed;
+    attempts_t *attempts;
+} open_t;
+
+static open_t open_attempts(void)
+{
+    fault_t fault;
+    open_t open;
+    open.feed = feed_open(".", self_key, &fault);
+    if (open.feed == NULL)
+        fail_msg("%s", fault.text);
+    open.attempts = attempts_new(feed_own_db(open.feed));
+    return open;
+}
+
+static void close_attempts(open_t *open)
+{
+    attempts_destroy(&open->attempts);
+    feed_close(&open->feed);
+}
+
+static attempt_t attempt_at(uint64_t seq)
+{
+    attempt_t attempt = {.position = {.epoch = 7, .channel = 1, .seq = seq, .index = 3},
+                         .duration_s = 600};
+    return attempt;
+}
+
+static bool same_key(const ban_t *one, const ban_t *other)
+{
+    uint8_t one_key[ATTEMPTS_KEY_BYTES];
+    uint8_t other_key[ATTEMPTS_KEY_BYTES];
+    attempts_key(one, one_key);
+    attempts_key(other, other_key);
+    return memcmp(one_key, other_key, sizeof one_key) == 0;
+}
+
+TEST(the_key_is_jail_address_and_time)
+{
+    ban_t ban = support_ban("45.154.244.193");
+    ban_t other = ban;
+    other.duration_s = 3600;
+    other.failures = 99;
+    other.bancount = 7;
+    assert_true(same_key(&ban, &other));
+    other = ban;
+    other.time_ms++;
+    assert_false(same_key(&ban, &other));
+    other = support_ban("45.154.244.194");
+    assert_false(same_key(&ban, &other));
+    other = support_ban("45.154.244.192/26");
+    ban = support_ban("45.154.244.192/27");
+    assert_false(same_key(&ban, &other));
+    other = ban;
+    memcpy(other.jail, "sshe", 5);
+    assert_false(same_key(&ban, &other));
+}
+
+TEST(one_jail_that_begins_like_another_has_other_keys)
+{
+    ban_t ban = support_ban("45.154.244.193");
+    ban_t other = ban;
+    memcpy(ban.jail, "a", 2);
+    memcpy(other.jail, "aa", 3);
+    assert_false(same_key(&ban, &other));
+    memset(ban.jail, 'j', EVENT_NAME_MAX);
+    ban.jail[EVENT_NAME_MAX] = '\0';
+    other = ban;
+    other.jail[EVENT_NAME_MAX - 1] = 'k';
+    assert_false(same_key(&ban, &other));
+}
+
+static void claim(open_t *open, const uint8_t *key, uint64_t seq, int expected)
+{
+    attempt_t attempt = attempt_at(seq);
+    assert_int_equal(attempts_claim(open->attempts, key, &attempt), expected);
+}
+
+TEST(what_was_claimed_is_found_after_a_restart)
+{
+    uint8_t key[ATTEMPTS_KEY_BYTES] = {1};
+    attempt_t found;
+    open_t open = open_attempts();
+    assert_int_equal(attempts_find(open.attempts, key, &found), 0);
+    claim(&open, key, UINT32_MAX, 1);
+    close_attempts(&open);
+    open = open_attempts();
+    assert_int_equal(attempts_find(open.attempts, key, &found), 1);
+    assert_int_equal(found.position.epoch, 7);
+    assert_int_equal(found.position.channel, 1);
+    assert_int_equal(found.position.seq, UINT32_MAX);
+    assert_int_equal(found.position.index, 3);
+    assert_int_equal(found.duration_s, 600);
+    key[0] = 2;
+    assert_int_equal(attempts_find(open.attempts, key, &found), 0);
+    close_attempts(&open);
+}
+
+TEST(an_attempt_is_claimed_once)
+{
+    uint8_t key[ATTEMPTS_KEY_BYTES] = {1};
+    attempt_t found;
+    open_t open = open_attempts();
+    claim(&open, key, 1, 1);
+    claim(&open, key, 2, 0);
+    assert_int_equal(attempts_find(open.attempts, key, &found), 1);
+    assert_int_equal(found.position.seq, 1);
+    close_attempts(&open);
+}
+
+TEST(a_prolongation_keeps_the_place_of_the_first)
+{
+    uint8_t key[ATTEMPTS_KEY_BYTES] = {1};
+    attempt_t found;
+    open_t open = open_attempts();
+    claim(&open, key, 1, 1);
+    assert_int_equal(attempts_prolong(open.attempts, key, -1), 0);
+    assert_int_equal(attempts_find(open.attempts, key, &found), 1);
+    assert_int_equal(found.duration_s, -1);
+    assert_int_equal(found.position.seq, 1);
+    close_attempts(&open);
+}
+
+TEST(a_rolled_back_attempt_never_was)
+{
+    uint8_t key[ATTEMPTS_KEY_BYTES] = {1};
+    attempt_t found;
+    open_t open = open_attempts();
+    assert_int_equal(db_begin(feed_own_db(open.feed)), 0);
+    claim(&open, key, 1, 1);
+    assert_int_equal(attempts_find(open.attempts, key, &found), 1);
+    db_rollback(feed_own_db(open.feed));
+    assert_int_equal(attempts_find(open.attempts, key, &found), 0);
+    claim(&open, key, 1, 1);
+    close_attempts(&open);
+}
+
+TEST(bans_older_than_30_days_are_forgotten)
+{
+    uint8_t old[ATTEMPTS_KEY_BYTES];
+    uint8_t young[ATTEMPTS_KEY_BYTES];
+    attempt_t found;
+    ban_t ban = support_ban("45.154.244.193");
+    open_t open = open_attempts();
+    attempts_key(&ban, old);
+    claim(&open, old, 1, 1);
+    int64_t end_ms = ban.time_ms + ATTEMPTS_KEPT_MS;
+    ban.time_ms += 1000;
+    attempts_key(&ban, young);
+    claim(&open, young, 1, 1);
+    assert_int_equal(attempts_prune(open.attempts, (wall_t){end_ms}), 0);
+    assert_int_equal(attempts_find(open.attempts, old, &found), 1);
+    assert_int_equal(attempts_prune(open.attempts, (wall_t){end_ms + 1}), 0);
+    assert_int_equal(attempts_find(open.attempts, old, &found), 0);
+    assert_int_equal(attempts_find(open.attempts, young, &found), 1);
+    close_attempts(&open);
+}
+
+TEST(a_clock_near_1970_prunes_nothing)
+{
+    uint8_t key[ATTEMPTS_KEY_BYTES];
+    attempt_t found;
+    ban_t ban = support_ban("45.154.244.193");
+    open_t open = open_attempts();
+    ban.time_ms = 0;
+    attempts_key(&ban, key);
+    claim(&open, key, 1, 1);
+    assert_int_equal(attempts_prune(open.attempts, (wall_t){1000}), 0);
+    assert_int_equal(attempts_find(open.attempts, key, &found), 1);
+    close_attempts(&open);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        plain(the_key_is_jail_address_and_time),
+        plain(one_jail_that_begins_like_another_has_other_keys),
+        in_directory(what_was_claimed_is_found_after_a_restart),
+        in_directory(an_attempt_is_claimed_once),
+        in_directory(a_prolongation_keeps_the_place_of_the_first),
+        in_directory(a_rolled_back_attempt_never_was),
+        in_directory(bans_older_than_30_days_are_forgotten),
+        in_directory(a_clock_near_1970_prunes_nothing),
+    };
+    return cmocka_run_group_tests_name("attempts", tests, NULL, NULL);
+}

@@ -1,0 +1,230 @@
+/* block: each nid once, the longest ban wins, what the store knows is kept. */
+#include "block.h"
+#include "support.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static attempt_record_t record_of(int64_t nid, const char *ip, int64_t duration_s)
+{
+    attempt_record_t record = {.nid = nid, .ban = support_ban(ip), .node = "mx1", .country = "NL"};
+    record.ban.duration_s = duration_s;
+    return record;
+}
+
+static void add(block_t *self, int64_t nid, int64_t duration_s, bool prolongs)
+{
+    attempt_record_t record = record_of(nid, "45.154.244.193", duration_s);
+    block_add(self, &record, prolongs);
+}
+
+/* What is in a request: its commands as words with spaces between, one a line. */
+static char *text_of(const commands_t *commands)
+{
+    char *text = calloc(1, commands->used + 1);
+    const char *at = commands->bytes;
+    const char *end = at + commands->used;
+    char *out = text;
+    while (at < end) {
+        char *next;
+        size_t count = strtoul(at + 1, &next, 10);
+        at = next + 2;
+        for (size_t i = 0; i < count; i++) {
+            size_t size = strtoul(at + 1, &next, 10);
+            memcpy(out, next + 2, size);
+            out += size;
+            *out++ = i + 1 < count ? ' ' : '\n';
+            at = next + 2 + size + 2;
+        }
+    }
+    return text;
+}
+
+static void assert_written(block_t *self, const char *expected)
+{
+    commands_t commands = {0};
+    block_write(self, &commands);
+    char *text = text_of(&commands);
+    assert_string_equal(text, expected);
+    free(text);
+    commands_free(&commands);
+}
+
+/* Ask, and answer the HMGETs of `known` with one stored attempt. */
+static void answer(block_t *self, const char *const fields[5])
+{
+    redisReply items[5];
+    redisReply *elements[5];
+    for (int i = 0; i < 5; i++) {
+        char *copy = fields[i] != NULL ? strdup(fields[i]) : NULL;
+        items[i] = (redisReply){.type = copy != NULL ? REDIS_REPLY_STRING : REDIS_REPLY_NIL,
+                                .str = copy,
+                                .len = copy != NULL ? strlen(copy) : 0};
+        elements[i] = &items[i];
+    }
+    redisReply reply = {.type = REDIS_REPLY_ARRAY, .elements = 5, .element = elements};
+    block_learn(self, &reply);
+    for (int i = 0; i < 5; i++)
+        free(items[i].str);
+}
+
+#define HASH(nid, country, bantime, expires)                                                       \
+    "HSET f2b:" nid " jail sshd ip 45.154.244.193 country " country                                \
+    " timestamp 1795288025 node mx1 bantime " bantime " expires " expires                          \
+    " port  protocol  failures 5\n"
+#define SETS(nid, country)                                                                         \
+    "SADD f2b:" country " " nid "\nSADD f2b:sshd " nid "\nSADD f2b:2026-11-21 " nid                \
+    "\nSADD f2b:45.154.244.193 " nid "\n"
+
+TEST(an_attempt_is_a_hash_and_four_sets)
+{
+    block_t *self = block_new();
+    attempt_record_t record = record_of(7, "45.154.244.193", 600);
+    record.ban.port[0] = record.ban.protocol[0] = '\0';
+    history_set_timezone("UTC");
+    block_add(self, &record, false);
+    assert_written(self, HASH("7", "NL", "600", "1795288625") SETS("7", "NL"));
+    block_destroy(&self);
+}
+
+TEST(one_set_is_written_by_one_command)
+{
+    commands_t commands = {0};
+    block_t *self = block_new();
+    for (int64_t nid = 1; nid <= 3; nid++) {
+        attempt_record_t record = record_of(nid, nid == 2 ? "80.1.1.1" : "45.154.244.193", 600);
+        if (nid == 2)
+            memcpy(record.country, "FR", 3);
+        block_add(self, &record, false);
+    }
+    block_write(self, &commands);
+    char *text = text_of(&commands);
+    assert_string_equal(strstr(text, "SADD"),
+                        "SADD f2b:NL 1 3\nSADD f2b:FR 2\nSADD f2b:sshd 1 2 3\n"
+                        "SADD f2b:2026-11-21 1 2 3\nSADD f2b:45.154.244.193 1\n"
+                        "SADD f2b:80.1.1.1 2\nSADD f2b:45.154.244.193 3\n");
+    free(text);
+    commands_free(&commands);
+    block_destroy(&self);
+}
+
+static void assert_one_lasts(block_t *self, const char *bantime)
+{
+    commands_t commands = {0};
+    char expected[64];
+    assert_int_equal(block_attempts(self), 1);
+    block_write(self, &commands);
+    char *text = text_of(&commands);
+    snprintf(expected, sizeof expected, " bantime %s ", bantime);
+    assert_non_null(strstr(text, expected));
+    free(text);
+    commands_free(&commands);
+}
+
+TEST(the_longest_ban_wins_in_whatever_order)
+{
+    block_t *self = block_new();
+    add(self, 7, 600, false);
+    add(self, 7, 86400, true);
+    add(self, 7, 3600, true);
+    assert_one_lasts(self, "86400");
+    block_clear(self);
+    add(self, 7, -1, true); /* the copy of a later epoch came first */
+    add(self, 7, 600, false);
+    assert_one_lasts(self, "-1");
+    block_destroy(&self);
+}
+
+TEST(what_the_store_knows_is_kept_but_for_a_longer_ban)
+{
+    static const char *const longer[] = {"sshd", "45.154.244.193", "1795288025", "DE", "7200"};
+    static const char *const shorter[] = {"sshd", "45.154.244.193", "1795288025", "DE", "60"};
+    static const char *const forever[] = {"sshd", "45.154.244.193", "1795288025", "DE", "-1"};
+    commands_t commands = {0};
+    block_t *self = block_new();
+    add(self, 7, 600, true);
+    assert_false(block_ask(self, &commands));
+    answer(self, longer);
+    assert_one_lasts(self, "7200");
+    block_ask(self, &commands);
+    answer(self, shorter);
+    assert_one_lasts(self, "7200");
+    block_ask(self, &commands);
+    answer(self, forever);
+    assert_one_lasts(self, "-1");
+    commands_clear(&commands);
+    block_write(self, &commands);
+    char *text = text_of(&commands);
+    assert_non_null(strstr(text, "SADD f2b:DE 7\n"));
+    assert_null(strstr(text, "f2b:NL"));
+    free(text);
+    commands_free(&commands);
+    block_destroy(&self);
+}
+
+TEST(answers_go_to_those_that_were_asked_for)
+{
+    static const char *const none[] = {NULL, NULL, NULL, NULL, NULL};
+    static const char *const known[] = {"sshd", "45.154.244.193", "1795288025", "DE", "60"};
+    uint64_t counters[BLOCK_OUTCOME_COUNT] = {0};
+    uint8_t own[FEED_ORIGIN_BYTES] = {0};
+    commands_t commands = {0};
+    block_t *self = block_new();
+    cursors_t *cursors = cursors_new(NULL, own);
+    add(self, 1, 600, false);
+    add(self, 2, 600, true);
+    add(self, 3, 600, false);
+    assert_true(block_ask(self, &commands));
+    char *text = text_of(&commands);
+    assert_string_equal(text,
+                        "EXISTS f2b:1 f2b:3\nHMGET f2b:2 jail ip timestamp country bantime\n");
+    free(text);
+    answer(self, none);
+    commands_clear(&commands);
+    block_ask_again(self, &commands);
+    text = text_of(&commands);
+    assert_string_equal(text, "HMGET f2b:1 jail ip timestamp country bantime\n"
+                              "HMGET f2b:3 jail ip timestamp country bantime\n");
+    free(text);
+    answer(self, none);
+    answer(self, known);
+    block_finish(self, cursors, counters);
+    assert_int_equal(counters[BLOCK_STORED], 2);
+    assert_int_equal(counters[BLOCK_PROLONGED], 1);
+    commands_free(&commands);
+    cursors_destroy(&cursors);
+    block_destroy(&self);
+}
+
+/* An origin gone bad gives two attempts one nid, here or in the store: it gets one into the sets.
+ */
+TEST(a_nid_that_stands_for_another_attempt_is_not_written)
+{
+    static const char *const other[] = {"sshd", "80.1.1.1", "1795288025", "DE", "60"};
+    commands_t commands = {0};
+    block_t *self = block_new();
+    attempt_record_t record = record_of(7, "80.1.1.1", 600);
+    add(self, 7, 600, false);
+    block_add(self, &record, true);
+    assert_int_equal(block_attempts(self), 1);
+    block_ask(self, &commands);
+    block_ask_again(self, &commands);
+    answer(self, other);
+    assert_written(self, "");
+    commands_free(&commands);
+    block_destroy(&self);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        plain(an_attempt_is_a_hash_and_four_sets),
+        plain(one_set_is_written_by_one_command),
+        plain(the_longest_ban_wins_in_whatever_order),
+        plain(what_the_store_knows_is_kept_but_for_a_longer_ban),
+        plain(answers_go_to_those_that_were_asked_for),
+        plain(a_nid_that_stands_for_another_attempt_is_not_written),
+    };
+    return cmocka_run_group_tests_name("block", tests, NULL, NULL);
+}

@@ -1,0 +1,98 @@
+/* early: what came before its turn, bounded. */
+#include "early.h"
+#include "support.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool put(early_t *early, const feed_ref_t *feed, uint64_t seq)
+{
+    return early_put(early, feed, seq, (const uint8_t *)&seq, sizeof seq);
+}
+
+static bool take(early_t *early, const feed_ref_t *feed, uint64_t seq)
+{
+    uint8_t *bytes;
+    size_t size = early_take(early, feed, seq, &bytes);
+    if (size == 0)
+        return false;
+    assert_int_equal(size, sizeof seq);
+    assert_memory_equal(bytes, &seq, sizeof seq);
+    free(bytes);
+    return true;
+}
+
+TEST(a_batch_is_taken_once_and_by_its_number)
+{
+    feed_ref_t feed = {.have = 0};
+    feed_ref_t other = {.have = 0};
+    early_t *early = early_new();
+    assert_false(take(early, &feed, 3));
+    assert_true(put(early, &feed, 3));
+    assert_true(put(early, &feed, 5));
+    assert_false(take(early, &feed, 4));
+    assert_false(take(early, &other, 3));
+    assert_true(take(early, &feed, 3));
+    assert_false(take(early, &feed, 3));
+    assert_true(take(early, &feed, 5));
+    early_destroy(&early);
+    assert_null(early);
+}
+
+TEST(the_same_batch_twice_is_kept_once)
+{
+    feed_ref_t feed = {.have = 0};
+    early_t *early = early_new();
+    for (int i = 0; i < 3 * EARLY_COUNT_MAX; i++)
+        assert_true(put(early, &feed, 7));
+    assert_true(take(early, &feed, 7));
+    assert_false(take(early, &feed, 7));
+    early_destroy(&early);
+}
+
+TEST(no_more_than_1024_batches_are_kept)
+{
+    feed_ref_t feed = {.have = 0};
+    early_t *early = early_new();
+    for (uint64_t seq = 2; seq < EARLY_COUNT_MAX + 2; seq++)
+        assert_true(put(early, &feed, seq));
+    assert_false(put(early, &feed, EARLY_COUNT_MAX + 2));
+    assert_true(take(early, &feed, 500));
+    assert_true(put(early, &feed, EARLY_COUNT_MAX + 2));
+    early_destroy(&early);
+}
+
+TEST(no_more_than_4_mib_are_kept)
+{
+    static const uint8_t batch[64 * 1024];
+    feed_ref_t feed = {.have = 0};
+    early_t *early = early_new();
+    for (uint64_t seq = 2; seq < EARLY_BYTES_MAX / sizeof batch + 2; seq++)
+        assert_true(early_put(early, &feed, seq, batch, sizeof batch));
+    assert_false(early_put(early, &feed, 1000, batch, 1));
+    early_destroy(&early);
+}
+
+TEST(what_catch_up_brought_meanwhile_makes_room)
+{
+    feed_ref_t feed = {.have = 0};
+    early_t *early = early_new();
+    for (uint64_t seq = 2; seq < EARLY_COUNT_MAX + 2; seq++)
+        assert_true(put(early, &feed, seq));
+    feed.have = 600;
+    assert_true(put(early, &feed, EARLY_COUNT_MAX + 2));
+    assert_false(take(early, &feed, 600));
+    assert_true(take(early, &feed, 601));
+    assert_true(take(early, &feed, EARLY_COUNT_MAX + 1));
+    early_destroy(&early);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        plain(a_batch_is_taken_once_and_by_its_number),    plain(the_same_batch_twice_is_kept_once),
+        plain(no_more_than_1024_batches_are_kept),         plain(no_more_than_4_mib_are_kept),
+        plain(what_catch_up_brought_meanwhile_makes_room),
+    };
+    return cmocka_run_group_tests_name("early", tests, NULL, NULL);
+}

@@ -1,0 +1,146 @@
+/* golden: messages that were written once, as files. Today's decoder reads them, and today's
+ * encoder makes the same bytes; so nodes of different versions understand each other. */
+#include "golden.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BATCH, HEAD, HEARTBEAT, FETCH, DONE, SURVEY, HEADS };
+
+static envelope_t file;
+static wire_t *reader;
+
+static void read_file(size_t index)
+{
+    char relative[64];
+    snprintf(relative, sizeof relative, "cases/wire/%s", golden_file(index));
+    char *bytes = support_read(support_source(relative), &file.size);
+    assert_true(file.size <= sizeof file.bytes);
+    memcpy(file.bytes, bytes, file.size);
+    free(bytes);
+    assert_int_equal(wire_check(file.bytes, file.size), WIRE_OK);
+    assert_int_equal(wire_verify(reader, file.bytes, file.size), WIRE_OK);
+}
+
+static void assert_same_feed(const wire_feed_t *one, const wire_feed_t *other)
+{
+    assert_memory_equal(one->origin, other->origin, WIRE_KEY_BYTES);
+    assert_int_equal(one->epoch, other->epoch);
+    assert_int_equal(one->channel, other->channel);
+}
+
+TEST(the_encoder_still_makes_these_bytes)
+{
+    static envelope_t made;
+    for (size_t i = 0; i < GOLDEN_KINDS; i++) {
+        read_file(i);
+        golden_make(i, &made);
+        assert_int_equal(made.size, file.size);
+        assert_memory_equal(made.bytes, file.bytes, file.size);
+    }
+}
+
+TEST(the_batch_reads_as_it_was_written)
+{
+    wire_batch_t expected = golden_batch();
+    wire_batch_t batch;
+    event_t events[GOLDEN_EVENTS];
+    read_file(BATCH);
+    golden_events(events);
+    assert_int_equal(wire_read_batch(reader, file.bytes, file.size, &batch), WIRE_OK);
+    assert_same_feed(&batch.feed, &expected.feed);
+    assert_int_equal(batch.seq, expected.seq);
+    assert_int_equal(batch.event_count, GOLDEN_EVENTS);
+    for (size_t i = 0; i < GOLDEN_EVENTS; i++) {
+        event_t event;
+        assert_int_equal(wire_event(reader, i, &event), EVENT_OK);
+        support_assert_same_event(&event, &events[i]);
+    }
+}
+
+TEST(the_head_reads_as_it_was_written)
+{
+    wire_head_t expected = golden_head();
+    wire_head_t head;
+    read_file(HEAD);
+    assert_int_equal(wire_read_head(reader, file.bytes, file.size, &head), WIRE_OK);
+    assert_same_feed(&head.feed, &expected.feed);
+    assert_int_equal(head.seq, expected.seq);
+    assert_int_equal(head.floor, expected.floor);
+    assert_int_equal(head.time_ms, expected.time_ms);
+    assert_memory_equal(head.hash, expected.hash, sizeof head.hash);
+}
+
+TEST(the_heartbeat_reads_as_it_was_written)
+{
+    static const uint8_t zero[WIRE_HASH_BYTES];
+    wire_head_t head;
+    read_file(HEARTBEAT);
+    assert_int_equal(wire_read_head(reader, file.bytes, file.size, &head), WIRE_OK);
+    assert_int_equal(head.feed.epoch, 0);
+    assert_int_equal(head.seq, 0);
+    assert_int_equal(head.floor, 1);
+    assert_int_equal(head.time_ms, 1795288025123);
+    assert_memory_equal(head.hash, zero, sizeof zero);
+}
+
+TEST(the_requests_read_as_they_were_written)
+{
+    wire_fetch_t expected_fetch = golden_fetch();
+    wire_done_t expected_done = golden_done();
+    wire_fetch_t fetch;
+    wire_done_t done;
+    read_file(FETCH);
+    assert_int_equal(wire_read_fetch(reader, file.bytes, file.size, &fetch), WIRE_OK);
+    assert_same_feed(&fetch.feed, &expected_fetch.feed);
+    assert_int_equal(fetch.after, expected_fetch.after);
+    assert_int_equal(fetch.credit, expected_fetch.credit);
+    read_file(DONE);
+    assert_int_equal(wire_read_done(reader, file.bytes, file.size, &done), WIRE_OK);
+    assert_same_feed(&done.feed, &expected_done.feed);
+    assert_int_equal(done.through, expected_done.through);
+    assert_int_equal(done.have, expected_done.have);
+    read_file(SURVEY);
+    assert_int_equal(wire_kind(file.bytes), WIRE_SURVEY);
+    assert_int_equal(file.size, WIRE_HEADER_BYTES + WIRE_SIGNATURE_BYTES);
+}
+
+TEST(the_heads_hold_two_envelopes_verbatim)
+{
+    static wire_heads_t heads;
+    read_file(HEADS);
+    assert_int_equal(wire_read_heads(reader, file.bytes, file.size, &heads), WIRE_OK);
+    assert_int_equal(heads.count, 2);
+    read_file(HEAD);
+    assert_int_equal(heads.sizes[0], file.size);
+    assert_memory_equal(heads.bytes, file.bytes, file.size);
+    read_file(HEARTBEAT);
+    assert_int_equal(heads.sizes[1], file.size);
+    assert_memory_equal(heads.bytes + heads.sizes[0], file.bytes, file.size);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    reader = wire_new(NULL);
+    return sodium_init() == -1 ? -1 : 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    wire_destroy(&reader);
+    return 0;
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        plain(the_encoder_still_makes_these_bytes),    plain(the_batch_reads_as_it_was_written),
+        plain(the_head_reads_as_it_was_written),       plain(the_heartbeat_reads_as_it_was_written),
+        plain(the_requests_read_as_they_were_written), plain(the_heads_hold_two_envelopes_verbatim),
+    };
+    return cmocka_run_group_tests_name("golden", tests, start, end);
+}

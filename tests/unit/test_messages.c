@@ -1,0 +1,280 @@
+/* The smaller messages of wire: head, fetch, done, and lists of heads. */
+#include "forge.h"
+
+#include <sodium.h>
+#include <string.h>
+
+static forge_node_t node;
+static envelope_t envelope;
+static wire_heads_t heads;
+static wire_heads_t again;
+
+static void assert_error(wire_error_t error, wire_error_t expected)
+{
+    if (error != expected)
+        fail_msg("expected %s, but it is %s", wire_error_name(expected), wire_error_name(error));
+}
+
+static void assert_head(const Banmesh__Head *body, wire_error_t expected)
+{
+    wire_head_t head;
+    forge_message(&node, WIRE_HEAD, &body->base, &envelope);
+    assert_error(wire_read_head(node.wire, envelope.bytes, envelope.size, &head), expected);
+}
+
+/* A good head: seq 5, floor 2. */
+static Banmesh__Head good_head(void)
+{
+    static uint8_t hash[WIRE_HASH_BYTES + 1];
+    Banmesh__Head body = BANMESH__HEAD__INIT;
+    body.epoch = FORGE_EPOCH;
+    body.seq = 5;
+    body.floor = 2;
+    body.time_ms = FORGE_EPOCH;
+    body.hash = (ProtobufCBinaryData){WIRE_HASH_BYTES, hash};
+    return body;
+}
+
+TEST(a_good_head_is_read)
+{
+    Banmesh__Head body = good_head();
+    assert_head(&body, WIRE_OK);
+    body.floor = 6; /* everything is under the floor */
+    assert_head(&body, WIRE_OK);
+}
+
+TEST(a_head_without_batches_has_no_hash)
+{
+    Banmesh__Head body = BANMESH__HEAD__INIT;
+    body.floor = 1;
+    assert_head(&body, WIRE_OK);
+    body.epoch = FORGE_EPOCH;
+    assert_head(&body, WIRE_OK);
+    body.hash = good_head().hash;
+    assert_head(&body, WIRE_BAD_HASH);
+}
+
+TEST(numbers_of_a_head_out_of_range_are_refused)
+{
+    Banmesh__Head body = good_head();
+    body.epoch = 0; /* the heartbeat of a node that never published has no seq */
+    assert_head(&body, WIRE_BAD_NUMBER);
+    body = good_head();
+    body.epoch = EVENT_TIME_MAX_MS + 1;
+    assert_head(&body, WIRE_BAD_NUMBER);
+    body = good_head();
+    body.seq = 1ULL << 40;
+    assert_head(&body, WIRE_BAD_NUMBER);
+    body = good_head();
+    body.floor = 0;
+    assert_head(&body, WIRE_BAD_NUMBER);
+    body = good_head();
+    body.floor = 7;
+    assert_head(&body, WIRE_BAD_NUMBER);
+    body = good_head();
+    body.floor = UINT64_MAX;
+    assert_head(&body, WIRE_BAD_NUMBER);
+    body = good_head();
+    body.time_ms = EVENT_TIME_MAX_MS + 1;
+    assert_head(&body, WIRE_BAD_NUMBER);
+}
+
+TEST(a_hash_has_32_bytes)
+{
+    Banmesh__Head body = good_head();
+    body.hash.len = WIRE_HASH_BYTES - 1;
+    assert_head(&body, WIRE_BAD_HASH);
+    body.hash.len = WIRE_HASH_BYTES + 1;
+    assert_head(&body, WIRE_BAD_HASH);
+    body.hash.len = 0;
+    assert_head(&body, WIRE_BAD_HASH);
+}
+
+TEST(the_hash_is_blake2b_of_the_body_alone)
+{
+    uint8_t hash[WIRE_HASH_BYTES];
+    uint8_t expected[WIRE_HASH_BYTES];
+    forge_batch(&node, 1, &envelope);
+    wire_hash(envelope.bytes, envelope.size, hash);
+    crypto_generichash(expected, sizeof expected, envelope.bytes + WIRE_HEADER_BYTES,
+                       envelope.size - WIRE_HEADER_BYTES - WIRE_SIGNATURE_BYTES, NULL, 0);
+    assert_memory_equal(hash, expected, sizeof hash);
+}
+
+static wire_error_t read_fetch(const Banmesh__Fetch *body)
+{
+    wire_fetch_t fetch;
+    forge_message(&node, WIRE_FETCH, &body->base, &envelope);
+    return wire_read_fetch(node.wire, envelope.bytes, envelope.size, &fetch);
+}
+
+static Banmesh__Fetch good_fetch(void)
+{
+    static uint8_t origin[WIRE_KEY_BYTES + 1];
+    Banmesh__Fetch body = BANMESH__FETCH__INIT;
+    body.origin = (ProtobufCBinaryData){WIRE_KEY_BYTES, origin};
+    body.epoch = FORGE_EPOCH;
+    body.credit = 1;
+    return body;
+}
+
+TEST(a_fetch_needs_origin_and_credit)
+{
+    Banmesh__Fetch body = good_fetch();
+    assert_error(read_fetch(&body), WIRE_OK);
+    body.origin.len = WIRE_KEY_BYTES - 1;
+    assert_error(read_fetch(&body), WIRE_BAD_ORIGIN);
+    body.origin.len = WIRE_KEY_BYTES + 1;
+    assert_error(read_fetch(&body), WIRE_BAD_ORIGIN);
+    body.origin.len = 0;
+    assert_error(read_fetch(&body), WIRE_BAD_ORIGIN);
+    body = good_fetch();
+    body.credit = 0;
+    assert_error(read_fetch(&body), WIRE_BAD_NUMBER);
+    body = good_fetch();
+    body.after = 1ULL << 40;
+    assert_error(read_fetch(&body), WIRE_BAD_NUMBER);
+    body = good_fetch();
+    body.epoch = UINT64_MAX;
+    assert_error(read_fetch(&body), WIRE_BAD_NUMBER);
+}
+
+static wire_error_t read_done(const Banmesh__Done *body)
+{
+    wire_done_t done;
+    forge_message(&node, WIRE_DONE, &body->base, &envelope);
+    return wire_read_done(node.wire, envelope.bytes, envelope.size, &done);
+}
+
+TEST(a_done_needs_an_origin_and_sane_numbers)
+{
+    Banmesh__Done body = BANMESH__DONE__INIT;
+    assert_error(read_done(&body), WIRE_BAD_ORIGIN);
+    body.origin = good_fetch().origin;
+    assert_error(read_done(&body), WIRE_OK);
+    body.through = 1ULL << 40;
+    assert_error(read_done(&body), WIRE_BAD_NUMBER);
+    body.through = 0;
+    body.have = UINT64_MAX;
+    assert_error(read_done(&body), WIRE_BAD_NUMBER);
+    body.have = 0;
+    body.epoch = EVENT_TIME_MAX_MS + 1;
+    assert_error(read_done(&body), WIRE_BAD_NUMBER);
+}
+
+static void fill_list(size_t size)
+{
+    static uint8_t bytes[WIRE_HEADS_BYTES_MAX];
+    heads.count = heads.used = 0;
+    do
+        memset(bytes, (int)heads.count, size);
+    while (wire_heads_add(&heads, bytes, size));
+}
+
+/* What the list took fits a message, and comes back as it was. */
+static void assert_list_passes(void)
+{
+    envelope.size = wire_write_heads(node.wire, &heads, envelope.bytes);
+    if (envelope.size == 0)
+        fail_msg("%zu envelopes of %zu bytes in all do not fit", heads.count, heads.used);
+    assert_error(wire_read_heads(node.wire, envelope.bytes, envelope.size, &again), WIRE_OK);
+    assert_int_equal(again.count, heads.count);
+    assert_int_equal(again.used, heads.used);
+    assert_memory_equal(again.sizes, heads.sizes, heads.count * sizeof heads.sizes[0]);
+    assert_memory_equal(again.bytes, heads.bytes, heads.used);
+}
+
+TEST(a_full_list_fits_a_message)
+{
+    static const size_t sizes[] = {1,   104, 127, 128, 180,  252,  253,
+                                   254, 255, 256, 512, 1000, 20000};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        fill_list(sizes[i]);
+        assert_list_passes();
+    }
+}
+
+/* As many as it takes, and as large as it takes, at once: each needs its length, too. */
+TEST(a_list_full_in_number_and_bytes_fits_a_message)
+{
+    static const uint8_t bytes[WIRE_HEADS_BYTES_MAX];
+    heads.count = heads.used = 0;
+    while (heads.count < WIRE_HEADS_MAX) {
+        size_t left = WIRE_HEADS_MAX - heads.count;
+        assert_true(wire_heads_add(&heads, bytes, (WIRE_HEADS_BYTES_MAX - heads.used) / left));
+    }
+    assert_int_equal(heads.used, WIRE_HEADS_BYTES_MAX);
+    assert_list_passes();
+}
+
+TEST(a_list_takes_256_heads_at_most)
+{
+    fill_list(1);
+    assert_int_equal(heads.count, WIRE_HEADS_MAX);
+    fill_list(0);
+    assert_int_equal(heads.count, WIRE_HEADS_MAX);
+}
+
+TEST(a_longer_list_of_somebody_else_is_refused)
+{
+    static ProtobufCBinaryData list[WIRE_HEADS_MAX + 1];
+    static uint8_t bytes[WIRE_HEADS_BYTES_MAX + 1];
+    Banmesh__Heads body = BANMESH__HEADS__INIT;
+    body.heads = list;
+    body.n_heads = WIRE_HEADS_MAX + 1;
+    forge_message(&node, WIRE_HEADS, &body.base, &envelope);
+    assert_error(wire_read_heads(node.wire, envelope.bytes, envelope.size, &again),
+                 WIRE_BAD_NUMBER);
+    body.n_heads = 1;
+    list[0] = (ProtobufCBinaryData){WIRE_HEADS_BYTES_MAX + 1, bytes};
+    forge_message(&node, WIRE_HEADS, &body.base, &envelope);
+    assert_error(wire_read_heads(node.wire, envelope.bytes, envelope.size, &again),
+                 WIRE_BAD_NUMBER);
+}
+
+TEST(empty_heads_in_a_list_do_no_harm)
+{
+    ProtobufCBinaryData list[3] = {{0}};
+    Banmesh__Heads body = BANMESH__HEADS__INIT;
+    body.heads = list;
+    body.n_heads = 3;
+    forge_message(&node, WIRE_HEADS, &body.base, &envelope);
+    assert_error(wire_read_heads(node.wire, envelope.bytes, envelope.size, &again), WIRE_OK);
+    assert_int_equal(again.count, 3);
+    assert_int_equal(again.sizes[2], 0);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    if (sodium_init() == -1)
+        return -1;
+    node = forge_node(1);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    forge_end(&node);
+    return 0;
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        plain(a_good_head_is_read),
+        plain(a_head_without_batches_has_no_hash),
+        plain(numbers_of_a_head_out_of_range_are_refused),
+        plain(a_hash_has_32_bytes),
+        plain(the_hash_is_blake2b_of_the_body_alone),
+        plain(a_fetch_needs_origin_and_credit),
+        plain(a_done_needs_an_origin_and_sane_numbers),
+        plain(a_full_list_fits_a_message),
+        plain(a_list_full_in_number_and_bytes_fits_a_message),
+        plain(a_list_takes_256_heads_at_most),
+        plain(a_longer_list_of_somebody_else_is_refused),
+        plain(empty_heads_in_a_list_do_no_harm),
+    };
+    return cmocka_run_group_tests_name("wire: small messages", tests, start, end);
+}

@@ -1,0 +1,167 @@
+/* pending: bans whose time has not come, beside the consumer's cursor. */
+#include "feed.h"
+#include "pending.h"
+#include "support.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define NOW_MS 1795288025123
+
+static const uint8_t self_key[FEED_ORIGIN_BYTES] = {1};
+
+typedef struct {
+    feed_t *feed;
+    pending_t *pending;
+} open_t;
+
+static open_t open_pending(void)
+{
+    fault_t fault;
+    open_t open;
+    open.feed = feed_open(".", self_key, &fault);
+    if (open.feed == NULL)
+        fail_msg("%s", fault.text);
+    open.pending = pending_new(feed_peers_db(open.feed));
+    return open;
+}
+
+static void close_pending(open_t *open)
+{
+    pending_destroy(&open->pending);
+    feed_close(&open->feed);
+}
+
+static pending_row_t make_row(int64_t nid, int64_t due_ms, const char *ip)
+{
+    pending_row_t row = {.nid = nid, .due_ms = due_ms, .ban = support_ban(ip)};
+    memset(row.origin, 7, sizeof row.origin);
+    return row;
+}
+
+static void put(open_t *open, int64_t nid, int64_t due_ms)
+{
+    pending_row_t row = make_row(nid, due_ms, "45.154.244.193");
+    assert_int_equal(pending_put(open->pending, &row), 0);
+}
+
+TEST(a_row_comes_back_with_all_that_deciding_needs)
+{
+    static const char *const ips[] = {"45.154.244.193", "45.154.244.0/24", "2a00:1450:4001::200e",
+                                      "2a00:1450:4001::/64", "0.0.0.0/0"};
+    open_t open = open_pending();
+    for (size_t i = 0; i < sizeof ips / sizeof ips[0]; i++) {
+        pending_row_t row = make_row((int64_t)i, NOW_MS + (int64_t)i, ips[i]);
+        row.ban.duration_s = -1;
+        assert_int_equal(pending_put(open.pending, &row), 0);
+    }
+    close_pending(&open);
+    open = open_pending();
+    pending_row_t rows[8];
+    assert_int_equal(pending_due(open.pending, NOW_MS + 100, rows, 8), 5);
+    for (size_t i = 0; i < sizeof ips / sizeof ips[0]; i++) {
+        pending_row_t row = make_row((int64_t)i, NOW_MS + (int64_t)i, ips[i]);
+        assert_int_equal(rows[i].nid, row.nid);
+        assert_int_equal(rows[i].due_ms, row.due_ms);
+        assert_memory_equal(rows[i].origin, row.origin, sizeof row.origin);
+        assert_true(addr_equal(&rows[i].ban.address, &row.ban.address));
+        assert_string_equal(rows[i].ban.jail, row.ban.jail);
+        assert_int_equal(rows[i].ban.time_ms, row.ban.time_ms);
+        assert_int_equal(rows[i].ban.duration_s, -1);
+        assert_int_equal(event_check_ban(&rows[i].ban), EVENT_OK);
+    }
+    close_pending(&open);
+}
+
+TEST(only_what_is_due_comes_and_the_earliest_first)
+{
+    open_t open = open_pending();
+    pending_row_t rows[8];
+    put(&open, 1, NOW_MS + 30);
+    put(&open, 2, NOW_MS + 10);
+    put(&open, 3, NOW_MS + 20);
+    assert_int_equal(pending_due(open.pending, NOW_MS + 9, rows, 8), 0);
+    assert_int_equal(pending_due(open.pending, NOW_MS + 20, rows, 8), 2);
+    assert_int_equal(rows[0].nid, 2);
+    assert_int_equal(rows[1].nid, 3);
+    assert_int_equal(pending_due(open.pending, NOW_MS + 100, rows, 1), 1);
+    assert_int_equal(rows[0].nid, 2);
+    assert_int_equal(pending_count(open.pending), 3);
+    close_pending(&open);
+}
+
+TEST(one_ban_waits_once)
+{
+    open_t open = open_pending();
+    pending_row_t rows[8];
+    put(&open, 1, NOW_MS);
+    put(&open, 1, NOW_MS + 50);
+    assert_int_equal(pending_count(open.pending), 1);
+    assert_int_equal(pending_due(open.pending, NOW_MS + 49, rows, 8), 0);
+    assert_int_equal(pending_due(open.pending, NOW_MS + 50, rows, 8), 1);
+    close_pending(&open);
+}
+
+TEST(what_was_removed_is_gone_and_removing_again_is_harmless)
+{
+    open_t open = open_pending();
+    put(&open, 1, NOW_MS);
+    assert_int_equal(pending_remove(open.pending, 1), 0);
+    assert_int_equal(pending_remove(open.pending, 1), 0);
+    assert_int_equal(pending_count(open.pending), 0);
+    close_pending(&open);
+}
+
+TEST(a_rolled_back_row_never_was)
+{
+    open_t open = open_pending();
+    assert_int_equal(db_begin(feed_peers_db(open.feed)), 0);
+    put(&open, 1, NOW_MS);
+    assert_int_equal(pending_count(open.pending), 1);
+    db_rollback(feed_peers_db(open.feed));
+    assert_int_equal(pending_count(open.pending), 0);
+    close_pending(&open);
+}
+
+static void run_sql(open_t *open, const char *sql)
+{
+    db_t *db = feed_peers_db(open->feed);
+    sqlite3_stmt *statement = db_prepare(db, sql);
+    assert_int_equal(db_step(db, statement), 0);
+    sqlite3_finalize(statement);
+}
+
+TEST(a_damaged_row_is_an_error_not_a_ban)
+{
+    open_t open = open_pending();
+    pending_row_t rows[8];
+    put(&open, 1, NOW_MS);
+    run_sql(&open, "UPDATE pending SET address = x'0102'");
+    assert_int_equal(pending_due(open.pending, NOW_MS, rows, 8), -1);
+    assert_int_equal(errno, EBADMSG);
+    put(&open, 1, NOW_MS);
+    run_sql(&open, "UPDATE pending SET origin = x''");
+    assert_int_equal(pending_due(open.pending, NOW_MS, rows, 8), -1);
+    assert_int_equal(errno, EBADMSG);
+    put(&open, 1, NOW_MS);
+    run_sql(&open, "UPDATE pending SET prefix = -1");
+    assert_int_equal(pending_due(open.pending, NOW_MS, rows, 8), -1);
+    assert_int_equal(errno, EBADMSG);
+    put(&open, 1, NOW_MS);
+    assert_int_equal(pending_due(open.pending, NOW_MS, rows, 8), 1);
+    close_pending(&open);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        in_directory(a_row_comes_back_with_all_that_deciding_needs),
+        in_directory(only_what_is_due_comes_and_the_earliest_first),
+        in_directory(one_ban_waits_once),
+        in_directory(what_was_removed_is_gone_and_removing_again_is_harmless),
+        in_directory(a_rolled_back_row_never_was),
+        in_directory(a_damaged_row_is_an_error_not_a_ban),
+    };
+    return cmocka_run_group_tests_name("pending", tests, NULL, NULL);
+}

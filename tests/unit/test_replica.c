@@ -1,0 +1,380 @@
+/* replica: who is heard, in which order, and what is refused under which word. */
+#include "forge.h"
+#include "replica.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A node "self" with a replica, and the nodes "mx1" and "hist1" (an aggregator) that it trusts. */
+typedef struct {
+    cert_t *certs[3];
+    trust_t *trust;
+    settings_t settings;
+    feed_t *feed;
+    wire_t *wire;
+    replica_t *replica;
+    forge_node_t mx1;
+    forge_node_t hist1;
+    forge_node_t self;
+} world_t;
+
+static world_t world;
+static envelope_t envelope;
+static char *aggregators[] = {"hist1"};
+
+static int start(void **state)
+{
+    static const char *const names[] = {"self", "mx1", "hist1"};
+    fault_t fault;
+    if (sodium_init() == -1 || support_enter(state) == -1)
+        return -1;
+    for (size_t i = 0; i < 3; i++)
+        world.certs[i] = support_cert(names[i]);
+    world.trust = support_trust("trust", world.certs, 3);
+    world.settings = (settings_t){.roles.aggregators = {aggregators, 1}};
+    world.feed = feed_open(".", world.certs[0]->sign_public, &fault);
+    if (world.feed == NULL)
+        return -1;
+    world.wire = wire_new(world.certs[0]->sign_seed);
+    world.replica = replica_new(world.feed, world.wire, world.certs[0]->sign_public, world.trust,
+                                &world.settings);
+    world.self = forge_node_of(world.certs[0]);
+    world.mx1 = forge_node_of(world.certs[1]);
+    world.hist1 = forge_node_of(world.certs[2]);
+    return 0;
+}
+
+static int end(void **state)
+{
+    forge_end(&world.self);
+    forge_end(&world.mx1);
+    forge_end(&world.hist1);
+    replica_destroy(&world.replica);
+    wire_destroy(&world.wire);
+    feed_close(&world.feed);
+    trust_destroy(&world.trust);
+    for (size_t i = 0; i < 3; i++)
+        cert_destroy(&world.certs[i]);
+    return support_leave(state);
+}
+
+#define in_world(name) cmocka_unit_test_setup_teardown(name, start, end)
+
+static replica_result_t receive(void)
+{
+    wire_head_t head;
+    assert_int_equal(wire_check(envelope.bytes, envelope.size), WIRE_OK);
+    return replica_receive(world.replica, envelope.bytes, envelope.size, &head);
+}
+
+static replica_result_t receive_batch(const forge_node_t *node, uint64_t seq)
+{
+    forge_batch(node, seq, &envelope);
+    return receive();
+}
+
+static replica_result_t receive_head(const forge_node_t *node, uint64_t seq, uint64_t floor)
+{
+    forge_head(node, seq, floor, &envelope);
+    return receive();
+}
+
+static feed_ref_t *feed_of(const forge_node_t *node)
+{
+    feed_id_t id = {.epoch = FORGE_EPOCH};
+    memcpy(id.origin, node->public_key, sizeof id.origin);
+    return feed_find(world.feed, &id);
+}
+
+static uint64_t refused(replica_reason_t reason)
+{
+    return replica_counters(world.replica)->refused[reason];
+}
+
+static uint64_t refused_wire(wire_error_t error)
+{
+    return replica_counters(world.replica)->refused_wire[error];
+}
+
+static void assert_stored_as_received(const forge_node_t *node, uint64_t seq)
+{
+    const uint8_t *bytes;
+    forge_batch(node, seq, &envelope);
+    assert_int_equal(feed_read(world.feed, feed_of(node), seq, &bytes), envelope.size);
+    assert_memory_equal(bytes, envelope.bytes, envelope.size);
+}
+
+TEST(batches_in_order_are_stored_verbatim)
+{
+    for (uint64_t seq = 1; seq <= 3; seq++)
+        assert_int_equal(receive_batch(&world.mx1, seq), REPLICA_STORED);
+    assert_int_equal(replica_commit(world.replica), 0);
+    assert_int_equal(feed_of(&world.mx1)->have, 3);
+    for (uint64_t seq = 1; seq <= 3; seq++)
+        assert_stored_as_received(&world.mx1, seq);
+    assert_int_equal(replica_counters(world.replica)->stored, 3);
+}
+
+TEST(the_same_batch_again_changes_nothing)
+{
+    assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
+    assert_int_equal(receive_batch(&world.mx1, 2), REPLICA_STORED);
+    assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_KNOWN);
+    assert_int_equal(receive_batch(&world.mx1, 2), REPLICA_KNOWN);
+    assert_int_equal(replica_commit(world.replica), 0);
+    assert_int_equal(receive_batch(&world.mx1, 2), REPLICA_KNOWN);
+    assert_int_equal(replica_counters(world.replica)->stored, 2);
+    assert_int_equal(replica_counters(world.replica)->known, 3);
+}
+
+TEST(a_gap_waits_and_is_closed_in_order)
+{
+    assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
+    assert_int_equal(receive_batch(&world.mx1, 4), REPLICA_EARLY);
+    assert_int_equal(receive_batch(&world.mx1, 3), REPLICA_EARLY);
+    assert_int_equal(feed_of(&world.mx1)->have, 1);
+    assert_int_equal(feed_of(&world.mx1)->head_seq, 4);
+    assert_int_equal(receive_batch(&world.mx1, 2), REPLICA_STORED);
+    assert_int_equal(feed_of(&world.mx1)->have, 4);
+    assert_int_equal(replica_commit(world.replica), 0);
+    for (uint64_t seq = 1; seq <= 4; seq++)
+        assert_stored_as_received(&world.mx1, seq);
+}
+
+TEST(any_order_ends_in_the_same_feed)
+{
+    enum { COUNT = 200 };
+    uint64_t order[COUNT];
+    uint64_t random = support_seed();
+    for (uint64_t i = 0; i < COUNT; i++)
+        order[i] = i + 1;
+    for (uint64_t i = COUNT - 1; i > 0; i--) {
+        uint64_t j = support_random(&random) % (i + 1);
+        uint64_t kept = order[i];
+        order[i] = order[j];
+        order[j] = kept;
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        receive_batch(&world.mx1, order[i]);
+        if (support_random(&random) % 8 == 0)
+            receive_batch(&world.mx1, order[support_random(&random) % (i + 1)]);
+        if (support_random(&random) % 8 == 0)
+            assert_int_equal(replica_commit(world.replica), 0);
+    }
+    assert_int_equal(replica_commit(world.replica), 0);
+    assert_int_equal(feed_of(&world.mx1)->have, COUNT);
+    assert_int_equal(replica_counters(world.replica)->stored, COUNT);
+    for (uint64_t seq = 1; seq <= COUNT; seq++)
+        assert_stored_as_received(&world.mx1, seq);
+}
+
+TEST(a_stranger_is_refused_before_verification)
+{
+    forge_node_t stranger = forge_node(66);
+    assert_int_equal(receive_batch(&stranger, 1), REPLICA_REFUSED);
+    assert_int_equal(receive_head(&stranger, 1, 1), REPLICA_REFUSED);
+    assert_int_equal(refused(REPLICA_UNKNOWN_ORIGIN), 2);
+    assert_int_equal(feed_count(world.feed), 0);
+    forge_end(&stranger);
+}
+
+TEST(a_forged_signature_is_refused)
+{
+    forge_batch(&world.mx1, 1, &envelope);
+    forge_sign(&world.hist1, &envelope);
+    assert_int_equal(receive(), REPLICA_REFUSED);
+    assert_int_equal(refused_wire(WIRE_BAD_SIGNATURE), 1);
+    assert_int_equal(feed_count(world.feed), 0);
+}
+
+TEST(a_signed_batch_that_makes_no_sense_is_refused)
+{
+    forge_body(&world.mx1, WIRE_BATCH, "", 0, &envelope);
+    assert_int_equal(receive(), REPLICA_REFUSED);
+    assert_int_equal(refused_wire(WIRE_NO_EVENTS), 1);
+    forge_body(&world.mx1, WIRE_HEAD, "", 0, &envelope);
+    assert_int_equal(receive(), REPLICA_REFUSED);
+    assert_int_equal(refused_wire(WIRE_BAD_NUMBER), 1);
+}
+
+TEST(a_head_that_is_too_long_to_keep_is_refused)
+{
+    static uint8_t padding[600];
+    Banmesh__Head body = BANMESH__HEAD__INIT;
+    ProtobufCMessageUnknownField field = {99, PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED, 502, padding};
+    padding[0] = 0xf4; /* 500, as a varint */
+    padding[1] = 0x03;
+    body.floor = 1;
+    body.base.n_unknown_fields = 1;
+    body.base.unknown_fields = &field;
+    forge_message(&world.mx1, WIRE_HEAD, &body.base, &envelope);
+    assert_int_equal(receive(), REPLICA_REFUSED);
+    assert_int_equal(refused_wire(WIRE_TOO_LONG), 1);
+}
+
+TEST(an_aggregator_is_heard_but_its_events_count_nowhere)
+{
+    assert_int_equal(receive_batch(&world.hist1, 1), REPLICA_REFUSED);
+    assert_int_equal(refused(REPLICA_AGGREGATOR_ROLE), 1);
+    assert_int_equal(receive_head(&world.hist1, 1, 1), REPLICA_HEAD);
+    assert_int_equal(feed_count(world.feed), 0);
+}
+
+TEST(who_is_trusted_no_longer_is_refused_from_then_on)
+{
+    assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
+    cert_t *only_self[] = {world.certs[0]};
+    trust_t *smaller = support_trust("smaller", only_self, 1);
+    replica_set_trust(world.replica, smaller, &world.settings);
+    assert_int_equal(receive_batch(&world.mx1, 2), REPLICA_REFUSED);
+    assert_int_equal(refused(REPLICA_UNKNOWN_ORIGIN), 1);
+    replica_set_trust(world.replica, world.trust, &world.settings);
+    trust_destroy(&smaller);
+    assert_int_equal(receive_batch(&world.mx1, 2), REPLICA_STORED);
+}
+
+TEST(a_head_tells_of_what_is_missing)
+{
+    assert_int_equal(receive_head(&world.mx1, 9, 1), REPLICA_HEAD);
+    assert_int_equal(feed_of(&world.mx1)->head_seq, 9);
+    assert_int_equal(feed_of(&world.mx1)->have, 0);
+    assert_int_equal(receive_head(&world.mx1, 8, 1), REPLICA_HEAD);
+    assert_int_equal(feed_of(&world.mx1)->kept_seq, 9);
+    assert_int_equal(replica_commit(world.replica), 0);
+    uint8_t kept[WIRE_ENVELOPE_MAX];
+    forge_head(&world.mx1, 9, 1, &envelope);
+    assert_int_equal(feed_read_head(world.feed, feed_of(&world.mx1), kept, sizeof kept),
+                     envelope.size);
+    assert_memory_equal(kept, envelope.bytes, envelope.size);
+}
+
+TEST(a_heartbeat_of_a_node_that_never_published_makes_no_feed)
+{
+    wire_head_t heartbeat = {.floor = 1, .time_ms = FORGE_EPOCH};
+    envelope.size = wire_write_head(world.mx1.wire, &heartbeat, envelope.bytes);
+    assert_int_equal(receive(), REPLICA_HEAD);
+    assert_int_equal(feed_count(world.feed), 0);
+}
+
+TEST(a_raised_floor_skips_what_no_longer_counts)
+{
+    assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
+    assert_int_equal(receive_batch(&world.mx1, 6), REPLICA_EARLY);
+    assert_int_equal(receive_head(&world.mx1, 6, 5), REPLICA_HEAD);
+    assert_int_equal(feed_of(&world.mx1)->have, 4);
+    assert_int_equal(receive_batch(&world.mx1, 3), REPLICA_KNOWN);
+    assert_int_equal(receive_batch(&world.mx1, 5), REPLICA_STORED);
+    assert_int_equal(feed_of(&world.mx1)->have, 6);
+}
+
+TEST(a_floor_right_below_the_next_batch_lets_it_in)
+{
+    assert_int_equal(receive_batch(&world.mx1, 6), REPLICA_EARLY);
+    assert_int_equal(receive_head(&world.mx1, 6, 6), REPLICA_HEAD);
+    assert_int_equal(feed_of(&world.mx1)->have, 5);
+    assert_int_equal(receive_batch(&world.mx1, 6), REPLICA_STORED);
+    assert_int_equal(feed_of(&world.mx1)->have, 6);
+}
+
+static void assert_our_epoch(feed_ref_t *own, uint64_t seq, replica_result_t expected)
+{
+    event_t event = support_ban_event("45.154.244.193");
+    wire_batch_t batch = {.feed = {.epoch = own->id.epoch}, .seq = seq, .event_count = 1};
+    envelope.size = wire_write_batch(world.self.wire, &batch, &event, envelope.bytes);
+    assert_int_equal(receive(), expected);
+}
+
+TEST(nobody_gives_numbers_in_our_running_epoch)
+{
+    feed_ref_t *own = feed_own(world.feed, (wall_t){FORGE_EPOCH});
+    forge_batch(&world.self, 1, &envelope);
+    assert_int_equal(feed_store(world.feed, own, 1, envelope.bytes, envelope.size), 0);
+    assert_our_epoch(own, 1, REPLICA_KNOWN);
+    assert_our_epoch(own, 2, REPLICA_REFUSED);
+    assert_our_epoch(own, 9, REPLICA_REFUSED);
+    assert_int_equal(refused(REPLICA_OUR_NUMBERS), 2);
+    assert_int_equal(receive_head(&world.self, 9, 1), REPLICA_HEAD);
+    assert_int_equal(own->head_seq, 1);
+}
+
+TEST(an_older_epoch_of_ours_comes_back_from_peers)
+{
+    feed_own(world.feed, (wall_t){FORGE_EPOCH + 1});
+    assert_int_equal(receive_batch(&world.self, 1), REPLICA_STORED);
+    assert_int_equal(receive_batch(&world.self, 2), REPLICA_STORED);
+    assert_int_equal(replica_commit(world.replica), 0);
+    assert_int_equal(feed_of(&world.self)->have, 2);
+    assert_false(feed_of(&world.self)->own_db);
+}
+
+TEST(an_origin_with_too_many_epochs_is_refused)
+{
+    feed_id_t id = {0};
+    memcpy(id.origin, world.mx1.public_key, sizeof id.origin);
+    assert_int_equal(db_begin(feed_peers_db(world.feed)), 0);
+    for (uint64_t i = 1; i <= FEED_PER_ORIGIN_MAX; i++) {
+        id.epoch = i;
+        assert_non_null(feed_add(world.feed, &id));
+    }
+    assert_int_equal(db_commit(feed_peers_db(world.feed)), 0);
+    assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_REFUSED);
+    assert_int_equal(receive_head(&world.mx1, 1, 1), REPLICA_REFUSED);
+    assert_int_equal(refused(REPLICA_TOO_MANY_FEEDS), 2);
+}
+
+/* What a full disk took back is fetched again. */
+TEST(a_full_disk_loses_nothing_that_was_committed)
+{
+    db_t *db = feed_peers_db(world.feed);
+    assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
+    assert_int_equal(replica_commit(world.replica), 0);
+    sqlite3_stmt *limit = db_prepare(db, "PRAGMA max_page_count = 1");
+    assert_int_equal(db_step(db, limit), 1);
+    sqlite3_reset(limit);
+    replica_result_t result = REPLICA_STORED;
+    for (uint64_t seq = 2; seq < 200 && result == REPLICA_STORED; seq++)
+        result = receive_batch(&world.mx1, seq);
+    assert_int_equal(result, REPLICA_FAILED);
+    assert_int_equal(errno, ENOSPC);
+    assert_int_equal(feed_of(&world.mx1)->have, 1);
+    sqlite3_stmt *more = db_prepare(db, "PRAGMA max_page_count = 100000");
+    assert_int_equal(db_step(db, more), 1);
+    sqlite3_reset(more);
+    assert_int_equal(receive_batch(&world.mx1, 2), REPLICA_STORED);
+    assert_int_equal(replica_commit(world.replica), 0);
+    assert_stored_as_received(&world.mx1, 2);
+}
+
+TEST(every_reason_has_a_word)
+{
+    for (int reason = 0; reason < REPLICA_REASON_COUNT; reason++)
+        assert_true(strlen(replica_reason_name((replica_reason_t)reason)) > 0);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        in_world(batches_in_order_are_stored_verbatim),
+        in_world(the_same_batch_again_changes_nothing),
+        in_world(a_gap_waits_and_is_closed_in_order),
+        in_world(any_order_ends_in_the_same_feed),
+        in_world(a_stranger_is_refused_before_verification),
+        in_world(a_forged_signature_is_refused),
+        in_world(a_signed_batch_that_makes_no_sense_is_refused),
+        in_world(a_head_that_is_too_long_to_keep_is_refused),
+        in_world(an_aggregator_is_heard_but_its_events_count_nowhere),
+        in_world(who_is_trusted_no_longer_is_refused_from_then_on),
+        in_world(a_head_tells_of_what_is_missing),
+        in_world(a_heartbeat_of_a_node_that_never_published_makes_no_feed),
+        in_world(a_raised_floor_skips_what_no_longer_counts),
+        in_world(a_floor_right_below_the_next_batch_lets_it_in),
+        in_world(nobody_gives_numbers_in_our_running_epoch),
+        in_world(an_older_epoch_of_ours_comes_back_from_peers),
+        in_world(an_origin_with_too_many_epochs_is_refused),
+        in_world(a_full_disk_loses_nothing_that_was_committed),
+        in_world(every_reason_has_a_word),
+    };
+    return cmocka_run_group_tests_name("replica", tests, NULL, NULL);
+}

@@ -1,0 +1,169 @@
+/* socket: what comes in is whole and single, and what cannot be had is said. */
+#include "gate.h"
+#include "socket.h"
+#include "support.h"
+
+#include <sodium.h>
+
+#define WAIT_MS 30000 /* for what must happen; never waited out */
+
+typedef struct {
+    cert_t *cert;
+    trust_t *trust;
+    zloop_t *loop;
+    gate_t *gate;
+    zsock_t *server;
+    zsock_t *client;
+    bool readable;
+} world_t;
+
+static world_t world;
+
+static int note_readable(zloop_t *loop, zsock_t *socket, void *arg)
+{
+    (void)loop;
+    (void)socket;
+    (void)arg;
+    world.readable = true;
+    return -1;
+}
+
+static int note_time(zloop_t *loop, int timer, void *arg)
+{
+    (void)loop;
+    (void)timer;
+    (void)arg;
+    return -1;
+}
+
+static int start(void **state)
+{
+    fault_t fault;
+    if (support_enter(state) == -1)
+        return -1;
+    memset(&world, 0, sizeof world);
+    world.cert = support_cert("mx1");
+    world.trust = support_trust("trust", &world.cert, 1);
+    world.loop = zloop_new();
+    world.gate = gate_new(world.loop, world.trust);
+    world.server = socket_server(ZMQ_ROUTER, world.cert);
+    if (socket_bind(world.server, "tcp://127.0.0.1:*", &fault) == -1)
+        return -1;
+    char *endpoint = zsock_last_endpoint(world.server);
+    world.client =
+        socket_client(ZMQ_DEALER, world.cert, world.cert->curve_public, endpoint, &fault);
+    zstr_free(&endpoint);
+    zloop_reader(world.loop, world.server, note_readable, NULL);
+    return world.client != NULL ? 0 : -1;
+}
+
+static int end(void **state)
+{
+    zloop_reader_end(world.loop, world.server);
+    zsock_destroy(&world.client);
+    zsock_destroy(&world.server);
+    gate_destroy(&world.gate);
+    zloop_destroy(&world.loop);
+    trust_destroy(&world.trust);
+    cert_destroy(&world.cert);
+    return support_leave(state);
+}
+
+/* Run the loop, and with it the gate, until the server can read. */
+static void wait_for_message(void)
+{
+    int timer = zloop_timer(world.loop, WAIT_MS, 1, note_time, NULL);
+    world.readable = false;
+    zloop_start(world.loop);
+    zloop_timer_end(world.loop, timer);
+    assert_true(world.readable);
+}
+
+/* Receive routing id and message as the ROUTER's readers do. */
+static int receive(zmq_msg_t *message)
+{
+    zmq_msg_t routing_id;
+    zmq_msg_init(&routing_id);
+    assert_true(zmq_msg_recv(&routing_id, zsock_resolve(world.server), ZMQ_DONTWAIT) != -1);
+    assert_true(zmq_msg_more(&routing_id));
+    zmq_msg_close(&routing_id);
+    return socket_receive(world.server, message);
+}
+
+TEST(a_message_of_several_frames_is_thrown_away_whole)
+{
+    zmq_msg_t message;
+    zmq_msg_init(&message);
+    zstr_sendx(world.client, "one", "two", "three", NULL);
+    assert_int_equal(socket_send(world.client, "single", 6), 0);
+    wait_for_message();
+    assert_int_equal(receive(&message), -1);
+    wait_for_message();
+    assert_int_equal(receive(&message), 1);
+    assert_int_equal(zmq_msg_size(&message), 6);
+    assert_memory_equal(zmq_msg_data(&message), "single", 6);
+    assert_int_equal(socket_receive(world.server, &message), 0);
+    zmq_msg_close(&message);
+}
+
+TEST(a_message_larger_than_an_envelope_never_arrives)
+{
+    static uint8_t large[70 * 1024];
+    zmq_msg_t message;
+    zmq_msg_init(&message);
+    assert_int_equal(socket_send(world.client, large, sizeof large), 0);
+    assert_int_equal(socket_send(world.client, "small", 5), 0);
+    wait_for_message();
+    assert_int_equal(receive(&message), 1);
+    assert_int_equal(zmq_msg_size(&message), 5);
+    zmq_msg_close(&message);
+}
+
+TEST(an_address_in_use_is_named)
+{
+    fault_t fault;
+    char expected[128];
+    char *endpoint = zsock_last_endpoint(world.server);
+    zsock_t *second = socket_server(ZMQ_PUB, world.cert);
+    assert_int_equal(socket_bind(second, endpoint, &fault), -1);
+    snprintf(expected, sizeof expected, "cannot listen on %s: Address already in use", endpoint);
+    assert_string_equal(fault.text, expected);
+    zsock_destroy(&second);
+    zstr_free(&endpoint);
+}
+
+TEST(an_address_that_is_none_is_named)
+{
+    fault_t fault;
+    assert_null(socket_client(ZMQ_SUB, world.cert, world.cert->curve_public, "nonsense", &fault));
+    assert_string_equal(fault.text, "cannot connect to nonsense: Invalid argument");
+}
+
+static int start_sockets(void **state)
+{
+    (void)state;
+    if (sodium_init() == -1)
+        return -1;
+    socket_setup();
+    return 0;
+}
+
+static int end_sockets(void **state)
+{
+    (void)state;
+    socket_teardown();
+    return 0;
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_message_of_several_frames_is_thrown_away_whole, start,
+                                        end),
+        cmocka_unit_test_setup_teardown(a_message_larger_than_an_envelope_never_arrives, start,
+                                        end),
+        cmocka_unit_test_setup_teardown(an_address_in_use_is_named, start, end),
+        cmocka_unit_test_setup_teardown(an_address_that_is_none_is_named, start, end),
+    };
+    return cmocka_run_group_tests_name("socket", tests, start_sockets, end_sockets);
+}

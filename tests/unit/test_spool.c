@@ -1,0 +1,371 @@
+/* spool: bans on disk until the node takes them; nothing is lost, nothing is taken for another. */
+#include "request.h"
+#include "spool.h"
+#include "support.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define WRITERS         8
+#define BANS_PER_WRITER 60
+#define TOTAL           (WRITERS * BANS_PER_WRITER)
+
+/* What a taker was given: how often each ban, by its number of failures. */
+typedef struct {
+    unsigned seen[2048];
+    size_t groups;
+    size_t refuse_after; /* groups; 0: never */
+} taken_t;
+
+static int note(void *arg, const ban_t *bans, size_t count)
+{
+    taken_t *taken = arg;
+    if (taken->refuse_after > 0 && taken->groups == taken->refuse_after)
+        return -1;
+    taken->groups++;
+    assert_in_range(count, 1, SPOOL_GROUP_MAX);
+    for (size_t i = 0; i < count; i++)
+        taken->seen[bans[i].failures]++;
+    return 0;
+}
+
+static ban_t numbered(uint32_t number)
+{
+    ban_t ban = support_ban("45.154.244.193");
+    ban.failures = number;
+    return ban;
+}
+
+static void append(uint32_t number)
+{
+    ban_t ban = numbered(number);
+    fault_t fault;
+    if (spool_append(".", &ban, &fault) == -1)
+        fail_msg("%s", fault.text);
+}
+
+static void append_fails(const char *expected)
+{
+    ban_t ban = numbered(0);
+    fault_t fault;
+    assert_int_equal(spool_append(".", &ban, &fault), -1);
+    if (strstr(fault.text, expected) == NULL)
+        fail_msg("expected \"...%s...\", but it is \"%s\"", expected, fault.text);
+}
+
+static spool_result_t take(taken_t *taken)
+{
+    spool_result_t result = {0};
+    fault_t fault;
+    if (spool_take(".", note, taken, &result, &fault) == -1)
+        fail_msg("%s", fault.text);
+    return result;
+}
+
+static void take_fails(taken_t *taken, const char *expected)
+{
+    spool_result_t result = {0};
+    fault_t fault;
+    assert_int_equal(spool_take(".", note, taken, &result, &fault), -1);
+    if (strstr(fault.text, expected) == NULL)
+        fail_msg("expected \"...%s...\", but it is \"%s\"", expected, fault.text);
+}
+
+TEST(an_empty_directory_has_nothing_to_take)
+{
+    taken_t taken = {0};
+    spool_result_t result = take(&taken);
+    assert_int_equal(result.taken, 0);
+    assert_int_equal(taken.groups, 0);
+    assert_false(support_exists("spool"));
+}
+
+TEST(what_was_added_is_taken_once_and_the_file_goes)
+{
+    taken_t taken = {0};
+    for (uint32_t i = 0; i < 3; i++)
+        append(i);
+    assert_int_equal(take(&taken).taken, 3);
+    assert_int_equal(take(&taken).taken, 0);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(taken.seen[i], 1);
+    assert_false(support_exists("spool"));
+    assert_false(support_exists("spool.taking"));
+    assert_false(support_exists("spool.rejected"));
+}
+
+TEST(long_spools_come_in_groups_of_512)
+{
+    taken_t taken = {0};
+    FILE *file = fopen("spool", "w");
+    assert_non_null(file);
+    for (uint32_t i = 0; i < 1025; i++) {
+        char record[REQUEST_RECORD_MAX];
+        ban_t ban = numbered(i);
+        fwrite(record, 1, request_record_format(&ban, record), file);
+    }
+    fclose(file);
+    assert_int_equal(take(&taken).taken, 1025);
+    assert_int_equal(taken.groups, 3);
+    for (uint32_t i = 0; i < 1025; i++)
+        assert_int_equal(taken.seen[i], 1);
+}
+
+/* Each of many processes adds its bans while another takes them. */
+static int add_many(void *arg)
+{
+    uint32_t first = *(uint32_t *)arg;
+    for (uint32_t i = 0; i < BANS_PER_WRITER; i++) {
+        ban_t ban = numbered(first + i);
+        if (spool_append(".", &ban, NULL) == -1)
+            return 1;
+    }
+    return 0;
+}
+
+TEST(bans_added_by_many_processes_while_being_taken_arrive_once_each)
+{
+    pid_t writers[WRITERS];
+    taken_t taken = {0};
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < WRITERS; i++) {
+        uint32_t first = i * BANS_PER_WRITER;
+        writers[i] = support_fork(add_many, &first);
+    }
+    for (int rounds = 0; rounds < 1000 && total < TOTAL / 2; rounds++)
+        total += take(&taken).taken;
+    for (size_t i = 0; i < WRITERS; i++)
+        assert_int_equal(support_wait(writers[i]), 0);
+    spool_result_t last = take(&taken);
+    assert_int_equal(total + last.taken, TOTAL);
+    assert_int_equal(last.rejected, 0);
+    for (uint32_t i = 0; i < TOTAL; i++)
+        assert_int_equal(taken.seen[i], 1);
+}
+
+TEST(a_torn_tail_costs_only_the_torn_record)
+{
+    taken_t taken = {0};
+    append(0);
+    append(1);
+    size_t size;
+    char *bytes = support_read("spool", &size);
+    support_write("spool", bytes, size - 20);
+    free(bytes);
+    append(2);
+    spool_result_t result = take(&taken);
+    assert_int_equal(result.taken, 2);
+    assert_int_equal(result.rejected, 1);
+    assert_int_equal(taken.seen[0], 1);
+    assert_int_equal(taken.seen[1], 0);
+    assert_int_equal(taken.seen[2], 1);
+}
+
+TEST(a_damaged_record_is_kept_for_the_operator)
+{
+    taken_t taken = {0};
+    append(0);
+    append(1);
+    char *text = support_read("spool", NULL);
+    memcpy(strstr(text, "failures=0"), "failures=7", 10);
+    support_write_text("spool", text);
+    spool_result_t result = take(&taken);
+    assert_int_equal(result.taken, 1);
+    assert_int_equal(result.rejected, 1);
+    assert_int_equal(taken.seen[7], 0);
+    char *rejected = support_read("spool.rejected", NULL);
+    *(strchr(text, '\n') + 1) = '\0';
+    assert_string_equal(rejected, text);
+    free(rejected);
+    free(text);
+}
+
+TEST(rejected_records_gather_in_one_file)
+{
+    taken_t taken = {0};
+    support_write_text("spool", "one\n");
+    assert_int_equal(take(&taken).rejected, 1);
+    support_write_text("spool", "two\n\n\nthree");
+    assert_int_equal(take(&taken).rejected, 2);
+    char *rejected = support_read("spool.rejected", NULL);
+    assert_string_equal(rejected, "one\ntwo\nthree\n");
+    free(rejected);
+}
+
+TEST(binary_rubbish_is_rejected_not_obeyed)
+{
+    static const char rubbish[] = "\0\0\0\0ban jail=j\xff\n\0\n";
+    taken_t taken = {0};
+    support_write("spool", rubbish, sizeof rubbish - 1);
+    append(1);
+    spool_result_t result = take(&taken);
+    assert_int_equal(result.taken, 1);
+    assert_int_equal(result.rejected, 2);
+}
+
+TEST(what_the_node_cannot_store_stays)
+{
+    taken_t taken = {.refuse_after = 1};
+    taken_t later = {0};
+    append(0);
+    take(&later);
+    append(1);
+    taken.groups = 1;
+    take_fails(&taken, "cannot be stored now");
+    assert_true(support_exists("spool.taking"));
+    append(2);
+    assert_int_equal(take(&later).taken, 2);
+    assert_int_equal(later.seen[1], 1);
+    assert_int_equal(later.seen[2], 1);
+}
+
+TEST(a_file_left_by_a_crash_is_taken_first)
+{
+    taken_t taken = {0};
+    append(0);
+    assert_int_equal(rename("spool", "spool.taking"), 0);
+    append(1);
+    assert_int_equal(take(&taken).taken, 2);
+    assert_int_equal(taken.seen[0], 1);
+    assert_int_equal(taken.seen[1], 1);
+}
+
+TEST(a_missing_directory_is_an_error_and_is_not_made)
+{
+    ban_t ban = numbered(0);
+    fault_t fault;
+    assert_int_equal(spool_append("missing", &ban, &fault), -1);
+    assert_string_equal(fault.text, "missing: No such file or directory");
+    assert_false(support_exists("missing"));
+}
+
+TEST(a_symlink_in_its_place_is_refused)
+{
+    taken_t taken = {0};
+    support_write_text("victim", "");
+    assert_int_equal(symlink("victim", "spool"), 0);
+    append_fails("symbolic links");
+    take_fails(&taken, "symbolic links");
+    char *victim = support_read("victim", NULL);
+    assert_string_equal(victim, "");
+    free(victim);
+}
+
+TEST(a_dangling_symlink_in_its_place_makes_no_file)
+{
+    assert_int_equal(symlink("victim", "spool"), 0);
+    append_fails("symbolic links");
+    assert_false(support_exists("victim"));
+}
+
+TEST(a_second_name_of_the_file_is_refused)
+{
+    taken_t taken = {0};
+    support_write_text("victim", "");
+    assert_int_equal(link("victim", "spool"), 0);
+    append_fails("expected a regular file with one name");
+    take_fails(&taken, "expected a regular file with one name");
+    char *victim = support_read("victim", NULL);
+    assert_string_equal(victim, "");
+    free(victim);
+}
+
+TEST(a_pipe_in_its_place_is_refused_without_waiting)
+{
+    taken_t taken = {0};
+    assert_int_equal(mkfifo("spool", 0600), 0);
+    append_fails("expected a regular file with one name");
+    take_fails(&taken, "expected a regular file with one name");
+}
+
+TEST(a_device_in_its_place_is_refused)
+{
+    taken_t taken = {0};
+    if (mknod("spool", S_IFCHR | 0600, makedev(1, 3)) == -1)
+        skip(); /* needs root */
+    append_fails("");
+    take_fails(&taken, "");
+}
+
+TEST(a_directory_in_its_place_is_refused)
+{
+    taken_t taken = {0};
+    support_make_directory("spool");
+    append_fails("spool: Is a directory");
+    take_fails(&taken, "");
+}
+
+TEST(a_pipe_in_the_place_of_the_rejected_is_refused_without_waiting)
+{
+    taken_t taken = {0};
+    append(0);
+    support_write_text("spool", "damaged\n");
+    assert_int_equal(mkfifo("spool.rejected", 0600), 0);
+    take_fails(&taken, "spool.rejected");
+}
+
+TEST(a_second_name_of_the_rejected_is_refused)
+{
+    taken_t taken = {0};
+    support_write_text("spool", "damaged\n");
+    support_write_text("victim", "");
+    assert_int_equal(link("victim", "spool.rejected"), 0);
+    take_fails(&taken, "spool.rejected");
+    char *victim = support_read("victim", NULL);
+    assert_string_equal(victim, "");
+    free(victim);
+}
+
+TEST(a_full_disk_keeps_what_was_there_and_no_piece_more)
+{
+    taken_t taken = {0};
+    ban_t ban = numbered(1);
+    fault_t fault;
+    size_t before;
+    size_t after;
+    append(0);
+    free(support_read("spool", &before));
+    support_limit_files((int64_t)before + 30);
+    int rc = spool_append(".", &ban, &fault);
+    support_limit_files(-1);
+    assert_int_equal(rc, -1);
+    assert_non_null(strstr(fault.text, "No space left on device"));
+    free(support_read("spool", &after));
+    assert_int_equal(after, before);
+    append(2);
+    spool_result_t result = take(&taken);
+    assert_int_equal(result.taken, 2);
+    assert_int_equal(result.rejected, 0);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        in_directory(an_empty_directory_has_nothing_to_take),
+        in_directory(what_was_added_is_taken_once_and_the_file_goes),
+        in_directory(long_spools_come_in_groups_of_512),
+        in_directory(bans_added_by_many_processes_while_being_taken_arrive_once_each),
+        in_directory(a_torn_tail_costs_only_the_torn_record),
+        in_directory(a_damaged_record_is_kept_for_the_operator),
+        in_directory(rejected_records_gather_in_one_file),
+        in_directory(binary_rubbish_is_rejected_not_obeyed),
+        in_directory(what_the_node_cannot_store_stays),
+        in_directory(a_file_left_by_a_crash_is_taken_first),
+        in_directory(a_missing_directory_is_an_error_and_is_not_made),
+        in_directory(a_symlink_in_its_place_is_refused),
+        in_directory(a_dangling_symlink_in_its_place_makes_no_file),
+        in_directory(a_second_name_of_the_file_is_refused),
+        in_directory(a_pipe_in_its_place_is_refused_without_waiting),
+        in_directory(a_device_in_its_place_is_refused),
+        in_directory(a_directory_in_its_place_is_refused),
+        in_directory(a_pipe_in_the_place_of_the_rejected_is_refused_without_waiting),
+        in_directory(a_second_name_of_the_rejected_is_refused),
+        in_directory(a_full_disk_keeps_what_was_there_and_no_piece_more),
+    };
+    return cmocka_run_group_tests_name("spool", tests, NULL, NULL);
+}

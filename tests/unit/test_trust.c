@@ -1,0 +1,254 @@
+/* trust: a directory of certificates becomes a set, whole or not at all. */
+#include "support.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MANY 40
+
+static const char *load_fault(void)
+{
+    static fault_t fault;
+    trust_t *trust = trust_load("trust", &fault);
+    if (trust == NULL)
+        return fault.text;
+    trust_destroy(&trust);
+    return "no fault";
+}
+
+static trust_t *load(void)
+{
+    fault_t fault;
+    trust_t *trust = trust_load("trust", &fault);
+    if (trust == NULL)
+        fail_msg("%s", fault.text);
+    return trust;
+}
+
+static void save(const cert_t *cert, const char *name)
+{
+    fault_t fault;
+    if (cert_save_public(cert, "trust", name, &fault) == -1)
+        fail_msg("%s", fault.text);
+}
+
+/* A directory "trust" with one good certificate, "mx1". The caller owns it. */
+static cert_t *make_directory(void)
+{
+    cert_t *cert = support_cert("mx1");
+    support_make_directory("trust");
+    save(cert, "mx1");
+    return cert;
+}
+
+static void make_and_forget_directory(void)
+{
+    cert_t *cert = make_directory();
+    cert_destroy(&cert);
+}
+
+TEST(the_name_of_the_file_is_the_name_of_the_node)
+{
+    cert_t *cert = support_cert("calls-itself-so");
+    support_make_directory("trust");
+    save(cert, "mail.example.org");
+    trust_t *trust = load();
+    assert_int_equal(trust_size(trust), 1);
+    assert_string_equal(trust_at(trust, 0)->name, "mail.example.org");
+    assert_null(trust_by_name(trust, "calls-itself-so"));
+    trust_destroy(&trust);
+    assert_null(trust);
+    cert_destroy(&cert);
+}
+
+TEST(members_are_found_by_name_and_by_either_key)
+{
+    cert_t *certs[MANY];
+    for (size_t i = 0; i < MANY; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "node%02zu", MANY - i);
+        certs[i] = support_cert(name);
+    }
+    trust_t *trust = support_trust("trust", certs, MANY);
+    assert_int_equal(trust_size(trust), MANY);
+    for (size_t i = 0; i < MANY; i++) {
+        const trusted_t *member = trust_by_name(trust, certs[i]->name);
+        assert_non_null(member);
+        assert_memory_equal(member->curve_public, certs[i]->curve_public, CERT_KEY_BYTES);
+        assert_ptr_equal(trust_by_curve(trust, certs[i]->curve_public), member);
+        assert_ptr_equal(trust_by_sign(trust, certs[i]->sign_public), member);
+        assert_null(trust_by_sign(trust, certs[i]->curve_public));
+        assert_null(trust_by_curve(trust, certs[i]->sign_public));
+        if (i > 0)
+            assert_true(strcmp(trust_at(trust, i - 1)->name, trust_at(trust, i)->name) < 0);
+        cert_destroy(&certs[i]);
+    }
+    assert_null(trust_at(trust, MANY));
+    trust_destroy(&trust);
+}
+
+TEST(an_empty_directory_trusts_nobody)
+{
+    static const uint8_t key[CERT_KEY_BYTES];
+    support_make_directory("trust");
+    trust_t *trust = load();
+    assert_int_equal(trust_size(trust), 0);
+    assert_null(trust_at(trust, 0));
+    assert_null(trust_by_name(trust, ""));
+    assert_null(trust_by_curve(trust, key));
+    assert_null(trust_by_sign(trust, key));
+    trust_destroy(&trust);
+}
+
+TEST(a_missing_directory_is_an_error_not_an_empty_set)
+{
+    assert_string_equal(load_fault(), "trust: No such file or directory");
+    support_write_text("trust", "");
+    assert_string_equal(load_fault(), "trust: Not a directory");
+}
+
+TEST(one_key_under_two_names_is_refused)
+{
+    cert_t *cert = make_directory();
+    save(cert, "mx2");
+    const char *text = load_fault();
+    assert_non_null(strstr(text, "mx1.cert"));
+    assert_non_null(strstr(text, "mx2.cert"));
+    assert_non_null(strstr(text, "hold the same key; remove one"));
+    cert_destroy(&cert);
+}
+
+TEST(two_nodes_that_share_half_of_their_keys_are_refused)
+{
+    cert_t *cert = make_directory();
+    cert_t *half = support_cert("mx2");
+    memcpy(half->sign_public, cert->sign_public, CERT_KEY_BYTES);
+    save(half, "mx2");
+    assert_non_null(strstr(load_fault(), "hold the same key; remove one"));
+    assert_int_equal(unlink("trust/mx2.cert"), 0);
+    cert_destroy(&half);
+    half = support_cert("mx2");
+    memcpy(half->curve_public, cert->curve_public, CERT_KEY_BYTES);
+    save(half, "mx2");
+    assert_non_null(strstr(load_fault(), "hold the same key; remove one"));
+    cert_destroy(&half);
+    cert_destroy(&cert);
+}
+
+TEST(one_bad_certificate_spoils_the_set)
+{
+    make_and_forget_directory();
+    assert_string_equal(load_fault(), "no fault");
+    support_write_text("trust/mx2.cert", "curve\n    public-key = \"short\"\n");
+    assert_string_equal(load_fault(), "trust/mx2.cert:2: curve/public-key is not a key, expected "
+                                      "40 characters of Z85");
+    assert_int_equal(unlink("trust/mx2.cert"), 0);
+    assert_string_equal(load_fault(), "no fault");
+}
+
+TEST(a_certificate_that_cannot_be_read_spoils_the_set)
+{
+    make_and_forget_directory();
+    assert_int_equal(symlink("nowhere", "trust/mx2.cert"), 0);
+    assert_string_equal(load_fault(), "trust/mx2.cert: No such file or directory");
+    assert_int_equal(unlink("trust/mx2.cert"), 0);
+    support_make_directory("trust/mx2.cert");
+    assert_string_equal(load_fault(), "trust/mx2.cert: not a regular file");
+    assert_int_equal(rmdir("trust/mx2.cert"), 0);
+    support_write_text("trust/mx2.cert", "");
+    assert_int_equal(chmod("trust/mx2.cert", 0), 0);
+    assert_non_null(strstr(load_fault(), "trust/mx2.cert: "));
+}
+
+TEST(a_secret_in_the_trust_directory_is_refused)
+{
+    cert_t *cert = make_directory();
+    assert_int_equal(cert_save_pair(cert, ".", NULL), 0);
+    assert_int_equal(rename("mx1.cert_secret", "trust/mx1.cert"), 0);
+    assert_non_null(strstr(load_fault(), "holds a secret key"));
+    cert_destroy(&cert);
+}
+
+TEST(hidden_files_and_other_suffixes_are_passed_over)
+{
+    make_and_forget_directory();
+    support_write_text("trust/.mx2.cert.123", "half written");
+    support_write_text("trust/.cert", "x");
+    support_write_text("trust/.mx2.cert", "x");
+    support_write_text("trust/README", "x");
+    support_write_text("trust/mx2.cert~", "x");
+    support_write_text("trust/mx2.cert_secret", "x");
+    support_write_text("trust/mx2.CERT", "x");
+    support_make_directory("trust/old");
+    assert_string_equal(load_fault(), "no fault");
+}
+
+TEST(names_that_are_none_are_refused)
+{
+    static const char *const bad[] =
+        {"a b", "a:b", "a\nb", "b\xc3\xa4r",
+         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+         "a"};
+    cert_t *cert = make_directory();
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "trust/%s.cert", bad[i]);
+        support_write_text(path, "");
+        assert_non_null(strstr(load_fault(), "name of a certificate: expected 1 to 64 of"));
+        assert_int_equal(unlink(path), 0);
+    }
+    cert_destroy(&cert);
+}
+
+TEST(a_name_of_64_characters_is_one)
+{
+    char name[EVENT_NAME_MAX + 1];
+    cert_t *cert = support_cert("mx1");
+    memset(name, 'n', EVENT_NAME_MAX);
+    name[EVENT_NAME_MAX] = '\0';
+    support_make_directory("trust");
+    save(cert, name);
+    trust_t *trust = load();
+    assert_non_null(trust_by_name(trust, name));
+    trust_destroy(&trust);
+    cert_destroy(&cert);
+}
+
+TEST(a_set_does_not_change_with_its_directory)
+{
+    cert_t *cert = make_directory();
+    trust_t *trust = load();
+    assert_int_equal(unlink("trust/mx1.cert"), 0);
+    assert_non_null(trust_by_sign(trust, cert->sign_public));
+    trust_destroy(&trust);
+    cert_destroy(&cert);
+}
+
+static int start_sodium(void **state)
+{
+    (void)state;
+    return sodium_init() == -1 ? -1 : 0;
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        in_directory(the_name_of_the_file_is_the_name_of_the_node),
+        in_directory(members_are_found_by_name_and_by_either_key),
+        in_directory(an_empty_directory_trusts_nobody),
+        in_directory(a_missing_directory_is_an_error_not_an_empty_set),
+        in_directory(one_key_under_two_names_is_refused),
+        in_directory(two_nodes_that_share_half_of_their_keys_are_refused),
+        in_directory(one_bad_certificate_spoils_the_set),
+        in_directory(a_certificate_that_cannot_be_read_spoils_the_set),
+        in_directory(a_secret_in_the_trust_directory_is_refused),
+        in_directory(hidden_files_and_other_suffixes_are_passed_over),
+        in_directory(names_that_are_none_are_refused),
+        in_directory(a_name_of_64_characters_is_one),
+        in_directory(a_set_does_not_change_with_its_directory),
+    };
+    return cmocka_run_group_tests_name("trust", tests, start_sodium, NULL);
+}
