@@ -34,7 +34,6 @@ struct block {
     size_t events; /* refused ones, too */
     size_t prolonging;
     size_t answered; /* entries whose HMGET was answered or that have none */
-    bool learned;
     move_t moves[BLOCK_MOVES];
     size_t move_count;
     uint64_t outcomes[BLOCK_OUTCOME_COUNT]; /* of events that are no entry */
@@ -157,6 +156,16 @@ size_t block_attempts(const block_t *self)
     return self->count;
 }
 
+bool block_prolongs(const block_t *self)
+{
+    return self->prolonging > 0;
+}
+
+bool block_moves(const block_t *self)
+{
+    return self->move_count > 0;
+}
+
 static void ask_one(entry_t *entry, commands_t *out)
 {
     commands_begin(out, "HMGET", 2 + FIELD_COUNT);
@@ -184,7 +193,6 @@ bool block_ask(block_t *self, commands_t *out)
         if (self->entries[i].prolongs)
             ask_one(&self->entries[i], out);
     self->answered = 0;
-    self->learned = false;
     return fresh > 0;
 }
 
@@ -220,6 +228,8 @@ static void compare(entry_t *entry, const redisReply *reply)
     attempt_record_t *record = &entry->record;
     const char *country = field(reply, COUNTRY);
     const char *bantime = field(reply, BANTIME);
+    if (field(reply, JAIL) == NULL)
+        return; /* not in the store */
     if (!agrees(reply, &record->ban)) {
         entry->outcome = BLOCK_CONTRADICTING;
         return;
@@ -242,17 +252,8 @@ void block_learn(block_t *self, const redisReply *reply)
         self->answered++;
     if (self->answered == self->count)
         return;
-    entry_t *entry = &self->entries[self->answered++];
-    entry->asked = false;
-    if (field(reply, JAIL) != NULL) {
-        self->learned = true;
-        compare(entry, reply);
-    }
-}
-
-bool block_has_learned(const block_t *self)
-{
-    return self->learned;
+    self->entries[self->answered].asked = false;
+    compare(&self->entries[self->answered++], reply);
 }
 
 /* ---- writing ---- */

@@ -11,7 +11,7 @@
 #include "history.h"
 
 /* Soft: a batch is never cut. A larger block would hold up the store's readers for longer. */
-#define BLOCK_EVENTS 1024
+#define BLOCK_EVENTS 512
 #define BLOCK_MOVES  256
 
 /* What became of an event. */
@@ -55,6 +55,13 @@ void block_move(block_t *self, size_t cursor, uint64_t seq);
 /* How many attempts are in it. */
 size_t block_attempts(const block_t *self);
 
+/* It has nids that other blocks may have, too: what is in those must be in the store before this
+ * one is asked about, and the other way round. */
+bool block_prolongs(const block_t *self);
+
+/* It moves some feed. */
+bool block_moves(const block_t *self);
+
 /* Add the commands that ask what the store knows: one EXISTS of those that should be new, if any
  * (true then), and an HMGET for each of the others. */
 bool block_ask(block_t *self, commands_t *out);
@@ -64,10 +71,6 @@ void block_ask_again(block_t *self, commands_t *out);
 
 /* The answer to the next HMGET of the last of these two. */
 void block_learn(block_t *self, const redisReply *reply);
-
-/* An answer since block_ask told of an attempt in the store: what was formatted before is out of
- * date. */
-bool block_has_learned(const block_t *self);
 
 /* Add the commands that write it: all hashes, and all sets. */
 void block_write(block_t *self, commands_t *out);

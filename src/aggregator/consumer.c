@@ -1,17 +1,45 @@
 #include "consumer.h"
 
-#include "block.h"
 #include "history.h"
 #include "reader.h"
 #include "store.h"
 #include "ticker.h"
 
+#include <sodium.h>
+
 #define WRITER_KEY   "banmesh:writer"
 #define TICK_MS      1000
+#define BLOCKS       6 /* at once: being written, looked up, or waiting for it */
+#define WRITING_MAX  2 /* so that the store has the next one when it is done with one */
 #define DATASET_LOST "its dataset is gone or another one; was it flushed?"
+#define ID_BYTES     8
+#define TOKEN_BYTES  (EVENT_NAME_MAX + 2 * ID_BYTES + 32)
 
-/* What the request that is on its way is for. */
-typedef enum { NOTHING, ASKING_CURSORS, NOTING, LOOKING, COMPARING, WRITING } phase_t;
+/* What a request is for. Of each kind but the last three one at most is on its way; those are about
+ * a block. */
+typedef enum { CURSORS, NOTE, OPEN, LOOK, COMPARE, WRITE } kind_t;
+
+/* How far a block is. */
+typedef enum { FILLED, LOOKING, LOOKED, WRITING } stage_t;
+
+typedef struct slot slot_t;
+
+typedef struct {
+    kind_t kind;
+    slot_t *slot;      /* NULL: of no block */
+    size_t decides_at; /* the answer that matters: of the dataset's GET, of EXISTS, of EXEC */
+} task_t;
+
+struct slot {
+    block_t *block;
+    stage_t stage;
+    bool some_exist;
+    bool refused; /* EXEC: somebody else wrote */
+    task_t task;
+};
+
+/* Who else writes is noticed by WATCH (OPENING), and after our own first block by its token. */
+typedef enum { CLOSED, OPENING, RUNNING } chain_t;
 
 struct consumer {
     service_t *service;
@@ -20,246 +48,296 @@ struct consumer {
     reader_t *reader;
     ticker_t *ticker;
     bool ready;
-    phase_t phase;
-    block_t *block;         /* on its way */
-    block_t *next;          /* being collected */
-    commands_t transaction; /* that writes the block that was looked up, if nothing of it exists */
-    /* Of the request under way: which of its answers is what, and what they said. */
-    size_t exec_at;
-    size_t dataset_at;
-    block_t *looked; /* the block whose attempts are looked up; NULL: none */
-    bool asked_exists;
-    bool some_exist;
+    slot_t slots[BLOCKS];
+    size_t first; /* the oldest */
+    size_t count;
+    chain_t chain;
+    bool broken; /* somebody else wrote: start again when all is answered */
+    char id[2 * ID_BYTES + 1];
+    uint64_t written; /* blocks sent; makes the tokens */
+    task_t cursors_task;
+    task_t note_task;
+    task_t open_task;
     bool dataset_same;
-    bool conflict; /* somebody else wrote */
     uint64_t outcomes[BLOCK_OUTCOME_COUNT];
     uint64_t transactions;
     uint64_t conflicts;
 };
 
+static slot_t *slot_at(consumer_t *self, size_t index)
+{
+    return &self->slots[(self->first + index) % BLOCKS];
+}
+
 /* ---- requests ---- */
 
-/* Note cursors, and read the dataset. */
+static void ask_cursors(consumer_t *self)
+{
+    if (cursors_ask(self->cursors, store_commands(self->store)))
+        store_send(self->store, &self->cursors_task);
+}
+
 static void add_note(consumer_t *self)
 {
+    cursors_note(self->cursors, store_commands(self->store), store_dataset(self->store));
+}
+
+static void add_dataset(consumer_t *self, task_t *task)
+{
     commands_t *out = store_commands(self->store);
-    cursors_note(self->cursors, out, store_dataset(self->store));
-    self->dataset_same = false;
-    self->dataset_at = out->count;
+    task->decides_at = out->count;
     commands_begin(out, "GET", 2);
     commands_text(out, STORE_DATASET_KEY);
 }
 
-/* All that writes a block. */
-static void format(consumer_t *self, block_t *block)
+static void note(consumer_t *self)
 {
-    commands_t *out = &self->transaction;
-    commands_clear(out);
-    commands_begin(out, "MULTI", 1);
-    commands_begin(out, "SET", 3);
-    commands_text(out, WRITER_KEY);
-    commands_text(out, service_settings(self->service)->node.name);
-    block_write(block, out);
-    commands_begin(out, "EXEC", 1);
+    add_note(self);
+    add_dataset(self, &self->note_task);
+    store_send(self->store, &self->note_task);
 }
 
-/* Look up what a block would write. It is formatted while the store looks, so that it is at hand
- * when the answer comes: until then the store has nothing to do. */
-static void send_look(consumer_t *self, block_t *block)
+/* From here to the EXEC of the first block nobody else may write. */
+static void open_chain(consumer_t *self)
 {
     commands_t *out = store_commands(self->store);
     commands_begin(out, "WATCH", 3);
-    commands_text(out, STORE_DATASET_KEY);
+    commands_text(out, STORE_DATASET_KEY); /* always there, so a flush touches it */
     commands_text(out, WRITER_KEY);
-    add_note(self);
-    self->looked = block;
-    self->some_exist = false;
-    self->asked_exists = block_ask(block, out);
-    store_send(self->store);
-    format(self, block);
+    add_dataset(self, &self->open_task);
+    store_send(self->store, &self->open_task);
+    self->chain = OPENING;
 }
 
-static void look(consumer_t *self)
-{
-    self->phase = LOOKING;
-    send_look(self, self->block);
-}
-
-static void note(consumer_t *self)
-{
-    self->phase = NOTING;
-    add_note(self);
-    store_send(self->store);
-}
-
-static void compare(consumer_t *self)
-{
-    self->phase = COMPARING;
-    block_ask_again(self->block, store_commands(self->store));
-    store_send(self->store);
-}
-
-/* Write the block; behind it in the same request, look up what the next one would write: the store
- * goes on with that before we have read the answers. */
-static void write_block(consumer_t *self)
+static void look(consumer_t *self, slot_t *slot)
 {
     commands_t *out = store_commands(self->store);
-    self->phase = WRITING;
-    self->looked = NULL;
-    if (block_has_learned(self->block))
-        format(self, self->block);
-    commands_append(out, &self->transaction);
-    self->exec_at = out->count - 1;
-    store_send(self->store);
-    reader_fill(self->reader, self->next);
-    if (block_attempts(self->next) > 0)
-        send_look(self, self->next);
+    add_note(self);
+    slot->stage = LOOKING;
+    slot->some_exist = false;
+    slot->task = (task_t){LOOK, slot, out->count};
+    if (!block_ask(slot->block, out))
+        slot->task.decides_at = SIZE_MAX; /* no EXISTS, only HMGETs */
+    store_send(self->store, &slot->task);
 }
 
-static void swap_blocks(consumer_t *self)
+static void compare(consumer_t *self, slot_t *slot)
 {
-    block_t *swapped = self->block;
-    self->block = self->next;
-    self->next = swapped;
+    slot->task = (task_t){COMPARE, slot, 0};
+    block_ask_again(slot->block, store_commands(self->store));
+    store_send(self->store, &slot->task);
 }
 
-/* Nothing is on its way: what is next? */
-static void step(consumer_t *self)
+static void add_token(const consumer_t *self, commands_t *out, uint64_t number)
 {
-    self->phase = NOTHING;
+    char token[TOKEN_BYTES];
+    snprintf(token, sizeof token, "%s %s %llu", service_settings(self->service)->node.name,
+             self->id, (unsigned long long)number);
+    commands_begin(out, "SADD", 3);
+    commands_text(out, WRITER_KEY);
+    commands_text(out, token);
+}
+
+/* banmesh:writer holds the token of the block that was written last. While the chain runs, a block
+ * is sent before the one ahead of it was answered, and only counts behind that one: adding the
+ * token of that one changes nothing if it is there; but if it failed, or somebody else wrote since,
+ * or all was flushed, it changes a key that we watch, and our own EXEC does nothing. */
+static void write_block(consumer_t *self, slot_t *slot)
+{
+    commands_t *out = store_commands(self->store);
+    if (self->chain == RUNNING) {
+        commands_begin(out, "WATCH", 2);
+        commands_text(out, WRITER_KEY);
+        add_token(self, out, self->written);
+    }
+    commands_begin(out, "MULTI", 1);
+    commands_begin(out, "DEL", 2);
+    commands_text(out, WRITER_KEY);
+    add_token(self, out, ++self->written);
+    block_write(slot->block, out);
+    slot->stage = WRITING;
+    slot->task = (task_t){WRITE, slot, out->count};
+    commands_begin(out, "EXEC", 1);
+    store_send(self->store, &slot->task);
+}
+
+/* ---- what is next ---- */
+
+static void retire(consumer_t *self)
+{
+    block_finish(self->slots[self->first].block, self->cursors, self->outcomes);
+    self->first = (self->first + 1) % BLOCKS;
+    self->count--;
+}
+
+/* In order. The first of a chain goes alone: what lies behind it would only be in the way of
+ * whoever was quicker. */
+static void send_writes(consumer_t *self)
+{
+    size_t limit = self->chain == RUNNING ? WRITING_MAX : 1;
+    for (size_t i = 0; i < self->count && i < limit; i++) {
+        slot_t *slot = slot_at(self, i);
+        if (slot->stage == LOOKED)
+            write_block(self, slot);
+        else if (slot->stage != WRITING)
+            return;
+    }
+}
+
+/* One block that is not full may wait, and takes in more until it is looked up. */
+static void fill(consumer_t *self)
+{
+    while (true) {
+        slot_t *newest = self->count > 0 ? slot_at(self, self->count - 1) : NULL;
+        if (newest != NULL && newest->stage == FILLED)
+            reader_fill(self->reader, newest->block);
+        if (self->count == BLOCKS ||
+            (newest != NULL && newest->stage != WRITING && !block_is_full(newest->block)))
+            return;
+        slot_t *slot = slot_at(self, self->count);
+        reader_fill(self->reader, slot->block);
+        if (!block_moves(slot->block))
+            return;
+        slot->stage = FILLED;
+        self->count++;
+    }
+}
+
+/* Blocks whose nids are all their own are looked up far ahead; others only when all before them are
+ * in the store. */
+static void send_looks(consumer_t *self)
+{
+    for (size_t i = 0; i < self->count; i++) {
+        slot_t *slot = slot_at(self, i);
+        if (i > 0 && (block_prolongs(slot->block) || block_prolongs(slot_at(self, i - 1)->block)))
+            return;
+        if (slot->stage != FILLED)
+            continue;
+        if (block_attempts(slot->block) == 0) {
+            if (i > 0)
+                return;
+            retire(self); /* batches without a ban */
+            send_looks(self);
+            return;
+        }
+        if (self->chain == CLOSED)
+            open_chain(self);
+        look(self, slot);
+    }
+}
+
+/* Go on as far as possible. */
+static void pump(consumer_t *self)
+{
     if (!self->ready)
         return;
-    if (cursors_ask(self->cursors, store_commands(self->store))) {
-        self->phase = ASKING_CURSORS;
-        store_send(self->store);
-        return;
+    if (self->broken) {
+        if (!store_is_idle(self->store))
+            return;
+        for (size_t i = 0; i < self->count; i++)
+            slot_at(self, i)->stage = FILLED;
+        self->chain = CLOSED;
+        self->broken = false;
     }
-    reader_fill(self->reader, self->next);
-    swap_blocks(self);
-    if (block_attempts(self->block) > 0) {
-        look(self);
-        return;
-    }
-    block_finish(self->block, self->cursors, self->outcomes); /* batches without a ban */
-    if (cursors_have_moved(self->cursors))
+    ask_cursors(self);
+    send_writes(self);
+    fill(self);
+    send_looks(self);
+    if (store_is_idle(self->store) && cursors_have_moved(self->cursors))
         note(self);
 }
 
 /* ---- answers ---- */
 
-static void take_look(consumer_t *self, size_t index, const redisReply *reply)
-{
-    if (index == self->dataset_at)
-        self->dataset_same =
-            reply->type == REDIS_REPLY_STRING && streq(reply->str, store_dataset(self->store));
-    else if (index == self->dataset_at + 1 && self->asked_exists)
-        self->some_exist = reply->integer > 0;
-    else if (index > self->dataset_at)
-        block_learn(self->looked, reply);
-}
-
-static void answer(void *arg, size_t index, const redisReply *reply)
+static void answer(void *arg, void *tag, size_t index, const redisReply *reply)
 {
     consumer_t *self = arg;
-    switch (self->phase) {
-    case ASKING_CURSORS:
+    task_t *task = tag;
+    switch (task->kind) {
+    case CURSORS:
         cursors_learn(self->cursors, reply, store_dataset(self->store));
         break;
-    case NOTING:
-    case LOOKING:
-        take_look(self, index, reply);
+    case NOTE:
+    case OPEN:
+        if (index == task->decides_at)
+            self->dataset_same =
+                reply->type == REDIS_REPLY_STRING && streq(reply->str, store_dataset(self->store));
         break;
-    case COMPARING:
-        block_learn(self->block, reply);
+    case LOOK:
+    case COMPARE:
+        if (task->kind == LOOK && index == task->decides_at)
+            task->slot->some_exist = reply->integer > 0;
+        else if (reply->type == REDIS_REPLY_ARRAY) /* not of the cursors' MSET */
+            block_learn(task->slot->block, reply);
         break;
-    case WRITING:
-        if (index == self->exec_at)
-            self->conflict = reply->type == REDIS_REPLY_NIL;
-        else if (index > self->exec_at)
-            take_look(self, index, reply);
-        break;
-    case NOTHING:
+    case WRITE:
+        if (index == task->decides_at)
+            task->slot->refused = reply->type == REDIS_REPLY_NIL;
         break;
     }
 }
 
-/* The block was looked up, under WATCH. */
-static void finish_look(consumer_t *self)
+static void finish_write(consumer_t *self, const slot_t *slot)
 {
-    if (!self->dataset_same)
-        store_fail(self->store, DATASET_LOST);
-    else if (self->some_exist)
-        compare(self);
-    else
-        write_block(self);
-}
-
-static void finish_note(consumer_t *self)
-{
-    if (!self->dataset_same) {
-        store_fail(self->store, DATASET_LOST);
+    if (slot->refused || self->broken) {
+        self->conflicts += !self->broken;
+        self->broken = true;
         return;
     }
-    store_settled(self->store);
-    step(self);
-}
-
-static void finish_write(consumer_t *self)
-{
-    if (self->conflict) {
-        self->conflicts++;
-        look(self);
-        return;
-    }
+    self->chain = RUNNING;
     self->transactions++;
     store_settled(self->store);
-    block_finish(self->block, self->cursors, self->outcomes);
-    if (self->looked == NULL) {
-        step(self);
-        return;
-    }
-    swap_blocks(self);
-    finish_look(self);
+    retire(self);
 }
 
-static void answered(void *arg)
+static void answered(void *arg, void *tag)
 {
     consumer_t *self = arg;
-    cursors_noted(self->cursors);
-    switch (self->phase) {
-    case NOTING:
-        finish_note(self);
+    task_t *task = tag;
+    switch (task->kind) {
+    case NOTE:
+    case OPEN:
+        if (!self->dataset_same) {
+            store_fail(self->store, DATASET_LOST);
+            return;
+        }
+        if (task->kind == NOTE)
+            store_settled(self->store);
         break;
-    case LOOKING:
-        finish_look(self);
+    case LOOK:
+        if (task->slot->some_exist && !self->broken)
+            compare(self, task->slot);
+        else
+            task->slot->stage = LOOKED;
         break;
-    case COMPARING:
-        write_block(self);
+    case COMPARE:
+        task->slot->stage = LOOKED;
         break;
-    case WRITING:
-        finish_write(self);
+    case WRITE:
+        finish_write(self, task->slot);
         break;
-    case ASKING_CURSORS:
-    case NOTHING:
-        step(self);
+    case CURSORS:
         break;
     }
+    pump(self);
 }
 
 static void ready(void *arg)
 {
     consumer_t *self = arg;
     self->ready = true;
-    step(self);
+    pump(self);
 }
 
 static void lost(void *arg)
 {
     consumer_t *self = arg;
     self->ready = false;
-    self->phase = NOTHING;
-    block_clear(self->block);
-    block_clear(self->next);
+    self->chain = CLOSED;
+    self->broken = false;
+    for (size_t i = 0; i < BLOCKS; i++)
+        block_clear(self->slots[i].block);
+    self->count = 0;
     cursors_forget(self->cursors);
 }
 
@@ -269,26 +347,29 @@ static void lost(void *arg)
 static void tick(void *arg)
 {
     consumer_t *self = arg;
-    if (!self->ready || self->phase != NOTHING)
-        return;
-    step(self);
-    if (self->phase == NOTHING)
+    pump(self);
+    if (self->ready && store_is_idle(self->store))
         note(self);
 }
 
 void consumer_run(consumer_t *self)
 {
-    if (self->phase == NOTHING)
-        step(self);
+    pump(self);
 }
 
 consumer_t *consumer_new(service_t *service, enrich_t *enrich, fault_t *fault)
 {
     consumer_t *self = xcalloc(1, sizeof *self);
     store_calls_t calls = {ready, answer, answered, lost, self};
+    uint8_t id[ID_BYTES];
     self->service = service;
-    self->block = block_new();
-    self->next = block_new();
+    randombytes_buf(id, sizeof id);
+    sodium_bin2hex(self->id, sizeof self->id, id, sizeof id);
+    self->cursors_task.kind = CURSORS;
+    self->note_task.kind = NOTE;
+    self->open_task.kind = OPEN;
+    for (size_t i = 0; i < BLOCKS; i++)
+        self->slots[i].block = block_new();
     self->cursors = cursors_new(service_feed(service), service_cert(service)->sign_public);
     self->reader = reader_new(service, enrich, self->cursors);
     history_set_timezone(service_settings(service)->history.timezone);
@@ -310,9 +391,8 @@ void consumer_destroy(consumer_t **self_p)
     store_destroy(&self->store);
     reader_destroy(&self->reader);
     cursors_destroy(&self->cursors);
-    block_destroy(&self->block);
-    block_destroy(&self->next);
-    commands_free(&self->transaction);
+    for (size_t i = 0; i < BLOCKS; i++)
+        block_destroy(&self->slots[i].block);
     free(self);
 }
 

@@ -1,19 +1,18 @@
 /* consumer - the history: follows the replica and puts every ban into the store, once.
  *
- *   replica ─► block ─► 1 WATCH dataset, writer; MSET cursors of blocks before; GET dataset;
- *                         EXISTS, HMGET: what is there already?
- *                       2 MULTI; SET writer; HSET, SADD...; EXEC, and behind it 1 of the next block
+ *   replica ─► block ─► LOOK   MSET cursors of blocks before; EXISTS, HMGET: what is there already?
+ *                      ─► WRITE  MULTI; DEL, SADD writer; HSET, SADD...; EXEC
  *
- * One block is being written while the next one is collected and looked up, so the store is never
- * idle for longer than a round trip. Two promises rest on this order:
+ * Some blocks are on their way at once, and the store has the next one when it is done with one.
+ * Two promises rest on the order:
  *
  * Nothing is lost. A cursor is written after every command of its blocks was answered without an
  * error, never with them: a command that fails inside EXEC does not undo the others, and a cursor
- * among them would say that all went well. The dataset's id is watched, so a block goes into the
- * store that its cursor will speak of, or nowhere; after a flush all is written again.
+ * among them would say that all went well. A cursor names its dataset, so one that comes after a
+ * flush says nothing; whoever finds the dataset gone writes all of it again.
  *
- * Nothing is there twice. What a block would write is looked up first, and banmesh:writer, which
- * every block sets, is watched: nobody else has written in between. See block.h. */
+ * Nothing is there twice. What a block would write is looked up first, and it is written only if
+ * nobody else has written since: see write_block in consumer.c, and block.h. */
 #ifndef BANMESH_AGGREGATOR_CONSUMER_H
 #define BANMESH_AGGREGATOR_CONSUMER_H
 

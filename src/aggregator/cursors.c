@@ -14,8 +14,8 @@ struct cursors {
     cursor_t *items;
     size_t count;
     size_t size;
-    size_t seen; /* feeds that were looked at */
-    size_t asked[ASK_MAX];
+    size_t seen;           /* feeds that were looked at */
+    size_t asked[ASK_MAX]; /* those on their way */
     size_t asked_count;
 };
 
@@ -60,9 +60,10 @@ cursor_t *cursors_at(cursors_t *self, size_t index)
 void cursors_forget(cursors_t *self)
 {
     for (size_t i = 0; i < self->count; i++) {
+        self->items[i].asked = false;
         self->items[i].known = false;
-        self->items[i].noting = 0;
     }
+    self->asked_count = 0;
 }
 
 /* ---- names ---- */
@@ -93,9 +94,10 @@ bool cursors_ask(cursors_t *self, commands_t *out)
 {
     char key[CURSORS_KEY_BYTES];
     size_t count = cursors_count(self);
-    self->asked_count = 0;
+    if (self->asked_count > 0)
+        return false;
     for (size_t i = 0; i < count && self->asked_count < ASK_MAX; i++)
-        if (!self->items[i].known)
+        if (!self->items[i].asked)
             self->asked[self->asked_count++] = i;
     if (self->asked_count == 0)
         return false;
@@ -103,6 +105,7 @@ bool cursors_ask(cursors_t *self, commands_t *out)
     for (size_t i = 0; i < self->asked_count; i++) {
         cursors_key(&self->items[self->asked[i]].feed->id, key);
         commands_text(out, key);
+        self->items[self->asked[i]].asked = true;
     }
     return true;
 }
@@ -114,8 +117,9 @@ void cursors_learn(cursors_t *self, const redisReply *reply, const char *dataset
         const redisReply *one = i < reply->elements ? reply->element[i] : NULL;
         bool is_text = one != NULL && one->type == REDIS_REPLY_STRING;
         uint64_t seq = is_text ? cursors_parse(one->str, dataset) : 0;
-        *cursor = (cursor_t){cursor->feed, true, seq, seq, seq, 0};
+        *cursor = (cursor_t){cursor->feed, true, true, seq, seq, seq};
     }
+    self->asked_count = 0;
 }
 
 /* ---- writing them ---- */
@@ -137,36 +141,23 @@ bool cursors_note(cursors_t *self, commands_t *out, const char *dataset)
 {
     char text[CURSORS_KEY_BYTES];
     size_t moved = 0;
-    for (size_t i = 0; i < self->count && moved < ASK_MAX; i++) {
-        cursor_t *cursor = &self->items[i];
-        if (has_moved(cursor)) {
-            cursor->noting = cursor->stored;
-            moved++;
-        }
-    }
+    for (size_t i = 0; i < self->count && moved < ASK_MAX; i++)
+        moved += has_moved(&self->items[i]);
     if (moved == 0)
         return false;
     commands_begin(out, "MSET", 1 + 2 * moved);
-    for (size_t i = 0; i < self->count; i++) {
-        const cursor_t *cursor = &self->items[i];
-        if (cursor->noting == 0)
+    for (size_t i = 0; moved > 0; i++) {
+        cursor_t *cursor = &self->items[i];
+        if (!has_moved(cursor))
             continue;
+        moved--;
+        cursor->noted = cursor->stored;
         cursors_key(&cursor->feed->id, text);
         commands_text(out, text);
-        snprintf(text, sizeof text, "%" PRIu64 " %s", cursor->noting, dataset);
+        snprintf(text, sizeof text, "%" PRIu64 " %s", cursor->noted, dataset);
         commands_text(out, text);
     }
     return true;
-}
-
-void cursors_noted(cursors_t *self)
-{
-    for (size_t i = 0; i < self->count; i++) {
-        cursor_t *cursor = &self->items[i];
-        if (cursor->noting != 0)
-            cursor->noted = cursor->noting;
-        cursor->noting = 0;
-    }
 }
 
 uint64_t cursors_behind(cursors_t *self)

@@ -18,11 +18,11 @@
 
 typedef struct {
     const feed_ref_t *feed;
-    bool known;      /* what the store has is known */
+    bool asked;      /* what the store has was asked for */
+    bool known;      /* and answered */
     uint64_t taken;  /* newest seq that went into a block, or further back */
     uint64_t stored; /* newest seq whose events are all in the store */
-    uint64_t noted;  /* the store's own cursor says so */
-    uint64_t noting; /* asked to say so; 0: not asked */
+    uint64_t noted;  /* the store's own cursor says so, or was told to */
 } cursor_t;
 
 typedef struct cursors cursors_t;
@@ -38,7 +38,8 @@ cursor_t *cursors_at(cursors_t *self, size_t index);
 /* The connection is gone, and with it all that was on its way. */
 void cursors_forget(cursors_t *self);
 
-/* Add the command that reads the cursors not known, at most some hundreds at once. False: none. */
+/* Add the command that reads the cursors not asked for yet, at most some hundreds at once. False if
+ * there are none, or if such a command is on its way. */
 bool cursors_ask(cursors_t *self, commands_t *out);
 
 /* Its answer. */
@@ -49,9 +50,6 @@ bool cursors_have_moved(const cursors_t *self);
 
 /* Add the command that writes the cursors that have moved, as above. False: none has. */
 bool cursors_note(cursors_t *self, commands_t *out, const char *dataset);
-
-/* It was answered. */
-void cursors_noted(cursors_t *self);
 
 /* Batches of the replica that are not in the store. */
 uint64_t cursors_behind(cursors_t *self);

@@ -126,6 +126,10 @@ static int begin_lookup(endpoint_t *self, fault_t *fault)
 static int take_address(endpoint_t *self, fault_t *fault)
 {
     const struct addrinfo *chosen = self->lookup->query.ar_result;
+    if (chosen == NULL) {
+        drop_lookup(self);
+        return fault_set(fault, "%s: has no address", self->host);
+    }
     for (const struct addrinfo *one = chosen; one != NULL; one = one->ai_next)
         if (one->ai_family == AF_INET) {
             chosen = one;

@@ -18,6 +18,12 @@ typedef enum { PAUSING, RESOLVING, GREETING, READY } state_t;
 /* What a greeting asks, in order; AUTH only if there is a password. */
 typedef enum { GREET_AUTH, GREET_HELLO, GREET_CLAIM, GREET_DATASET } greet_t;
 
+/* What was sent and not wholly answered; the bytes are kept to name what failed. */
+typedef struct {
+    commands_t commands;
+    void *tag;
+} request_t;
+
 struct store {
     zloop_t *loop;
     store_calls_t calls;
@@ -27,9 +33,11 @@ struct store {
     size_t endpoint; /* being tried, or in use */
     redisContext *context;
     zmq_pollitem_t item;
-    commands_t commands;
-    size_t sent; /* bytes of them handed to hiredis */
-    size_t answered;
+    commands_t commands; /* being made */
+    request_t requests[STORE_REQUESTS_MAX];
+    size_t request_first;
+    size_t request_count;
+    size_t answered; /* commands of the first */
     mono_t heard_at; /* anything, or nothing was due */
     mono_t pause_from;
     int64_t pause_ms;
@@ -61,6 +69,14 @@ static void listen_for(store_t *self, short events)
     }
 }
 
+static void drop_request(store_t *self)
+{
+    commands_free(&self->requests[self->request_first].commands);
+    self->request_first = (self->request_first + 1) % STORE_REQUESTS_MAX;
+    self->request_count--;
+    self->answered = 0;
+}
+
 static void hang_up(store_t *self)
 {
     if (self->context == NULL)
@@ -69,8 +85,8 @@ static void hang_up(store_t *self)
     redisFree(self->context);
     self->context = NULL;
     commands_free(&self->commands);
-    self->sent = 0;
-    self->answered = 0;
+    while (self->request_count > 0)
+        drop_request(self);
 }
 
 /* An error stays in the context; the next read finds it. */
@@ -81,13 +97,18 @@ static void write_out(store_t *self)
     listen_for(self, done ? ZMQ_POLLIN : ZMQ_POLLIN | ZMQ_POLLOUT);
 }
 
-static void append(store_t *self)
+static void append(store_t *self, void *tag)
 {
-    if (self->answered == 0 && self->sent == 0)
+    commands_t *made = &self->commands;
+    if (self->request_count == STORE_REQUESTS_MAX)
+        fatalx("more than %d requests to the store", STORE_REQUESTS_MAX);
+    if (self->request_count == 0)
         self->heard_at = mono_now();
-    redisAppendFormattedCommand(self->context, self->commands.bytes + self->sent,
-                                self->commands.used - self->sent);
-    self->sent = self->commands.used;
+    size_t at = (self->request_first + self->request_count++) % STORE_REQUESTS_MAX;
+    self->requests[at] = (request_t){.tag = tag};
+    commands_append(&self->requests[at].commands, made);
+    redisAppendFormattedCommand(self->context, made->bytes, made->used);
+    commands_clear(made);
 }
 
 commands_t *store_commands(store_t *self)
@@ -95,10 +116,15 @@ commands_t *store_commands(store_t *self)
     return &self->commands;
 }
 
-void store_send(store_t *self)
+void store_send(store_t *self, void *tag)
 {
-    append(self);
+    append(self, tag);
     write_out(self);
+}
+
+bool store_is_idle(const store_t *self)
+{
+    return self->request_count == 0;
 }
 
 /* ---- connecting ---- */
@@ -150,7 +176,7 @@ static bool open_endpoint(store_t *self, fault_t *fault)
     self->tries++;
     self->heard_at = mono_now();
     greet(self);
-    append(self);
+    append(self, NULL);
     listen_for(self, ZMQ_POLLIN | ZMQ_POLLOUT); /* written when it is up */
     return true;
 }
@@ -248,11 +274,12 @@ static int take_greeting(store_t *self, size_t index, const redisReply *reply, f
 }
 
 /* The words of an error, with the command that met it. Returns 0 if there is none. */
-static int find_error(const store_t *self, const redisReply *reply, fault_t *fault)
+static int find_error(const store_t *self, const commands_t *asked, const redisReply *reply,
+                      fault_t *fault)
 {
     char name[COMMANDS_NAME_MAX];
     if (reply->type == REDIS_REPLY_ERROR)
-        return fault_set(fault, "%s: %.300s", commands_name(&self->commands, self->answered, name),
+        return fault_set(fault, "%s: %.300s", commands_name(asked, self->answered, name),
                          reply->str);
     if (reply->type != REDIS_REPLY_ARRAY)
         return 0;
@@ -260,8 +287,7 @@ static int find_error(const store_t *self, const redisReply *reply, fault_t *fau
     for (size_t i = 0; i < reply->elements; i++)
         if (reply->element[i]->type == REDIS_REPLY_ERROR)
             return fault_set(fault, "%s: %.300s",
-                             commands_name(&self->commands, self->answered - reply->elements + i,
-                                           name),
+                             commands_name(asked, self->answered - reply->elements + i, name),
                              reply->element[i]->str);
     return 0;
 }
@@ -284,36 +310,35 @@ static void become_ready(store_t *self)
 
 static void finish_request(store_t *self)
 {
-    self->commands_done += self->commands.count;
-    self->answered = 0;
-    self->sent = 0;
-    if (self->state == GREETING)
-        commands_free(&self->commands); /* a password is in it */
-    else
-        commands_clear(&self->commands);
-    if (self->state == GREETING)
+    void *tag = self->requests[self->request_first].tag;
+    drop_request(self);
+    if (self->state == GREETING) {
+        commands_free(&self->commands); /* a password was in it */
         become_ready(self);
-    else
-        self->calls.answered(self->calls.arg);
+    } else
+        self->calls.answered(self->calls.arg, tag);
 }
 
 static void take_answer(store_t *self, const redisReply *reply)
 {
     fault_t fault;
+    const request_t *request = &self->requests[self->request_first];
     size_t index = self->answered;
-    if (index >= self->commands.count) {
+    if (self->request_count == 0) {
         store_fail(self, "sent an answer that nobody asked for");
         return;
     }
-    if (find_error(self, reply, &fault) == -1 ||
+    if (find_error(self, &request->commands, reply, &fault) == -1 ||
         (self->state == GREETING && take_greeting(self, index, reply, &fault) == -1)) {
         give_up(self, &fault);
         return;
     }
     self->answered++;
+    self->commands_done++;
+    bool last = self->answered == request->commands.count;
     if (self->state == READY)
-        self->calls.answer(self->calls.arg, index, reply);
-    if (self->context != NULL && self->answered == self->commands.count)
+        self->calls.answer(self->calls.arg, request->tag, index, reply);
+    if (self->context != NULL && last)
         finish_request(self);
 }
 
@@ -368,7 +393,7 @@ static void tick(void *arg)
         try_from(self, 0);
     else if (self->state == RESOLVING)
         try_from(self, self->endpoint);
-    else if (self->context != NULL && self->commands.count > 0 &&
+    else if (self->context != NULL && self->request_count > 0 &&
              mono_since_ms(self->heard_at) >= SILENCE_MS)
         store_fail(self, "no answer for %d s", SILENCE_MS / MS_PER_S);
 }

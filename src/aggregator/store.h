@@ -8,8 +8,8 @@
  *
  * Each store carries an id, the dataset, under banmesh:dataset: set once, kept by all aggregators.
  * Where it is missing or another one, the contents are not those that were written before.
- * Commands of Redis 6.2 only; the user needs GET SET MGET MSET EXISTS HMGET HSET SADD and
- * @connection @transaction on f2b:* and banmesh:*. */
+ * Commands of Redis 6.2 only. The user needs @connection, @transaction, GET SET MGET MSET DEL EXISTS
+ * HMGET HSET SADD, and the keys f2b:* and banmesh:*. */
 #ifndef BANMESH_AGGREGATOR_STORE_H
 #define BANMESH_AGGREGATOR_STORE_H
 
@@ -22,16 +22,17 @@
 
 #define STORE_DATASET_KEY   "banmesh:dataset"
 #define STORE_DATASET_BYTES 33 /* 32 hex digits and a NUL */
+#define STORE_REQUESTS_MAX  16
 
 typedef struct store store_t;
 
 typedef struct {
     /* Connected: now requests may be sent. */
     void (*ready)(void *arg);
-    /* The answer to command `index` of the request, in order; borrowed. Never an error. */
-    void (*answer)(void *arg, size_t index, const redisReply *reply);
-    /* That was the last one; the next request may be sent. */
-    void (*answered)(void *arg);
+    /* The answer to command `index` of a request, in order; borrowed. Never an error. */
+    void (*answer)(void *arg, void *tag, size_t index, const redisReply *reply);
+    /* That was the last one of it. */
+    void (*answered)(void *arg, void *tag);
     /* Not connected any more: what has not been answered will not be. */
     void (*lost)(void *arg);
     void *arg;
@@ -47,12 +48,15 @@ void store_destroy(store_t **self_p);
  * stay. */
 int store_reload(store_t *self, const settings_t *settings, fault_t *fault);
 
-/* The request being made; empty after ready and after answered, to be filled then. */
+/* The request being made; empty after ready and after store_send. */
 commands_t *store_commands(store_t *self);
 
-/* Send what was added since the last call. May be called several times while a request is made, so
- * that the store begins while we still write; all within one handler. */
-void store_send(store_t *self);
+/* Send it. At most STORE_REQUESTS_MAX may be on their way; their answers come in the same order.
+ *   tag  borrowed; handed back with the answers */
+void store_send(store_t *self, void *tag);
+
+/* Nothing is on its way. */
+bool store_is_idle(const store_t *self);
 
 /* The dataset's id, while connected. */
 const char *store_dataset(const store_t *self);

@@ -329,7 +329,7 @@ def test_a_wrong_password_is_said_and_the_right_one_works(tmp_path):
             # A user of its own, who may do what store.h says and no more.
             store.call("ACL", "SETUSER", "hist", "on", ">secret", "~f2b:*", "~banmesh:*",
                        "-@all", "+@connection", "+@transaction", "+get", "+set", "+mget", "+mset",
-                       "+exists", "+hmget", "+hset", "+sadd")
+                       "+exists", "+hmget", "+hset", "+sadd", "+del")
             password.write_text("secret")
             aggregator.write_settings({"store": {"user": "hist"}})
             aggregator.process.process.send_signal(signal.SIGHUP)

@@ -96,6 +96,7 @@ TEST(a_network_contains_itself_and_what_is_narrower)
     assert_true(contains("2001:db8::/33", "2001:db8:7fff::1"));
     assert_true(contains("192.0.2.0/24", "::ffff:192.0.2.7"));
     assert_false(contains("192.0.2.0/24", "192.0.0.0/16"));
+    assert_false(contains("10.0.0.0/24", "10.0.0.0/8"));
     assert_false(contains("192.0.2.0/24", "192.0.3.0"));
     assert_false(contains("192.0.2.128/25", "192.0.2.127"));
     assert_false(contains("2001:db8::/33", "2001:db8:8000::1"));

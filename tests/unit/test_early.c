@@ -70,6 +70,10 @@ TEST(no_more_than_4_mib_are_kept)
     for (uint64_t seq = 2; seq < EARLY_BYTES_MAX / sizeof batch + 2; seq++)
         assert_true(early_put(early, &feed, seq, batch, sizeof batch));
     assert_false(early_put(early, &feed, 1000, batch, 1));
+    uint8_t *bytes;
+    assert_int_equal(early_take(early, &feed, 2, &bytes), sizeof batch);
+    free(bytes);
+    assert_true(early_put(early, &feed, 1000, batch, sizeof batch));
     early_destroy(&early);
 }
 

@@ -313,7 +313,8 @@ static void ask_question(const question_t *question)
 
 TEST(the_handler_answers_only_for_our_domain_curve_and_whole_keys)
 {
-    const uint8_t *key = world.friend_cert->curve_public;
+    uint8_t key[CERT_KEY_BYTES + 1] = {0};
+    memcpy(key, world.friend_cert->curve_public, CERT_KEY_BYTES);
     const question_t questions[] = {
         {"1.0", SOCKET_ZAP_DOMAIN, "CURVE", key, CERT_KEY_BYTES}, /* the only good one */
         {"2.0", SOCKET_ZAP_DOMAIN, "CURVE", key, CERT_KEY_BYTES},
@@ -322,6 +323,7 @@ TEST(the_handler_answers_only_for_our_domain_curve_and_whole_keys)
         {"1.0", SOCKET_ZAP_DOMAIN, "PLAIN", key, CERT_KEY_BYTES},
         {"1.0", SOCKET_ZAP_DOMAIN, "NULL", key, 0},
         {"1.0", SOCKET_ZAP_DOMAIN, "CURVE", key, CERT_KEY_BYTES - 1},
+        {"1.0", SOCKET_ZAP_DOMAIN, "CURVE", key, CERT_KEY_BYTES + 1},
         {"1.0", SOCKET_ZAP_DOMAIN, "CURVE", world.stranger_cert->curve_public, CERT_KEY_BYTES},
         {"1.0", SOCKET_ZAP_DOMAIN, "CURVE", world.friend_cert->sign_public, CERT_KEY_BYTES},
     };
