@@ -42,6 +42,15 @@ typedef struct {
     char text[EVENT_TEXT_MAX + 1];
 } grace_t;
 
+#define EVENT_ORIGIN_BYTES 32 /* a public Ed25519 key */
+
+/* A feed: all batches of one origin under one numbering. */
+typedef struct {
+    uint8_t origin[EVENT_ORIGIN_BYTES];
+    uint64_t epoch; /* a run of numbering: from the start of a daemon */
+    uint32_t channel;
+} feed_id_t;
+
 /* Where in its origin's feeds an event stands. */
 typedef struct {
     uint64_t epoch;

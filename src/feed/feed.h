@@ -8,16 +8,11 @@
 
 #include "clock.h"
 #include "db.h"
+#include "event.h"
 
-#define FEED_ORIGIN_BYTES   32
+#define FEED_ORIGIN_BYTES   EVENT_ORIGIN_BYTES
 #define FEED_SEQ_MAX        ((1ULL << 40) - 1) /* a row's key is feed number << 40 | seq */
 #define FEED_PER_ORIGIN_MAX 10000              /* epochs that one origin may make us hold */
-
-typedef struct {
-    uint8_t origin[FEED_ORIGIN_BYTES]; /* public signing key */
-    uint64_t epoch;                    /* a run of numbering: from the start of a daemon */
-    uint32_t channel;
-} feed_id_t;
 
 /* One feed as this host holds it. Owned by feed_t, at the same address as long as feed_t lives;
  * read-only to others. */

@@ -95,10 +95,7 @@ static void turn_away(search_t *search)
 
 static void ask(catchup_t *self, search_t *search, const feed_ref_t *ref, peer_t *peer)
 {
-    wire_fetch_t fetch = {.after = ref->have, .credit = CATCHUP_CREDIT};
-    memcpy(fetch.feed.origin, ref->id.origin, WIRE_KEY_BYTES);
-    fetch.feed.epoch = ref->id.epoch;
-    fetch.feed.channel = ref->id.channel;
+    wire_fetch_t fetch = {.feed = ref->id, .after = ref->have, .credit = CATCHUP_CREDIT};
     size_t size = wire_write_fetch(self->wire, &fetch, self->out);
     if (peer_send(peer, self->out, size) == -1) {
         turn_away(search);
@@ -135,9 +132,7 @@ void catchup_pump(catchup_t *self, peer_t *const *peers, size_t peer_count)
 
 void catchup_done(catchup_t *self, const peer_t *peer, const wire_done_t *done)
 {
-    feed_id_t id = {.epoch = done->feed.epoch, .channel = done->feed.channel};
-    memcpy(id.origin, done->feed.origin, sizeof id.origin);
-    const feed_ref_t *ref = feed_find(self->feed, &id);
+    const feed_ref_t *ref = feed_find(self->feed, &done->feed);
     for (size_t i = 0; i < self->count; i++) {
         search_t *search = &self->searches[i];
         if (search->asked != peer || feed_at(self->feed, i) != ref)

@@ -120,6 +120,8 @@ void gate_destroy(gate_t **self_p)
         return;
     *self_p = NULL;
     zloop_reader_end(self->loop, self->handler);
+    /* At once: closing alone frees the address some time later, and until then handshakes hang. */
+    zsock_unbind(self->handler, "%s", ZAP_ENDPOINT);
     zsock_destroy(&self->handler);
     free(self);
 }

@@ -7,8 +7,7 @@ size_t heads_sign(feed_t *feed, wire_t *wire, const feed_ref_t *ref, wall_t now,
     wire_head_t head = {.floor = 1, .time_ms = now.ms};
     if (ref != NULL) {
         const uint8_t *batch;
-        head.feed.epoch = ref->id.epoch;
-        head.feed.channel = ref->id.channel;
+        head.feed = ref->id;
         head.floor = ref->floor;
         size_t size = feed_read(feed, ref, ref->have, &batch);
         if (size > 0) {

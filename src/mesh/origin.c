@@ -56,9 +56,7 @@ static int seal(origin_t *self, feed_ref_t *ref)
     if (self->event_count == 0)
         return 0;
     sealed_t *sealed = &self->sealed[self->sealed_count];
-    wire_batch_t batch = {.seq = ref->have + 1, .event_count = self->event_count};
-    batch.feed.epoch = ref->id.epoch;
-    batch.feed.channel = ref->id.channel;
+    wire_batch_t batch = {.feed = ref->id, .seq = ref->have + 1, .event_count = self->event_count};
     sealed->size = wire_write_batch(self->wire, &batch, self->events, sealed->bytes);
     if (sealed->size == 0)
         fatalx("%zu events of at most %zu bytes do not fit a batch", self->event_count,

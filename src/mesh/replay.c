@@ -37,9 +37,7 @@ static bool send_to(replay_t *self, zmq_msg_t *routing_id, const uint8_t *bytes,
 
 static void answer_fetch(replay_t *self, zmq_msg_t *routing_id, const wire_fetch_t *fetch)
 {
-    feed_id_t id = {.epoch = fetch->feed.epoch, .channel = fetch->feed.channel};
-    memcpy(id.origin, fetch->feed.origin, sizeof id.origin);
-    const feed_ref_t *ref = feed_find(self->feed, &id);
+    const feed_ref_t *ref = feed_find(self->feed, &fetch->feed);
     wire_done_t done = {.feed = fetch->feed, .through = fetch->after};
     uint32_t credit = fetch->credit < REPLAY_BATCHES_MAX ? fetch->credit : REPLAY_BATCHES_MAX;
     size_t bytes_sent = 0;

@@ -96,22 +96,14 @@ static bool is_aggregator(const replica_t *self, const uint8_t *origin)
     return node != NULL && text_list_has(&self->settings->roles.aggregators, node->name);
 }
 
-static feed_id_t id_of(const wire_feed_t *feed)
-{
-    feed_id_t id = {.epoch = feed->epoch, .channel = feed->channel};
-    memcpy(id.origin, feed->origin, sizeof id.origin);
-    return id;
-}
-
 /* The feed of an id, made if needed. A feed is added outside the transaction, so that a rollback
  * leaves every feed_ref_t valid. */
-static feed_ref_t *open_feed(replica_t *self, const wire_feed_t *feed)
+static feed_ref_t *open_feed(replica_t *self, const feed_id_t *id)
 {
-    feed_id_t id = id_of(feed);
-    feed_ref_t *ref = feed_find(self->feed, &id);
+    feed_ref_t *ref = feed_find(self->feed, id);
     if (ref != NULL)
         return ref;
-    return replica_commit(self) == 0 ? feed_add(self->feed, &id) : NULL;
+    return replica_commit(self) == 0 ? feed_add(self->feed, id) : NULL;
 }
 
 static replica_result_t open_failure(replica_t *self)

@@ -206,7 +206,7 @@ wire_error_t wire_read_head(wire_t *self, const uint8_t *envelope, size_t size, 
 }
 
 static bool read_feed(const ProtobufCBinaryData *origin, uint64_t epoch, uint32_t channel,
-                      wire_feed_t *out)
+                      feed_id_t *out)
 {
     if (origin->len != WIRE_KEY_BYTES)
         return false;

@@ -64,13 +64,7 @@ typedef enum {
 const char *wire_error_name(wire_error_t error);
 
 typedef struct {
-    uint8_t origin[WIRE_KEY_BYTES];
-    uint64_t epoch;
-    uint32_t channel;
-} wire_feed_t;
-
-typedef struct {
-    wire_feed_t feed;
+    feed_id_t feed;
     uint64_t seq;
     uint64_t floor;
     int64_t time_ms;
@@ -78,20 +72,20 @@ typedef struct {
 } wire_head_t;
 
 typedef struct {
-    wire_feed_t feed;
+    feed_id_t feed;
     uint64_t after;
     uint32_t credit;
 } wire_fetch_t;
 
 typedef struct {
-    wire_feed_t feed;
+    feed_id_t feed;
     uint64_t through;
     uint64_t have;
 } wire_done_t;
 
 /* A batch; its events are read one by one with wire_event. */
 typedef struct {
-    wire_feed_t feed;
+    feed_id_t feed;
     uint64_t seq;
     size_t event_count; /* 1..WIRE_EVENTS_MAX */
 } wire_batch_t;

@@ -67,9 +67,9 @@ void forge_message(const forge_node_t *node, int kind, const ProtobufCMessage *b
     forge_body(node, kind, bytes, protobuf_c_message_pack(body, bytes), out);
 }
 
-wire_feed_t forge_feed(const forge_node_t *node)
+feed_id_t forge_feed(const forge_node_t *node)
 {
-    wire_feed_t feed = {.epoch = FORGE_EPOCH};
+    feed_id_t feed = {.epoch = FORGE_EPOCH};
     memcpy(feed.origin, node->public_key, sizeof feed.origin);
     return feed;
 }

@@ -36,7 +36,7 @@ void forge_message(const forge_node_t *node, int kind, const ProtobufCMessage *b
 void forge_sign(const forge_node_t *node, envelope_t *envelope);
 
 /* The feed of a node in FORGE_EPOCH. */
-wire_feed_t forge_feed(const forge_node_t *node);
+feed_id_t forge_feed(const forge_node_t *node);
 
 /* A batch of one ban, of 45.154.244.(seq mod 256). */
 void forge_batch(const forge_node_t *node, uint64_t seq, envelope_t *out);

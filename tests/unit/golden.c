@@ -10,9 +10,9 @@ forge_node_t golden_node(void)
     return forge_node(42);
 }
 
-static wire_feed_t feed(void)
+static feed_id_t feed(void)
 {
-    wire_feed_t feed = {.epoch = EPOCH, .channel = 3};
+    feed_id_t feed = {.epoch = EPOCH, .channel = 3};
     forge_node_t node = golden_node();
     memcpy(feed.origin, node.public_key, sizeof feed.origin);
     forge_end(&node);

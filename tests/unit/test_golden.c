@@ -24,7 +24,7 @@ static void read_file(size_t index)
     assert_int_equal(wire_verify(reader, file.bytes, file.size), WIRE_OK);
 }
 
-static void assert_same_feed(const wire_feed_t *one, const wire_feed_t *other)
+static void assert_same_feed(const feed_id_t *one, const feed_id_t *other)
 {
     assert_memory_equal(one->origin, other->origin, WIRE_KEY_BYTES);
     assert_int_equal(one->epoch, other->epoch);

@@ -1,4 +1,4 @@
-/* The smaller messages of wire: head, fetch, done, and lists of heads. */
+/* wire: the smaller messages (head, fetch, done, lists of heads), and wires that only read. */
 #include "forge.h"
 
 #include <sodium.h>
@@ -244,6 +244,31 @@ TEST(empty_heads_in_a_list_do_no_harm)
     assert_int_equal(again.sizes[2], 0);
 }
 
+TEST(a_wire_without_a_key_reads_what_others_wrote)
+{
+    wire_t *reader = wire_new(NULL);
+    wire_batch_t batch;
+    forge_batch(&node, 3, &envelope);
+    assert_int_equal(wire_verify(reader, envelope.bytes, envelope.size), WIRE_OK);
+    assert_int_equal(wire_read_batch(reader, envelope.bytes, envelope.size, &batch), WIRE_OK);
+    assert_int_equal(batch.seq, 3);
+    assert_memory_equal(batch.feed.origin, node.public_key, WIRE_KEY_BYTES);
+    wire_destroy(&reader);
+}
+
+static int sign_without_key(void *arg)
+{
+    wire_write_survey(arg, envelope.bytes);
+    return 0;
+}
+
+TEST(signing_without_a_key_is_fatal)
+{
+    wire_t *reader = wire_new(NULL);
+    assert_int_equal(support_exit_status(sign_without_key, reader), 1);
+    wire_destroy(&reader);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -275,6 +300,8 @@ int main(void)
         plain(a_list_takes_256_heads_at_most),
         plain(a_longer_list_of_somebody_else_is_refused),
         plain(empty_heads_in_a_list_do_no_harm),
+        plain(a_wire_without_a_key_reads_what_others_wrote),
+        plain(signing_without_a_key_is_fatal),
     };
     return cmocka_run_group_tests_name("wire: small messages", tests, start, end);
 }

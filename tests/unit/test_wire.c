@@ -343,31 +343,6 @@ TEST(numbers_of_a_batch_out_of_range_are_refused)
     }
 }
 
-TEST(a_wire_without_a_key_reads_what_others_wrote)
-{
-    wire_t *reader = wire_new(NULL);
-    wire_batch_t batch;
-    forge_batch(&node, 3, &envelope);
-    assert_int_equal(wire_verify(reader, envelope.bytes, envelope.size), WIRE_OK);
-    assert_int_equal(wire_read_batch(reader, envelope.bytes, envelope.size, &batch), WIRE_OK);
-    assert_int_equal(batch.seq, 3);
-    assert_memory_equal(batch.feed.origin, node.public_key, WIRE_KEY_BYTES);
-    wire_destroy(&reader);
-}
-
-static int sign_without_key(void *arg)
-{
-    wire_write_survey(arg, envelope.bytes);
-    return 0;
-}
-
-TEST(signing_without_a_key_is_fatal)
-{
-    wire_t *reader = wire_new(NULL);
-    assert_int_equal(support_exit_status(sign_without_key, reader), 1);
-    wire_destroy(&reader);
-}
-
 static int start(void **state)
 {
     (void)state;
@@ -408,8 +383,6 @@ int main(void)
         plain(a_full_batch_of_the_largest_events_can_be_read),
         plain(the_size_of_an_event_is_an_upper_bound),
         plain(numbers_of_a_batch_out_of_range_are_refused),
-        plain(a_wire_without_a_key_reads_what_others_wrote),
-        plain(signing_without_a_key_is_fatal),
     };
     return cmocka_run_group_tests_name("wire", tests, start, end);
 }

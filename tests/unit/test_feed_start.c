@@ -1,0 +1,169 @@
+/* feed: epochs are never used twice, and a start takes only a directory that is ours alone. */
+#include "feeds.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+TEST(the_directory_is_not_made_here)
+{
+    assert_string_equal(feeds_open_fault(), "state/lock: No such file or directory");
+}
+
+TEST(each_start_begins_an_epoch_but_only_one)
+{
+    feed_t *feed = feeds_open_new();
+    feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
+    assert_int_equal(own->id.epoch, FEEDS_T0);
+    assert_ptr_equal(feed_own(feed, feeds_at(FEEDS_T0 + 1000)), own);
+    assert_ptr_equal(feed_own_current(feed), own);
+    feeds_reopen(&feed);
+    assert_int_equal(feed_own(feed, feeds_at(FEEDS_T0 + 2000))->id.epoch, FEEDS_T0 + 2000);
+    assert_int_equal(feed_count(feed), 2);
+    feed_close(&feed);
+}
+
+TEST(an_epoch_is_never_used_twice_by_a_clock_that_stands_or_goes_back)
+{
+    feed_t *feed = feeds_open_new();
+    feed_own(feed, feeds_at(FEEDS_T0));
+    feeds_reopen(&feed);
+    assert_int_equal(feed_own(feed, feeds_at(FEEDS_T0))->id.epoch, FEEDS_T0 + 1);
+    feeds_reopen(&feed);
+    assert_int_equal(feed_own(feed, feeds_at(FEEDS_T0 - 86400000))->id.epoch, FEEDS_T0 + 2);
+    assert_int_equal(feed_own_newest(feed)->id.epoch, FEEDS_T0 + 2);
+    feed_close(&feed);
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    size_t size;
+    char *bytes = support_read(from, &size);
+    support_write(to, bytes, size);
+    free(bytes);
+}
+
+TEST(a_restored_backup_goes_on_in_a_new_epoch)
+{
+    feed_t *feed = feeds_open_new();
+    assert_int_equal(feeds_store(feed, feed_own(feed, feeds_at(FEEDS_T0)), 1), 0);
+    feed_close(&feed);
+    copy_file("state/own.db", "backup.db");
+    feed = feeds_open();
+    assert_int_equal(feeds_store(feed, feed_own(feed, feeds_at(FEEDS_T0 + 5000)), 1), 0);
+    feed_close(&feed);
+    copy_file("backup.db", "state/own.db");
+    unlink("state/own.db-wal");
+    unlink("state/own.db-shm");
+    feed = feeds_open();
+    assert_int_equal(feed_own_newest(feed)->id.epoch, FEEDS_T0);
+    assert_int_equal(feed_own(feed, feeds_at(FEEDS_T0 + 9000))->id.epoch, FEEDS_T0 + 9000);
+    feed_close(&feed);
+}
+
+TEST(a_lost_epoch_that_peers_brought_back_counts_as_ours)
+{
+    feed_t *feed = feeds_open_new();
+    feed_id_t lost = {.epoch = FEEDS_T0 + 5000};
+    memcpy(lost.origin, feeds_self, sizeof lost.origin);
+    feed_ref_t *copy = feed_add(feed, &lost);
+    assert_non_null(copy);
+    assert_false(copy->own_db);
+    assert_ptr_equal(feed_own_newest(feed), copy);
+    feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
+    assert_int_equal(own->id.epoch, FEEDS_T0 + 5001);
+    assert_true(own->own_db);
+    feed_close(&feed);
+}
+
+static int open_same_directory(void *arg)
+{
+    fault_t fault;
+    (void)arg;
+    feed_t *feed = feed_open("state", feeds_self, &fault);
+    if (feed != NULL)
+        return 1;
+    return strcmp(fault.text, "state: another process uses this state directory") == 0 ? 0 : 2;
+}
+
+TEST(a_second_process_on_the_directory_is_refused)
+{
+    feed_t *feed = feeds_open_new();
+    assert_int_equal(support_exit_status(open_same_directory, NULL), 0);
+    assert_string_equal(feeds_open_fault(), "state: another process uses this state directory");
+    feed_close(&feed);
+    assert_string_equal(feeds_open_fault(), "no fault");
+}
+
+static int append_and_vanish(void *arg)
+{
+    feed_t *feed = feeds_open();
+    (void)arg;
+    db_t *db = feed_own_db(feed);
+    feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
+    if (feeds_store(feed, own, 1) == -1 || db_begin(db) == -1 || feeds_store(feed, own, 2) == -1)
+        return 1;
+    return 0; /* the process ends inside the transaction, nothing is closed */
+}
+
+TEST(a_killed_process_leaves_what_it_committed)
+{
+    feed_t *feed = feeds_open_new();
+    feed_close(&feed);
+    assert_int_equal(support_exit_status(append_and_vanish, NULL), 0);
+    feed = feeds_open();
+    feed_ref_t *own = feed_own_newest(feed);
+    assert_int_equal(own->have, 1);
+    feeds_assert_holds(feed, own, 1);
+    feed_close(&feed);
+}
+
+static void run_sql(const char *file, const char *sql)
+{
+    sqlite3 *handle;
+    assert_int_equal(sqlite3_open(file, &handle), SQLITE_OK);
+    if (sqlite3_exec(handle, sql, NULL, NULL, NULL) != SQLITE_OK)
+        fail_msg("%s: %s", sql, sqlite3_errmsg(handle));
+    sqlite3_close(handle);
+}
+
+TEST(a_directory_of_a_newer_version_is_refused_in_words)
+{
+    feed_t *feed = feeds_open_new();
+    feed_close(&feed);
+    run_sql("state/peers.db", "PRAGMA user_version = 99");
+    assert_non_null(strstr(feeds_open_fault(), "state/peers.db: schema version 99 is newer"));
+}
+
+TEST(a_foreign_database_in_the_directory_is_refused)
+{
+    support_make_directory("state");
+    run_sql("state/own.db", "CREATE TABLE bans (ip TEXT)");
+    assert_string_equal(feeds_open_fault(), "state/own.db: a SQLite database, but not of banmesh");
+}
+
+TEST(a_key_of_the_wrong_size_in_the_database_is_refused)
+{
+    feed_t *feed = feeds_open_new();
+    feeds_add(feed, 2, FEEDS_T0);
+    feed_close(&feed);
+    run_sql("state/peers.db", "UPDATE feed SET origin = x'0203'");
+    assert_non_null(strstr(feeds_open_fault(), "state: cannot be read"));
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        in_directory(the_directory_is_not_made_here),
+        in_directory(each_start_begins_an_epoch_but_only_one),
+        in_directory(an_epoch_is_never_used_twice_by_a_clock_that_stands_or_goes_back),
+        in_directory(a_restored_backup_goes_on_in_a_new_epoch),
+        in_directory(a_lost_epoch_that_peers_brought_back_counts_as_ours),
+        in_directory(a_second_process_on_the_directory_is_refused),
+        in_directory(a_killed_process_leaves_what_it_committed),
+        in_directory(a_directory_of_a_newer_version_is_refused_in_words),
+        in_directory(a_foreign_database_in_the_directory_is_refused),
+        in_directory(a_key_of_the_wrong_size_in_the_database_is_refused),
+    };
+    return cmocka_run_group_tests_name("feed: start", tests, NULL, NULL);
+}
