@@ -211,8 +211,10 @@ static int set_aside(taker_t *self)
     int rc = 1;
     if (check_file(fd, self->directory, SPOOL_FILE, self->fault) == -1)
         rc = -1;
-    else if (flock(fd, LOCK_EX) == -1 ||
-             renameat(self->dir_fd, SPOOL_FILE, self->dir_fd, SPOOL_TAKING) == -1)
+    else if (flock(fd, LOCK_EX | LOCK_NB) == -1)
+        /* A hook is at it: later. Waiting would give whoever holds the lock the whole node. */
+        rc = errno == EWOULDBLOCK ? 0 : fail(self->fault, self->directory, SPOOL_FILE);
+    else if (renameat(self->dir_fd, SPOOL_FILE, self->dir_fd, SPOOL_TAKING) == -1)
         rc = fail(self->fault, self->directory, SPOOL_FILE);
     close(fd);
     return rc;

@@ -102,6 +102,7 @@ static int load_position(feed_t *self, feed_ref_t *feed)
     sqlite3_bind_int64(store->read_feed, 1, feed->number);
     sqlite3_bind_int64(store->newest_batch, 1, row_id(feed, 1));
     sqlite3_bind_int64(store->newest_batch, 2, row_id(feed, FEED_SEQ_MAX));
+    errno = EBADMSG; /* unless the step says otherwise: the row must be there */
     if (db_step(store->db, store->read_feed) != 1)
         return -1;
     feed->floor = (uint64_t)sqlite3_column_int64(store->read_feed, 0);
@@ -258,17 +259,23 @@ feed_ref_t *feed_find(feed_t *self, const feed_id_t *id)
     return found != NULL ? *(feed_ref_t **)found : NULL;
 }
 
-static size_t count_of_origin(const feed_t *self, const uint8_t *origin)
+/* A trusted node gone bad may name epochs without end, at little cost to itself if it never sends
+ * a batch of them. */
+static bool has_too_many(const feed_t *self, const uint8_t *origin)
 {
     size_t count = 0;
+    size_t empty = 0;
     for (size_t i = 0; i < self->ref_count; i++)
-        count += memcmp(self->refs[i]->id.origin, origin, FEED_ORIGIN_BYTES) == 0;
-    return count;
+        if (memcmp(self->refs[i]->id.origin, origin, FEED_ORIGIN_BYTES) == 0) {
+            count++;
+            empty += self->refs[i]->have == 0;
+        }
+    return count >= FEED_PER_ORIGIN_MAX || empty >= FEED_EMPTY_PER_ORIGIN_MAX;
 }
 
 static feed_ref_t *add_to(feed_t *self, store_t *store, const feed_id_t *id)
 {
-    if (count_of_origin(self, id->origin) >= FEED_PER_ORIGIN_MAX) {
+    if (store == &self->peers && has_too_many(self, id->origin)) {
         errno = EDQUOT;
         return NULL;
     }
@@ -278,7 +285,9 @@ static feed_ref_t *add_to(feed_t *self, store_t *store, const feed_id_t *id)
     if (db_step(store->db, store->add_feed) != 1)
         return NULL;
     int64_t number = sqlite3_column_int64(store->add_feed, 0);
-    db_step(store->db, store->add_feed);
+    /* The first step gives the row, the second one commits it. */
+    if (db_step(store->db, store->add_feed) == -1)
+        return NULL;
     return remember(self, id, number, store == &self->own);
 }
 
@@ -362,6 +371,10 @@ int feed_keep_head(feed_t *self, feed_ref_t *feed, uint64_t seq, uint64_t floor,
     sqlite3_bind_int64(store->keep_head, 4, feed->number);
     if (db_step(store->db, store->keep_head) == -1)
         return -1;
+    if (db_changed(store->db) != 1) {
+        errno = EBADMSG;
+        return -1;
+    }
     if (floor > feed->have + 1 && drop_below(self, feed, floor) == -1)
         return -1;
     feed->kept_seq = seq;

@@ -10,9 +10,10 @@
 #include "db.h"
 #include "event.h"
 
-#define FEED_ORIGIN_BYTES   EVENT_ORIGIN_BYTES
-#define FEED_SEQ_MAX        ((1ULL << 40) - 1) /* a row's key is feed number << 40 | seq */
-#define FEED_PER_ORIGIN_MAX 10000              /* epochs that one origin may make us hold */
+#define FEED_ORIGIN_BYTES         EVENT_ORIGIN_BYTES
+#define FEED_SEQ_MAX              ((1ULL << 40) - 1) /* a row's key is feed number << 40 | seq */
+#define FEED_PER_ORIGIN_MAX       10000              /* epochs that one peer may make us hold */
+#define FEED_EMPTY_PER_ORIGIN_MAX 256                /* of these, without a single batch yet */
 
 /* One feed as this host holds it. Owned by feed_t, at the same address as long as feed_t lives;
  * read-only to others. */

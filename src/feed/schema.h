@@ -8,7 +8,7 @@
 /* batch.id is feed.number << 40 | seq: one B-tree, ascending within a feed, the feed's rows
  * together. `batches` shows it in columns. */
 #define SCHEMA_FEEDS                                                                               \
-    "CREATE TABLE feed (number INTEGER PRIMARY KEY, origin BLOB NOT NULL, "                        \
+    "CREATE TABLE feed (number INTEGER PRIMARY KEY AUTOINCREMENT, origin BLOB NOT NULL, "          \
     " epoch INTEGER NOT NULL, channel INTEGER NOT NULL, floor INTEGER NOT NULL DEFAULT 1, "        \
     " head_seq INTEGER NOT NULL DEFAULT 0, head BLOB, UNIQUE (origin, epoch, channel));"           \
     "CREATE TABLE batch (id INTEGER PRIMARY KEY, envelope BLOB NOT NULL);"                         \

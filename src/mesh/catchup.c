@@ -3,14 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STUCK_MS            10000
-#define FRUITLESS_WAIT_MS   500 /* doubled each time, FRUITLESS_DOUBLINGS times at most */
+#define STUCK_MS            10000 /* without a batch of what was asked for */
+#define ANSWER_MAX_MS       30000 /* for a whole answer */
+#define FRUITLESS_WAIT_MS   500   /* doubled each time, FRUITLESS_DOUBLINGS times at most */
 #define FRUITLESS_DOUBLINGS 6
 
 /* How the search for one feed stands; by the feed's index. */
 typedef struct {
     const peer_t *asked; /* a request is out; NULL: none */
+    mono_t asked_at;
     mono_t progress_at;
+    uint64_t have_seen; /* at progress_at */
     uint64_t have_then; /* when it was asked */
     mono_t not_before;  /* wait after an answer that brought nothing */
     size_t turn;        /* 0: ask the origin; then the others in turn */
@@ -102,8 +105,8 @@ static void ask(catchup_t *self, search_t *search, const feed_ref_t *ref, peer_t
         return;
     }
     search->asked = peer;
-    search->have_then = ref->have;
-    search->progress_at = mono_now();
+    search->asked_at = search->progress_at = mono_now();
+    search->have_then = search->have_seen = ref->have;
 }
 
 static void follow_feeds(catchup_t *self)
@@ -147,13 +150,6 @@ void catchup_done(catchup_t *self, const peer_t *peer, const wire_done_t *done)
     }
 }
 
-void catchup_progress(catchup_t *self, const peer_t *peer)
-{
-    for (size_t i = 0; i < self->count; i++)
-        if (self->searches[i].asked == peer)
-            self->searches[i].progress_at = mono_now();
-}
-
 void catchup_release(catchup_t *self, const peer_t *peer)
 {
     for (size_t i = 0; i < self->count; i++)
@@ -163,13 +159,31 @@ void catchup_release(catchup_t *self, const peer_t *peer)
         }
 }
 
-bool catchup_is_stuck(const catchup_t *self, const peer_t *peer)
+/* Only batches of the feed that was asked for count: a bad peer may send other things for ever. */
+bool catchup_is_stuck(catchup_t *self, const peer_t *peer)
+{
+    for (size_t i = 0; i < self->count; i++) {
+        search_t *search = &self->searches[i];
+        if (search->asked != peer)
+            continue;
+        uint64_t have = feed_at(self->feed, i)->have;
+        if (have > search->have_seen) {
+            search->have_seen = have;
+            search->progress_at = mono_now();
+        }
+        return mono_since_ms(search->progress_at) > STUCK_MS ||
+               mono_since_ms(search->asked_at) > ANSWER_MAX_MS;
+    }
+    return false;
+}
+
+void catchup_favour(catchup_t *self, const peer_t *peer)
 {
     for (size_t i = 0; i < self->count; i++)
-        if (self->searches[i].asked == peer &&
-            mono_since_ms(self->searches[i].progress_at) > STUCK_MS)
-            return true;
-    return false;
+        if (is_origin(peer, feed_at(self->feed, i))) {
+            self->searches[i].turn = self->searches[i].fruitless = 0;
+            self->searches[i].not_before.ms = 0;
+        }
 }
 
 uint64_t catchup_missing(const catchup_t *self)

@@ -22,14 +22,15 @@ void catchup_pump(catchup_t *self, peer_t *const *peers, size_t peer_count);
 /* A peer's DONE was received. */
 void catchup_done(catchup_t *self, const peer_t *peer, const wire_done_t *done);
 
-/* Something of an answer arrived: its peer is alive. */
-void catchup_progress(catchup_t *self, const peer_t *peer);
+/* A peer got connected: its own feeds are asked of it first, and at once. */
+void catchup_favour(catchup_t *self, const peer_t *peer);
 
 /* A peer was cut off, connected anew, or removed: what was asked of it will not come. */
 void catchup_release(catchup_t *self, const peer_t *peer);
 
-/* True if a peer has owed an answer for too long: its connection should be made anew. */
-bool catchup_is_stuck(const catchup_t *self, const peer_t *peer);
+/* Call each heartbeat. True if a peer has owed an answer for too long: its connection should be
+ * made anew. */
+bool catchup_is_stuck(catchup_t *self, const peer_t *peer);
 
 /* Batches missing over all feeds, and of one origin. */
 uint64_t catchup_missing(const catchup_t *self);

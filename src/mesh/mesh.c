@@ -46,6 +46,7 @@ static void storage_failed(mesh_t *self)
 static void receive_feed(mesh_t *self, peer_t *peer, const uint8_t *envelope, size_t size)
 {
     wire_head_t head;
+    size_t feeds = feed_count(self->config.feed);
     switch (replica_receive(self->replica, envelope, size, &head)) {
     case REPLICA_STORED:
         self->advanced = true;
@@ -54,6 +55,7 @@ static void receive_feed(mesh_t *self, peer_t *peer, const uint8_t *envelope, si
         if (memcmp(head.feed.origin, peer_node(peer)->sign_public, WIRE_KEY_BYTES) == 0 &&
             peer_heartbeat(peer, head.time_ms)) {
             log_info("peer %s: connected", peer_node(peer)->name);
+            catchup_favour(self->catchup, peer);
             survey(self, peer);
         }
         break;
@@ -65,6 +67,10 @@ static void receive_feed(mesh_t *self, peer_t *peer, const uint8_t *envelope, si
     case REPLICA_REFUSED:
         break;
     }
+    /* A new epoch: its origin was started anew, perhaps too quickly for us to notice, and the end
+     * of the one before is not announced any more. */
+    if (feed_count(self->config.feed) > feeds)
+        survey(self, peer);
 }
 
 /* DONE and HEADS answer what we asked this peer, so this peer must have signed them. */
@@ -101,8 +107,6 @@ static void receive_answer(mesh_t *self, peer_t *peer, const uint8_t *envelope, 
 static void receive(void *arg, peer_t *peer, const peer_message_t *message)
 {
     mesh_t *self = arg;
-    if (message->is_answer)
-        catchup_progress(self->catchup, peer);
     if (message->more_frames) {
         replica_refuse(self->replica, REPLICA_MORE_FRAMES);
         return;
@@ -210,7 +214,7 @@ static bool addresses_of(const mesh_t *self, const trusted_t *node, const char *
 }
 
 static peer_t *take_old_peer(peer_t **old, size_t old_count, const trusted_t *node,
-                             const char *endpoint)
+                             const char *endpoint, const char *replay)
 {
     for (size_t i = 0; i < old_count; i++) {
         if (old[i] == NULL || !streq(peer_node(old[i])->name, node->name))
@@ -218,7 +222,7 @@ static peer_t *take_old_peer(peer_t **old, size_t old_count, const trusted_t *no
         const trusted_t *was = peer_node(old[i]);
         if (memcmp(was->curve_public, node->curve_public, CERT_KEY_BYTES) != 0 ||
             memcmp(was->sign_public, node->sign_public, CERT_KEY_BYTES) != 0 ||
-            !streq(peer_endpoint(old[i]), endpoint))
+            !streq(peer_endpoint(old[i]), endpoint) || !streq(peer_replay(old[i]), replay))
             return NULL;
         peer_t *peer = old[i];
         old[i] = NULL;
@@ -241,7 +245,7 @@ static void connect_peers(mesh_t *self)
         fault_t fault;
         if (!addresses_of(self, node, &endpoint, &replay))
             continue;
-        peer_t *peer = take_old_peer(old, old_count, node, endpoint);
+        peer_t *peer = take_old_peer(old, old_count, node, endpoint, replay);
         if (peer == NULL)
             peer = peer_new(self->config.loop, self->config.own, node, endpoint, replay,
                             &self->calls, &fault);

@@ -140,6 +140,11 @@ const char *peer_endpoint(const peer_t *self)
     return self->endpoint;
 }
 
+const char *peer_replay(const peer_t *self)
+{
+    return self->replay;
+}
+
 bool peer_is_at(const peer_t *self, const addr_t *address)
 {
     return (self->address.family != 0 && addr_overlaps(&self->address, address)) ||

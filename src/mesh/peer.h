@@ -37,6 +37,7 @@ void peer_destroy(peer_t **self_p);
 
 const trusted_t *peer_node(const peer_t *self);
 const char *peer_endpoint(const peer_t *self);
+const char *peer_replay(const peer_t *self);
 
 /* True if an address or network touches the peer's: that of its endpoint, or the one that its
  * messages came from last. */

@@ -42,6 +42,7 @@ typedef struct {
     size_t removed_count;
     size_t events;
     uint64_t outcomes[GUARD_OUTCOME_COUNT];
+    uint64_t from_future;
 } slice_t;
 
 struct applier {
@@ -56,8 +57,10 @@ struct applier {
     slice_t slice;
     pending_row_t due[DUE_MAX];
     uint64_t outcomes[GUARD_OUTCOME_COUNT];
-    bool failing; /* the log or the database says no; said so already */
-    bool armed;   /* a timer will go on with the backlog */
+    uint64_t from_future; /* besides their outcome */
+    bool written;         /* the slice's lines are on disk, its rows are not yet */
+    bool failing;         /* the log or the database says no; said so already */
+    bool armed;           /* a timer will go on with the backlog */
     mono_t refreshed_at;
     mono_t swept_at;
 };
@@ -91,15 +94,15 @@ static void wait_until(applier_t *self, int64_t due_ms, const uint8_t *origin, c
 /* fail2ban holds the address for the jail's ban time from now, whatever the line says. If the ban
  * lasts longer, the line is written again when the jail lets go. */
 static void apply(applier_t *self, const uint8_t *origin, const char *name, const ban_t *ban,
-                  int64_t nid, int64_t until_ms, wall_t now)
+                  int64_t nid, const guard_verdict_t *verdict, wall_t now)
 {
     int64_t held_ms = now.ms + service_settings(self->service)->shared.bantime_s * MS_PER_S;
     /* As clipped: a ban for ever has an end here. */
-    int64_t duration_s = (until_ms - ban->time_ms) / MS_PER_S;
-    shared_line_t line = {&ban->address, name, ban->jail, duration_s, until_ms, nid};
+    int64_t duration_s = (verdict->until_ms - verdict->start_ms) / MS_PER_S;
+    shared_line_t line = {&ban->address, name, ban->jail, duration_s, verdict->until_ms, nid};
     shared_log_add(self->log, &line, now);
     hold(self, &ban->address, held_ms, nid);
-    if (until_ms > held_ms)
+    if (verdict->until_ms > held_ms)
         wait_until(self, held_ms, origin, ban, nid);
 }
 
@@ -133,9 +136,10 @@ static void decide(applier_t *self, const uint8_t *origin, const event_t *event,
     }
     guard_verdict_t verdict = guard_decide(&in);
     self->slice.outcomes[verdict.outcome]++;
+    self->slice.from_future += verdict.from_future;
     self->slice.events++;
     if (verdict.outcome == GUARD_APPLY)
-        apply(self, origin, node->name, &event->ban, nid, verdict.until_ms, in.now);
+        apply(self, origin, node->name, &event->ban, nid, &verdict, in.now);
     else if (verdict.outcome == GUARD_LATER)
         wait_until(self, verdict.due_ms, origin, &event->ban, nid);
 }
@@ -145,7 +149,7 @@ static void decide(applier_t *self, const uint8_t *origin, const event_t *event,
 static void clear_slice(slice_t *slice)
 {
     slice->hold_count = slice->row_count = slice->move_count = slice->removed_count = 0;
-    slice->events = 0;
+    slice->events = slice->from_future = 0;
     memset(slice->outcomes, 0, sizeof slice->outcomes);
 }
 
@@ -202,24 +206,42 @@ static int commit_rows(applier_t *self, fault_t *fault)
     return fault_set(fault, "state directory: %s", strerror(saved));
 }
 
-/* Make a slice true. On failure nothing of it counts: it is decided again at the next tick. */
+static int fail(applier_t *self, const fault_t *fault)
+{
+    if (!self->failing)
+        log_warnx("peers' bans wait: %s", fault->text);
+    self->failing = true;
+    return -1;
+}
+
+/* Make a slice true. If its lines cannot be written, nothing of it counts and it is decided again
+ * at the next tick. If only its rows cannot, it is kept, so that no line is written again and
+ * again. */
 static int finish_slice(applier_t *self)
 {
     fault_t fault;
-    if (shared_log_write(self->log, &fault) == -1 || commit_rows(self, &fault) == -1) {
-        if (!self->failing)
-            log_warnx("peers' bans wait: %s", fault.text);
-        self->failing = true;
+    if (!self->written && shared_log_write(self->log, &fault) == -1) {
         take_back(self);
-        return -1;
+        return fail(self, &fault);
     }
+    self->written = true;
+    if (commit_rows(self, &fault) == -1)
+        return fail(self, &fault);
+    self->written = false;
     if (self->failing)
         log_info("peers' bans are written again");
     self->failing = false;
     for (int i = 0; i < GUARD_OUTCOME_COUNT; i++)
         self->outcomes[i] += self->slice.outcomes[i];
+    self->from_future += self->slice.from_future;
     clear_slice(&self->slice);
     return 0;
+}
+
+/* A slice that was left half done goes first. */
+static bool is_blocked(applier_t *self)
+{
+    return self->written && finish_slice(self) == -1;
 }
 
 /* ---- the replica's backlog ---- */
@@ -277,6 +299,8 @@ void applier_run(applier_t *self)
 {
     feed_t *feeds = service_feed(self->service);
     bool more = false;
+    if (is_blocked(self))
+        return;
     for (size_t i = 0; i < feed_count(feeds); i++) {
         feed_ref_t *feed = feed_at(feeds, i);
         if (feed->own_db || feed->cursor >= feed->have)
@@ -297,6 +321,8 @@ void applier_run(applier_t *self)
 
 static void run_due(applier_t *self)
 {
+    if (is_blocked(self))
+        return;
     int count = pending_due(self->pending, wall_now().ms, self->due, DUE_MAX);
     for (int i = 0; i < count; i++) {
         event_t event = {.kind = EVENT_BAN, .ban = self->due[i].ban};
@@ -433,6 +459,9 @@ void applier_status(const applier_t *self, json_t *status)
         if (self->outcomes[i] > 0 || i == GUARD_APPLY)
             json_object_set_new(outcomes, guard_outcome_name((guard_outcome_t)i),
                                 json_integer((json_int_t)self->outcomes[i]));
+    if (self->from_future > 0)
+        json_object_set_new(outcomes, "from-the-future",
+                            json_integer((json_int_t)self->from_future));
     json_object_set_new(status, "outcomes", outcomes);
     json_object_set_new(status, "held",
                         json_integer((json_int_t)bans_active(self->bans, wall_now())));

@@ -6,6 +6,7 @@
 
 #define V4_PREFIX_MIN 32
 #define V6_PREFIX_MIN 64
+#define FUTURE_MAX_MS 60000 /* clocks differ; more than this is told */
 
 static const char *const outcome_names[GUARD_OUTCOME_COUNT] = {
     [GUARD_APPLY] = "applied",
@@ -64,7 +65,12 @@ guard_verdict_t guard_decide(const guard_case_t *in)
     if (out.outcome != GUARD_APPLY)
         return out;
     int64_t max_until_ms = in->now.ms + in->max_ban_s * MS_PER_S;
-    out.until_ms = ban_end_ms(&in->event->ban);
+    ban_t ban = in->event->ban;
+    out.from_future = ban.time_ms > in->now.ms + FUTURE_MAX_MS;
+    if (ban.time_ms > in->now.ms)
+        ban.time_ms = in->now.ms;
+    out.start_ms = ban.time_ms;
+    out.until_ms = ban_end_ms(&ban);
     if (out.until_ms > max_until_ms)
         out.until_ms = max_until_ms;
     if (out.until_ms <= in->now.ms)

@@ -41,7 +41,9 @@ typedef struct {
 
 typedef struct {
     guard_outcome_t outcome;
-    int64_t until_ms; /* GUARD_APPLY, GUARD_LATER: when the ban ends, clipped to max_ban_s */
+    int64_t start_ms; /* GUARD_APPLY, GUARD_LATER: when it began; not after now, whatever it says */
+    int64_t until_ms; /* when it ends, clipped to max_ban_s */
+    bool from_future; /* its origin's clock is ahead, or it lies: the time was clamped */
     int64_t due_ms;   /* GUARD_LATER: when to decide again */
 } guard_verdict_t;
 

@@ -146,10 +146,21 @@ class Node:
         env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
         self.process = Process([program(self.daemon), "--config", self.conf], self.log, env)
         if wait:
-            wait_until(lambda: os.path.exists(self.admin) or not self.process.running(),
-                       lambda: "start of " + self.name)
-            assert self.process.running(), self.output()
+            self.wait_started()
         return self
+
+    def wait_started(self):
+        wait_until(lambda: self.answers() or not self.process.running(), "start of " + self.name)
+        assert self.process.running(), self.output()
+
+    def answers(self):
+        """Whether somebody listens behind the admin socket."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(self.admin)
+                return True
+            except OSError:
+                return False
 
     def stop(self, number=signal.SIGTERM):
         if self.process is None:
@@ -157,8 +168,6 @@ class Node:
         process, self.process = self.process, None
         status = process.end(number)
         assert number != signal.SIGTERM or status == 0, self.output()  # sanitizers end with 1
-        if number == signal.SIGKILL and os.path.exists(self.admin):
-            os.unlink(self.admin)  # a sign of life for start()
         return status
 
     def output(self):
@@ -238,9 +247,7 @@ class Mesh:
         for node in self.nodes:
             node.start(wait=False)
         for node in self.nodes:
-            wait_until(lambda node=node: os.path.exists(node.admin) or not node.process.running(),
-                       "start of " + node.name)
-            assert node.process.running(), node.output()
+            node.wait_started()
         for node in self.nodes:
             node.wait_connected([other.name for other in self.nodes if other is not node])
         return self

@@ -225,10 +225,10 @@ TEST(an_origin_with_too_many_epochs_is_refused)
 {
     feed_t *feed = feeds_open_new();
     assert_int_equal(db_begin(feed_peers_db(feed)), 0);
-    for (uint64_t i = 0; i < FEED_PER_ORIGIN_MAX; i++)
+    for (uint64_t i = 0; i < FEED_EMPTY_PER_ORIGIN_MAX; i++)
         feeds_add(feed, 2, FEEDS_T0 + i);
     assert_int_equal(db_commit(feed_peers_db(feed)), 0);
-    feed_id_t id = feeds_peer_id(2, FEEDS_T0 + FEED_PER_ORIGIN_MAX);
+    feed_id_t id = feeds_peer_id(2, FEEDS_T0 + FEED_EMPTY_PER_ORIGIN_MAX);
     assert_null(feed_add(feed, &id));
     assert_int_equal(errno, EDQUOT);
     feeds_add(feed, 3, FEEDS_T0);

@@ -314,7 +314,7 @@ TEST(an_origin_with_too_many_epochs_is_refused)
     feed_id_t id = {0};
     memcpy(id.origin, world.mx1.public_key, sizeof id.origin);
     assert_int_equal(db_begin(feed_peers_db(world.feed)), 0);
-    for (uint64_t i = 1; i <= FEED_PER_ORIGIN_MAX; i++) {
+    for (uint64_t i = 1; i <= FEED_EMPTY_PER_ORIGIN_MAX; i++) {
         id.epoch = i;
         assert_non_null(feed_add(world.feed, &id));
     }

@@ -188,10 +188,10 @@ TEST(hidden_files_and_other_suffixes_are_passed_over)
 
 TEST(names_that_are_none_are_refused)
 {
-    static const char *const bad[] =
-        {"a b", "a:b", "a\nb", "b\xc3\xa4r",
-         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-         "a"};
+    char long_name[EVENT_NAME_MAX + 2];
+    memset(long_name, 'n', EVENT_NAME_MAX + 1);
+    long_name[EVENT_NAME_MAX + 1] = '\0';
+    const char *const bad[] = {"a b", "a:b", "a\nb", "b\xc3\xa4r", long_name};
     cert_t *cert = make_directory();
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char path[128];
