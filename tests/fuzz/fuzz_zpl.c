@@ -15,9 +15,11 @@ static void expect(bool holds)
 }
 
 /* zconfig has nothing left to complain of: it would print what may be a piece of a key. */
-static void check_fault(const fault_t *fault)
+static void check_fault(const char *path, const fault_t *fault)
 {
-    expect(fault->text[0] != '\0' && strstr(fault->text, "not a ZPL file") == NULL);
+    char left_to_zconfig[128];
+    snprintf(left_to_zconfig, sizeof left_to_zconfig, "%s: not a ZPL file", path);
+    expect(fault->text[0] != '\0' && !streq(fault->text, left_to_zconfig));
 }
 
 static void check_settings(const char *path)
@@ -25,7 +27,7 @@ static void check_settings(const char *path)
     fault_t fault = {.text = ""};
     settings_t *settings = settings_load(path, &fault);
     if (settings == NULL) {
-        check_fault(&fault);
+        check_fault(path, &fault);
         return;
     }
     expect(event_name_valid(settings->node.name, strlen(settings->node.name)));
@@ -38,10 +40,10 @@ static void check_settings(const char *path)
     settings_destroy(&settings);
 }
 
-static void check_cert(cert_t *cert, const fault_t *fault)
+static void check_cert(const char *path, cert_t *cert, const fault_t *fault)
 {
     if (cert == NULL) {
-        check_fault(fault);
+        check_fault(path, fault);
         return;
     }
     expect(event_name_valid(cert->name, strlen(cert->name)));
@@ -62,8 +64,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     expect(fd != -1 && fchmod(fd, 0600) != -1 && write(fd, data, size) == (ssize_t)size);
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     check_settings(path);
-    check_cert(cert_load_public(path, &fault), &fault);
-    check_cert(cert_load_secret(path, &fault), &fault);
+    check_cert(path, cert_load_public(path, &fault), &fault);
+    check_cert(path, cert_load_secret(path, &fault), &fault);
     close(fd);
     return 0;
 }

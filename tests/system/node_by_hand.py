@@ -1,0 +1,116 @@
+"""A node written by hand: the protocol of docs/protocol.md in Python, signed with real keys.
+
+An independent implementation, and a trusted node gone bad: it announces and answers whatever a test
+wants. libsodium signs, through ctypes; protobuf is encoded here, since there are few fields.
+"""
+
+import ctypes
+import ctypes.util
+import ipaddress
+import threading
+import time
+
+import zmq
+from zmq.utils import z85
+
+from test_trust import read_cert
+
+SODIUM = ctypes.CDLL(ctypes.util.find_library("sodium"))
+BATCH, HEAD, FETCH, DONE, SURVEY, HEADS = range(1, 7)
+
+
+def varint(number):
+    out = bytearray()
+    number &= (1 << 64) - 1
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    return bytes(out + bytes([number]))
+
+
+def number_field(tag, number):
+    return varint(tag << 3) + varint(number) if number else b""
+
+
+def bytes_field(tag, content):
+    return varint(tag << 3 | 2) + varint(len(content)) + content
+
+
+def ban(ip, jail="sshd", time_ms=None, duration_s=3600):
+    """An Event that bans an address."""
+    packed = ipaddress.ip_address(ip).packed
+    address = bytes_field(1, packed) + number_field(2, len(packed) * 8)
+    when = int(time.time() * 1000) if time_ms is None else time_ms
+    return bytes_field(1, bytes_field(1, address) + bytes_field(2, jail.encode()) +
+                       number_field(3, when) + number_field(4, duration_s << 1))
+
+
+class NodeByHand:
+    """Takes the place of a mesh.Node that is never started: its keys and addresses."""
+
+    def __init__(self, node):
+        self.keys = read_cert(node.secret)
+        self.sign_public = z85.decode(self.keys["sign/public-key"])
+        public = ctypes.create_string_buffer(32)
+        self.secret = ctypes.create_string_buffer(64)
+        SODIUM.crypto_sign_seed_keypair(public, self.secret, z85.decode(self.keys["sign/seed"]))
+        assert public.raw == self.sign_public
+        self.context = zmq.Context()
+        self.pub = self.server(zmq.PUB, node.listen)
+        self.router = self.server(zmq.ROUTER, node.replay)
+        self.say = None  # an envelope to announce beside the heartbeat
+        self.stopping = threading.Event()
+        self.threads = []
+
+    def server(self, kind, endpoint):
+        """Everybody may connect: it is the other side that is tested."""
+        sock = self.context.socket(kind)
+        sock.linger = 0
+        sock.curve_server = True
+        sock.curve_publickey = self.keys["curve/public-key"].encode()
+        sock.curve_secretkey = self.keys["curve/secret-key"].encode()
+        sock.bind(endpoint)
+        return sock
+
+    def close(self):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
+        self.context.destroy(linger=0)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def envelope(self, kind, body):
+        message = b"BNMS" + bytes([1, kind, 0, 0]) + self.sign_public + body
+        signed = b"banmesh envelope 1" + message
+        signature = ctypes.create_string_buffer(64)
+        SODIUM.crypto_sign_detached(signature, None, signed, ctypes.c_ulonglong(len(signed)),
+                                    self.secret)
+        return message + signature.raw
+
+    def batch(self, epoch, seq, events):
+        return self.envelope(BATCH, number_field(1, epoch) + number_field(3, seq) +
+                             b"".join(bytes_field(4, event) for event in events))
+
+    def head(self, epoch=0, seq=0):
+        return self.envelope(HEAD, number_field(1, epoch) + number_field(3, seq) +
+                             (bytes_field(4, bytes(32)) if seq else b"") + number_field(5, 1) +
+                             number_field(6, int(time.time() * 1000)))
+
+    def answer(self, reply):
+        """In the background: a heartbeat all the time, and reply(self, routing_id, request) for
+        what is asked."""
+        def run():
+            while not self.stopping.is_set():
+                self.pub.send(self.head())
+                if self.say is not None:
+                    self.pub.send(self.say)
+                if self.router.poll(20):
+                    routing_id, request = self.router.recv_multipart()[:2]
+                    reply(self, routing_id, request)
+        self.threads.append(threading.Thread(target=run, daemon=True))
+        self.threads[-1].start()
