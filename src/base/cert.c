@@ -164,8 +164,8 @@ cert_t *cert_load_secret(const char *path, fault_t *fault)
     if ((status.st_mode & 077) != 0)
         rc = fault_set(fault, "%s: mode %04o lets others read a secret key, expected 0600", path,
                        (unsigned)status.st_mode & 07777);
-    else if (status.st_uid != geteuid() && status.st_uid != 0)
-        rc = fault_set(fault, "%s: belongs to user %u, expected %u or root", path,
+    else if (geteuid() != 0 && status.st_uid != geteuid() && status.st_uid != 0)
+        rc = fault_set(fault, "%s: belongs to user %u, expected %u, who runs this", path,
                        (unsigned)status.st_uid, (unsigned)geteuid());
     else if (load_public_part(self, file, fault) == -1 ||
              load_key(file, "curve/secret-key", self->curve_secret, fault) == -1 ||

@@ -38,7 +38,8 @@ void cert_destroy(cert_t **self_p);
 /* Read a public certificate; a file with secrets in it is refused. NULL with the fault. */
 cert_t *cert_load_public(const char *path, fault_t *fault);
 
-/* Read a secret certificate: mode at most 0600, ours or root's, and its halves must fit. */
+/* Read a secret certificate: mode at most 0600, ours or root's (root takes anybody's), and
+ * its halves must fit. */
 cert_t *cert_load_secret(const char *path, fault_t *fault);
 
 /* Write NAME.cert_secret and NAME.cert into a directory, durably; existing files are never

@@ -84,6 +84,17 @@ void log_warnx(const char *format, ...)
     EMIT("warning: ", 0, format);
 }
 
+void log_error(const char *format, ...)
+{
+    int error = errno;
+    EMIT("error: ", error, format);
+}
+
+void log_errorx(const char *format, ...)
+{
+    EMIT("error: ", 0, format);
+}
+
 void fatal(const char *format, ...)
 {
     int error = errno;

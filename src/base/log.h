@@ -31,6 +31,10 @@ void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warnx(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* What a command could not do: it is about to exit with a status other than 0. */
+void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_errorx(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* The same, and the process ends: exit status 1. Only for start-up failures, out of memory,
  * broken invariants, and a disk whose state is unknown. */
 void fatal(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));

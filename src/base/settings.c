@@ -144,7 +144,10 @@ static int set_addr_list(addr_list_t *list, const char *value, fault_t *fault)
     list->size = words.size;
     for (size_t i = 0; i < words.size && rc == 0; i++) {
         addr_error_t error = addr_parse(words.items[i], &list->items[i]);
-        if (error != ADDR_OK)
+        if (strchr(words.items[i], ',') != NULL)
+            rc = fault_set(fault, "\"%.80s\": separate addresses with spaces, not commas",
+                           words.items[i]);
+        else if (error != ADDR_OK)
             rc = fault_set(fault, "\"%.80s\": %s", words.items[i], addr_error_text(error));
     }
     clear_list(&words);

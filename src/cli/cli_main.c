@@ -55,13 +55,14 @@ bool command_expects(const command_t *command, int argc, char **argv, int count)
 {
     for (int i = 1; i < argc; i++)
         if (argv[i][0] == '-' && argv[i][1] != '\0') {
-            log_warnx("%s: unknown option \"%s\", or its value is missing", command->name, argv[i]);
+            log_errorx("%s: unknown option \"%s\", or its value is missing", command->name,
+                       argv[i]);
             fputs(command->usage, stderr);
             return false;
         }
     if (argc - 1 == count)
         return true;
-    log_warnx("%s: %d arguments, expected %d", command->name, argc - 1, count);
+    log_errorx("%s: %d arguments, expected %d", command->name, argc - 1, count);
     fputs(command->usage, stderr);
     return false;
 }
@@ -89,7 +90,7 @@ int main(int argc, char **argv)
         return COMMAND_OK;
     }
     if (argc > 1)
-        log_warnx("unknown command \"%s\"", argv[1]);
+        log_errorx("unknown command \"%s\"", argv[1]);
     print_usage(help && argc == 1 ? stdout : stderr);
     return help && argc == 1 ? COMMAND_OK : COMMAND_USAGE;
 }

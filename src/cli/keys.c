@@ -45,7 +45,8 @@ static void tell_pair(const command_options_t *options, const cert_t *cert, cons
     printf("%s/%s%s  secret: stays on this host\n", directory, cert->name, CERT_SECRET_SUFFIX);
     printf("%s/%s%s         public: copy it into the trust directory of every host\n", directory,
            cert->name, CERT_PUBLIC_SUFFIX);
-    printf("signing key %s\n", key);
+    printf("signs with    %s\n", key);
+    printf("connects with %s\n", cert_z85(cert->curve_public, key));
 }
 
 static int keygen(const command_options_t *options, int argc, char **argv)
@@ -60,7 +61,7 @@ static int keygen(const command_options_t *options, int argc, char **argv)
     if (directory == NULL)
         directory = ".";
     if (replay == NULL && endpoint != NULL && next_port(endpoint, replay_default, &fault) == -1) {
-        log_warnx("%s", fault.text);
+        log_errorx("%s", fault.text);
         return COMMAND_FAILED;
     }
     cert_t *cert = cert_new(argv[1], endpoint != NULL ? endpoint : "",
@@ -69,7 +70,7 @@ static int keygen(const command_options_t *options, int argc, char **argv)
     if (rc == 0)
         tell_pair(options, cert, directory);
     else
-        log_warnx("%s", fault.text);
+        log_errorx("%s", fault.text);
     cert_destroy(&cert);
     return rc == 0 ? COMMAND_OK : COMMAND_FAILED;
 }
@@ -144,7 +145,7 @@ static int trust_add(const command_options_t *options, const char *directory, in
     if (rc == 0)
         rc = cert_save_public(cert, directory, name, &fault);
     if (rc == -1)
-        log_warnx("%s", fault.text);
+        log_errorx("%s", fault.text);
     else if (options->json)
         printf("{\"trusted\": \"%s\"}\n", name);
     else
@@ -171,7 +172,7 @@ static int trust_list(const command_options_t *options, const char *directory, i
         return COMMAND_USAGE;
     trust_t *trust = trust_load(directory, &fault);
     if (trust == NULL) {
-        log_warnx("%s", fault.text);
+        log_errorx("%s", fault.text);
         return COMMAND_FAILED;
     }
     json_t *list = json_array();
@@ -181,7 +182,7 @@ static int trust_list(const command_options_t *options, const char *directory, i
         if (options->json)
             json_array_append_new(list, member_json(member));
         else
-            printf("%-16s  %-40s  %s\n", member->name, cert_z85(member->sign_public, key),
+            printf("%-16s  %s  %s\n", member->name, cert_z85(member->curve_public, key),
                    member->endpoint[0] != '\0' ? member->endpoint : "(no endpoint)");
     }
     if (options->json) {
@@ -201,12 +202,12 @@ static int trust_remove(const command_options_t *options, const char *directory,
     if (!command_expects(&command_trust, argc, argv, 1))
         return COMMAND_USAGE;
     if (!event_name_valid(argv[1], strlen(argv[1])) || argv[1][0] == '.') {
-        log_warnx("name \"%.80s\": %s", argv[1], event_error_text(EVENT_BAD_JAIL));
+        log_errorx("name \"%.80s\": %s", argv[1], event_error_text(EVENT_BAD_JAIL));
         return COMMAND_FAILED;
     }
     snprintf(path, sizeof path, "%s/%s%s", directory, argv[1], CERT_PUBLIC_SUFFIX);
     if (unlink(path) == -1) {
-        log_warn("%s", path);
+        log_error("%s", path);
         return COMMAND_FAILED;
     }
     if (options->json)
@@ -233,7 +234,7 @@ static int trust(const command_options_t *options, int argc, char **argv)
     if (directory == NULL && argc > 1) {
         settings = settings_load(options->config, &fault);
         if (settings == NULL) {
-            log_warnx("%s (or name the trust directory with --dir)", fault.text);
+            log_errorx("%s (or name the trust directory with --dir)", fault.text);
             return COMMAND_FAILED;
         }
         directory = settings->node.trust;
@@ -245,7 +246,7 @@ static int trust(const command_options_t *options, int argc, char **argv)
     settings_destroy(&settings);
     if (rc != -1)
         return rc;
-    log_warnx("trust: expected \"add\", \"list\" or \"remove\"");
+    log_errorx("trust: expected \"add\", \"list\" or \"remove\"");
     fputs(command_trust.usage, stderr);
     return COMMAND_USAGE;
 }
@@ -260,7 +261,8 @@ const command_t command_trust = {
              "The trust store is a directory of public certificates (node / trust in the\n"
              "settings). A file's name is the name by which this host knows that node. The same\n"
              "directory may be copied to every host; a host's own certificate may lie in it.\n"
-             "A running banmeshd follows changes by itself.\n"
+             "A running banmeshd follows changes by itself. The list shows name, connection key\n"
+             "and endpoint; with --json the signing key, too.\n"
              "\n"
              "  --as NAME   the name on this host (default: the file's)\n"
              "  --dir DIR   another directory than the settings'\n"

@@ -41,10 +41,19 @@ static void print_peers(const json_t *peers)
                text(peer, "endpoint"));
     }
     if (json_array_size(peers) == 0)
-        printf("  none: no trusted certificate has an endpoint\n");
+        printf("  none: the trust directory holds no other node's certificate with an endpoint\n");
 }
 
-static void print_feeds(const json_t *feeds)
+/* own: the node's name; its own feeds are not applied here, nor is anything at an aggregator. */
+static void print_applied(const json_t *feed, const char *own, bool applies)
+{
+    if (applies && strcmp(text(feed, "origin"), own) != 0)
+        printf("%11" JSON_INTEGER_FORMAT "\n", number(feed, "applied"));
+    else
+        printf("%11s\n", "-");
+}
+
+static void print_feeds(const json_t *feeds, const char *own, bool applies)
 {
     size_t index;
     json_t *feed;
@@ -52,9 +61,10 @@ static void print_feeds(const json_t *feeds)
     json_array_foreach(feeds, index, feed)
     {
         printf("  %-16s%-14" JSON_INTEGER_FORMAT "%9" JSON_INTEGER_FORMAT "%10" JSON_INTEGER_FORMAT
-               "%10" JSON_INTEGER_FORMAT "%11" JSON_INTEGER_FORMAT "\n",
+               "%10" JSON_INTEGER_FORMAT,
                text(feed, "origin"), number(feed, "epoch"), number(feed, "have"),
-               number(feed, "head"), number(feed, "floor"), number(feed, "applied"));
+               number(feed, "head"), number(feed, "floor"));
+        print_applied(feed, own, applies);
     }
     if (json_array_size(feeds) == 0)
         printf("  none yet\n");
@@ -90,7 +100,8 @@ static void print_status(const json_t *status)
                " accepted bans wait for their time\n",
                number(status, "held"), number(status, "pending"));
     print_peers(json_object_get(mesh, "peers"));
-    print_feeds(json_object_get(mesh, "feeds"));
+    print_feeds(json_object_get(mesh, "feeds"), text(status, "node"),
+                json_object_get(status, "outcomes") != NULL);
     print_counters("bans of this host", json_object_get(status, "intake"));
     print_counters("bans of peers", json_object_get(status, "outcomes"));
     print_counters("shared log", json_object_get(status, "shared_log"));
@@ -110,7 +121,7 @@ static int status(const command_options_t *options, int argc, char **argv)
     json_t *answer = settings != NULL ? admin_ask(settings->admin.socket, "status", &fault) : NULL;
     settings_destroy(&settings);
     if (answer == NULL) {
-        log_warnx("%s", fault.text);
+        log_errorx("%s", fault.text);
         return COMMAND_FAILED;
     }
     if (options->json) {
@@ -125,14 +136,21 @@ static int status(const command_options_t *options, int argc, char **argv)
 const command_t command_status = {
     .name = "status",
     .summary = "how the running service is: peers, feeds, counters",
-    .usage = "usage: banmesh status [--config F] [--json]\n"
-             "\n"
-             "Asks the banmeshd (or banmesh-aggregator) that runs with these settings. A peer is\n"
-             "connected if its own signed heartbeat came within five heartbeat intervals.\n"
-             "\n"
-             "  missing  batches that the peer signed for and this host does not have yet\n"
-             "  applied  the last batch that went to the shared log\n"
-             "\n"
-             "example: banmesh status --config /etc/banmesh/node.conf\n",
+    .usage =
+        "usage: banmesh status [--config F] [--json]\n"
+        "\n"
+        "Asks the banmeshd (or banmesh-aggregator) that runs with these settings. A peer is\n"
+        "connected if its own signed heartbeat came within five heartbeat intervals.\n"
+        "\n"
+        "  missing  batches that the peer signed for and this host does not have yet\n"
+        "  epoch    when the origin began to count: each start of its daemon is a new one\n"
+        "  have     the last batch that this host holds; head: the last one there is\n"
+        "  floor    the first batch that still counts\n"
+        "  applied  the last batch that was decided on here\n"
+        "  held     addresses that this host bans, for itself or for peers\n"
+        "\n"
+        "What the counters' words mean: docs/protocol.md (messages), src/node/guard.h (bans).\n"
+        "\n"
+        "example: banmesh status --config /etc/banmesh/node.conf\n",
     .run = status,
 };

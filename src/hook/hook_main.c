@@ -79,7 +79,7 @@ static void read_options(int argc, char **argv, call_t *call)
         else if (c != 'b')
             bad_usage();
         else if (request_set(&call->ban, options[index].name, optarg, &fault) == -1) {
-            log_warnx("%s", fault.text);
+            log_errorx("%s", fault.text);
             exit(REQUEST_EXIT_MALFORMED);
         }
     }
@@ -114,6 +114,14 @@ static bool starts_with(const char *answer, const char *word)
     return strncmp(answer, word, length) == 0 && (answer[length] == '\0' || answer[length] == ' ');
 }
 
+/* For somebody who tries it by hand; fail2ban hears nothing of what is in order. */
+static void tell(const char *format, const char *what) __attribute__((format(printf, 1, 0)));
+static void tell(const char *format, const char *what)
+{
+    if (isatty(STDERR_FILENO))
+        log_info(format, what);
+}
+
 /* Ask the node. Returns the exit status, or -1 with the fault: nobody took it. */
 static int ask_node(const call_t *call, fault_t *fault)
 {
@@ -136,18 +144,25 @@ static int ask_node(const call_t *call, fault_t *fault)
     if (got <= 0)
         return fault_set(fault, "%s: no answer", call->socket);
     answer[got] = '\0';
-    if (starts_with(answer, REQUEST_ANSWER_OK) || starts_with(answer, REQUEST_ANSWER_SKIPPED))
+    if (starts_with(answer, REQUEST_ANSWER_OK))
         return REQUEST_EXIT_STORED;
+    if (starts_with(answer, REQUEST_ANSWER_SKIPPED)) {
+        tell("not published: %s", answer + sizeof REQUEST_ANSWER_SKIPPED);
+        return REQUEST_EXIT_STORED;
+    }
+    if (!starts_with(answer, REQUEST_ANSWER_FAILED) &&
+        !starts_with(answer, REQUEST_ANSWER_MALFORMED))
+        return fault_set(fault, "%s: answered \"%.60s\"", call->socket, answer);
     if (starts_with(answer, REQUEST_ANSWER_MALFORMED)) {
-        log_warnx("%s", answer);
+        log_errorx("%s", answer);
         return REQUEST_EXIT_MALFORMED;
     }
-    return fault_set(fault, "%s: %s", call->socket, answer);
+    return fault_set(fault, "%s: %s", call->socket, answer + sizeof REQUEST_ANSWER_FAILED);
 }
 
 static void out_of_time(int signal)
 {
-    static const char text[] = "banmesh-publish: warning: not stored within 2 s\n";
+    static const char text[] = "banmesh-publish: error: not stored within 2 s\n";
     (void)signal;
     if (write(STDERR_FILENO, text, sizeof text - 1) == -1)
         _exit(REQUEST_EXIT_NOT_STORED);
@@ -174,8 +189,10 @@ int main(int argc, char **argv)
     int status = ask_node(&call, &node_fault);
     if (status != -1)
         return status;
-    if (spool_append(call.spool, &call.ban, &spool_fault) == 0)
+    if (spool_append(call.spool, &call.ban, &spool_fault) == 0) {
+        tell("kept in the spool: %s", node_fault.text);
         return REQUEST_EXIT_STORED;
-    log_warnx("ban not stored: %s; %s", node_fault.text, spool_fault.text);
+    }
+    log_errorx("ban not stored: %s; %s", node_fault.text, spool_fault.text);
     return REQUEST_EXIT_NOT_STORED;
 }

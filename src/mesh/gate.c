@@ -51,16 +51,18 @@ static void clear_request(zap_request_t *request)
 static void note_refusal(gate_t *self, const zap_request_t *request)
 {
     self->counters.refused++;
-    snprintf(self->counters.refused_address, sizeof self->counters.refused_address, "%s",
-             request->address);
+    const char *address = request->address;
+    if (strncmp(address, "::ffff:", 7) == 0)
+        address += 7;
+    snprintf(self->counters.refused_address, sizeof self->counters.refused_address, "%s", address);
     snprintf(self->counters.refused_key, sizeof self->counters.refused_key, "?");
     if (zframe_size(request->key) == CERT_KEY_BYTES)
         cert_z85(zframe_data(request->key), self->counters.refused_key);
     /* A stranger that tries again and again fills no disk. */
     if (self->counters.refused == 1 || mono_since_ms(self->last_logged) >= REFUSAL_LOG_MS) {
         self->last_logged = mono_now();
-        log_warnx("refused a connection from %s: key %s is not in the trust directory (%" PRIu64
-                  " refused so far)",
+        log_warnx("refused a connection from %s: connection key %s is not in the trust directory; "
+                  "if it is yours: banmesh trust add NAME.cert (%" PRIu64 " refused so far)",
                   self->counters.refused_address, self->counters.refused_key,
                   self->counters.refused);
     }

@@ -169,6 +169,10 @@ static void watch_peer(mesh_t *self, peer_t *peer)
     } else if (peer_watch(peer, self->config.settings->mesh.heartbeat_ms)) {
         if (was_connected)
             log_warnx("peer %s: silent, connecting anew", peer_node(peer)->name);
+        else if (peer_heard_ms(peer) == -1 && peer_reconnects(peer) == 1)
+            log_warnx("peer %s: not reached at %s; is it running, is the port open, does it trust "
+                      "our certificate?",
+                      peer_node(peer)->name, peer_endpoint(peer));
         catchup_release(self->catchup, peer);
     }
 }
@@ -382,7 +386,7 @@ static const char *origin_name(const mesh_t *self, const uint8_t *origin)
     if (memcmp(origin, self->config.own->sign_public, WIRE_KEY_BYTES) == 0)
         return self->config.settings->node.name;
     const trusted_t *node = trust_by_sign(self->trust, origin);
-    return node != NULL ? node->name : "?";
+    return node != NULL ? node->name : "(untrusted)";
 }
 
 static json_t *feed_status(const mesh_t *self, const feed_ref_t *ref)

@@ -82,6 +82,7 @@ struct intake {
     bool armed; /* a timer will commit what waits */
     uid_t users[USERS_MAX];
     size_t user_count;
+    uid_t last_foreign;
     bool failing;
     mono_t pruned_at;
     uint64_t counts[INTAKE_COUNT];
@@ -310,6 +311,19 @@ static bool may_publish(const intake_t *self, uid_t user)
     return user == geteuid();
 }
 
+static void turn_away(intake_t *self, int fd, uid_t user)
+{
+    answer_t answer;
+    say(&answer, REQUEST_ANSWER_FAILED, "user %u may not publish (publish / users)",
+        (unsigned)user);
+    if (send(fd, answer.text, strlen(answer.text), MSG_NOSIGNAL) == -1)
+        log_debug("user %u hung up", (unsigned)user);
+    self->counts[INTAKE_FOREIGN_USER]++;
+    if (user != self->last_foreign) /* once a user, not once an attempt */
+        log_warnx("user %u may not hand in bans (publish / users)", (unsigned)user);
+    self->last_foreign = user;
+}
+
 static int greet(zloop_t *loop, zmq_pollitem_t *item, void *arg)
 {
     intake_t *self = arg;
@@ -321,9 +335,7 @@ static int greet(zloop_t *loop, zmq_pollitem_t *item, void *arg)
         slot++;
     uid_t user = local_user(fd);
     if (!may_publish(self, user)) {
-        if (self->counts[INTAKE_FOREIGN_USER]++ == 0)
-            log_warnx("user %u may not hand in bans (publish / users)", (unsigned)user);
-        send(fd, REQUEST_ANSWER_FAILED " user may not publish", 28, MSG_NOSIGNAL);
+        turn_away(self, fd, user);
         close(fd);
         return 0;
     }
@@ -418,6 +430,7 @@ intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault)
     self->service = service;
     self->applier = applier;
     self->pruned_at = mono_now();
+    self->last_foreign = (uid_t)-1;
     self->socket_path = xstrdup(settings->publish.socket);
     self->spool_path = xstrdup(settings->publish.spool);
     self->origin = origin_new(service_feed(service), service_wire(service),

@@ -169,9 +169,12 @@ void admin_destroy(admin_t **self_p)
 
 json_t *admin_ask(const char *path, const char *command, fault_t *fault)
 {
-    int fd = local_connect(path, SOCK_STREAM, fault);
-    if (fd == -1)
+    int fd = local_connect(path, SOCK_STREAM, NULL);
+    if (fd == -1) {
+        fault_set(fault, "%s: %s; %s", path, strerror(errno),
+                  errno == EACCES ? "run this as root" : "is the service running?");
         return NULL;
+    }
     struct timeval wait = {.tv_sec = ADMIN_WAIT_S};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
     json_t *answer = NULL;

@@ -70,6 +70,43 @@ static void tell_idle(const char *name, void *arg)
     log_warnx("setting %s has no effect in this version", name);
 }
 
+/* A server that was copied together with its keys would number batches beside the original, and the
+ * others would take neither's word. */
+static int check_name(const settings_t *settings, const cert_t *cert, fault_t *fault)
+{
+    if (streq(settings->node.name, cert->name))
+        return 0;
+    return fault_set(
+        fault,
+        "node / name is \"%s\", but %s is the key of \"%s\"; each server needs keys of "
+        "its own: banmesh keygen %s",
+        settings->node.name, settings->node.secret, cert->name, settings->node.name);
+}
+
+static void compare_port(const char *in_cert, const char *listens, const char *what)
+{
+    const char *one = strrchr(in_cert, ':');
+    const char *other = strrchr(listens, ':');
+    if (one != NULL && other != NULL && !streq(one, other))
+        log_warnx("others connect to %s, as our certificate says, but mesh / %s is %s", in_cert,
+                  what, listens);
+}
+
+/* What is not wrong, but hardly meant. */
+static void advise(const settings_t *settings, const cert_t *cert, const trust_t *trust)
+{
+    settings_idle(settings, tell_idle, NULL);
+    compare_port(cert->endpoint, settings->mesh.listen, "listen");
+    compare_port(cert->replay, settings->mesh.replay, "replay");
+    size_t others = trust_size(trust) - (trust_by_sign(trust, cert->sign_public) != NULL);
+    if (others == 0)
+        log_warnx("%s holds no other node's certificate: this node is alone", settings->node.trust);
+    for (size_t i = 0; i < settings->roles.aggregators.size; i++)
+        if (trust_by_name(trust, settings->roles.aggregators.items[i]) == NULL)
+            log_warnx("roles / aggregator: there is no %s/%s.cert", settings->node.trust,
+                      settings->roles.aggregators.items[i]);
+}
+
 /* Everything that --check looks at. Returns 0, or -1 with the fault; what was loaded stays with the
  * caller either way. */
 static int load(const program_t *program, const char *path, settings_t **settings, cert_t **cert,
@@ -80,7 +117,7 @@ static int load(const program_t *program, const char *path, settings_t **setting
         return -1;
     *cert = cert_load_secret((*settings)->node.secret, fault);
     *trust = *cert != NULL ? trust_load((*settings)->node.trust, fault) : NULL;
-    if (*trust == NULL)
+    if (*trust == NULL || check_name(*settings, *cert, fault) == -1)
         return -1;
     return program->check != NULL ? program->check(*settings, fault) : 0;
 }
@@ -93,10 +130,10 @@ static int check_only(const program_t *program, const char *path)
     fault_t fault;
     int rc = load(program, path, &settings, &cert, &trust, &fault);
     if (rc == 0) {
-        settings_idle(settings, tell_idle, NULL);
+        advise(settings, cert, trust);
         puts("configuration ok");
     } else
-        log_warnx("%s", fault.text);
+        log_errorx("%s", fault.text);
     trust_destroy(&trust);
     cert_destroy(&cert);
     settings_destroy(&settings);
@@ -104,6 +141,28 @@ static int check_only(const program_t *program, const char *path)
 }
 
 /* ---- while running ---- */
+
+/* Keys, addresses and paths in use stay until a restart: say so where one was changed. */
+static void warn_of_fixed(const settings_t *old, const settings_t *new)
+{
+    const struct {
+        const char *name;
+        const char *was;
+        const char *is;
+    } fixed[] = {
+        {"node / state", old->node.state, new->node.state},
+        {"node / secret", old->node.secret, new->node.secret},
+        {"mesh / listen", old->mesh.listen, new->mesh.listen},
+        {"mesh / replay", old->mesh.replay, new->mesh.replay},
+        {"publish / socket", old->publish.socket, new->publish.socket},
+        {"publish / spool", old->publish.spool, new->publish.spool},
+        {"admin / socket", old->admin.socket, new->admin.socket},
+        {"shared / log", old->shared.log, new->shared.log},
+    };
+    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
+        if (!streq(fixed[i].was, fixed[i].is))
+            log_warnx("%s has changed: takes effect after a restart", fixed[i].name);
+}
 
 static void reload(void *arg)
 {
@@ -118,12 +177,12 @@ static void reload(void *arg)
         settings_destroy(&settings);
     } else {
         settings_t *old = self->settings;
+        warn_of_fixed(old, settings);
         self->settings = settings;
         mesh_reload(self->mesh, &trust, settings);
         self->program->reloaded(self->state);
         settings_destroy(&old);
     }
-    /* Keys, addresses and paths in use stay until a restart. */
     cert_destroy(&cert);
 }
 
@@ -245,7 +304,7 @@ static int run(const program_t *program, const char *path)
     int rc = load(program, path, &self.settings, &self.cert, &trust, &fault);
     self.signals.fd = -1;
     if (rc == 0) {
-        settings_idle(self.settings, tell_idle, NULL);
+        advise(self.settings, self.cert, trust);
         socket_setup();
         self.loop = zloop_new();
         rc = open_parts(&self, &trust, &fault);
@@ -264,7 +323,7 @@ static int run(const program_t *program, const char *path)
     cert_destroy(&self.cert);
     settings_destroy(&self.settings);
     if (rc == -1)
-        log_warnx("cannot start: %s", fault.text);
+        log_errorx("cannot start: %s", fault.text);
     return rc == 0 ? 0 : 1;
 }
 

@@ -76,6 +76,8 @@ TEST(a_lost_epoch_that_peers_brought_back_counts_as_ours)
     feed_close(&feed);
 }
 
+#define IN_USE "state: another process uses this state directory; is it running already?"
+
 static int open_same_directory(void *arg)
 {
     fault_t fault;
@@ -83,14 +85,14 @@ static int open_same_directory(void *arg)
     feed_t *feed = feed_open("state", feeds_self, &fault);
     if (feed != NULL)
         return 1;
-    return strcmp(fault.text, "state: another process uses this state directory") == 0 ? 0 : 2;
+    return strcmp(fault.text, IN_USE) == 0 ? 0 : 2;
 }
 
 TEST(a_second_process_on_the_directory_is_refused)
 {
     feed_t *feed = feeds_open_new();
     assert_int_equal(support_exit_status(open_same_directory, NULL), 0);
-    assert_string_equal(feeds_open_fault(), "state: another process uses this state directory");
+    assert_string_equal(feeds_open_fault(), IN_USE);
     feed_close(&feed);
     assert_string_equal(feeds_open_fault(), "no fault");
 }
