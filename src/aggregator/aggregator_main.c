@@ -46,12 +46,18 @@ static int check(const settings_t *settings, fault_t *fault)
     enrich_t *enrich = enrich_new(country, fault);
     if (enrich == NULL)
         return -1;
-    if (!enrich_is_open(enrich))
-        log_warnx("geoip / country: %s%sall countries will be " ENRICH_UNKNOWN,
-                  *country != '\0' ? country : "no file is set",
-                  *country != '\0' ? " does not exist: " : ": ");
     enrich_destroy(&enrich);
     return 0;
+}
+
+static void advise(const settings_t *settings)
+{
+    const char *country = settings->geoip.country;
+    if (*country == '\0')
+        log_warnx("geoip / country: no file is set: all countries will be " ENRICH_UNKNOWN);
+    else if (access(country, F_OK) == -1)
+        log_warnx("geoip / country: %s does not exist: all countries will be " ENRICH_UNKNOWN,
+                  country);
 }
 
 static void refresh(void *arg)
@@ -117,6 +123,7 @@ int main(int argc, char **argv)
         .name = "banmesh-aggregator",
         .usage = usage,
         .check = check,
+        .advise = advise,
         .start = start,
         .advanced = advanced,
         .reloaded = reloaded,

@@ -91,13 +91,15 @@ void commands_number(commands_t *self, int64_t number)
 {
     char digits[NUMBER_MAX];
     uint64_t magnitude = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
-    put(self, "-", number < 0 ? 1 : 0, digits, print_number(digits, magnitude));
+    size_t length = print_number(digits, magnitude);
+    put(self, "-", number < 0 ? 1 : 0, digits, length);
 }
 
 void commands_key(commands_t *self, const char *prefix, int64_t number)
 {
     char digits[NUMBER_MAX];
-    put(self, prefix, strlen(prefix), digits, print_number(digits, (uint64_t)number));
+    size_t length = print_number(digits, (uint64_t)number);
+    put(self, prefix, strlen(prefix), digits, length);
 }
 
 void commands_append(commands_t *self, const commands_t *other)

@@ -1,19 +1,14 @@
 #include "consumer.h"
 
+#include "chain.h"
 #include "history.h"
 #include "reader.h"
 #include "store.h"
 #include "ticker.h"
 
-#include <sodium.h>
-
-#define WRITER_KEY   "banmesh:writer"
 #define TICK_MS      1000
 #define BLOCKS       6 /* at once: being written, looked up, or waiting for it */
-#define WRITING_MAX  2 /* so that the store has the next one when it is done with one */
 #define DATASET_LOST "its dataset is gone or another one; was it flushed?"
-#define ID_BYTES     8
-#define TOKEN_BYTES  (EVENT_NAME_MAX + 2 * ID_BYTES + 32)
 
 /* What a request is for. Of each kind but the last three one at most is on its way; those are about
  * a block. */
@@ -38,9 +33,6 @@ struct slot {
     task_t task;
 };
 
-/* Who else writes is noticed by WATCH (OPENING), and after our own first block by its token. */
-typedef enum { CLOSED, OPENING, RUNNING } chain_t;
-
 struct consumer {
     service_t *service;
     store_t *store;
@@ -51,10 +43,8 @@ struct consumer {
     slot_t slots[BLOCKS];
     size_t first; /* the oldest */
     size_t count;
-    chain_t chain;
+    chain_t *chain;
     bool broken; /* somebody else wrote: start again when all is answered */
-    char id[2 * ID_BYTES + 1];
-    uint64_t written; /* blocks sent; makes the tokens */
     task_t cursors_task;
     task_t note_task;
     task_t open_task;
@@ -97,16 +87,11 @@ static void note(consumer_t *self)
     store_send(self->store, &self->note_task);
 }
 
-/* From here to the EXEC of the first block nobody else may write. */
 static void open_chain(consumer_t *self)
 {
-    commands_t *out = store_commands(self->store);
-    commands_begin(out, "WATCH", 3);
-    commands_text(out, STORE_DATASET_KEY); /* always there, so a flush touches it */
-    commands_text(out, WRITER_KEY);
+    chain_open(self->chain, store_commands(self->store));
     add_dataset(self, &self->open_task);
     store_send(self->store, &self->open_task);
-    self->chain = OPENING;
 }
 
 static void look(consumer_t *self, slot_t *slot)
@@ -128,32 +113,10 @@ static void compare(consumer_t *self, slot_t *slot)
     store_send(self->store, &slot->task);
 }
 
-static void add_token(const consumer_t *self, commands_t *out, uint64_t number)
-{
-    char token[TOKEN_BYTES];
-    snprintf(token, sizeof token, "%s %s %llu", service_settings(self->service)->node.name,
-             self->id, (unsigned long long)number);
-    commands_begin(out, "SADD", 3);
-    commands_text(out, WRITER_KEY);
-    commands_text(out, token);
-}
-
-/* banmesh:writer holds the token of the block that was written last. While the chain runs, a block
- * is sent before the one ahead of it was answered, and only counts behind that one: adding the
- * token of that one changes nothing if it is there; but if it failed, or somebody else wrote since,
- * or all was flushed, it changes a key that we watch, and our own EXEC does nothing. */
 static void write_block(consumer_t *self, slot_t *slot)
 {
     commands_t *out = store_commands(self->store);
-    if (self->chain == RUNNING) {
-        commands_begin(out, "WATCH", 2);
-        commands_text(out, WRITER_KEY);
-        add_token(self, out, self->written);
-    }
-    commands_begin(out, "MULTI", 1);
-    commands_begin(out, "DEL", 2);
-    commands_text(out, WRITER_KEY);
-    add_token(self, out, ++self->written);
+    chain_begin_block(self->chain, out);
     block_write(slot->block, out);
     slot->stage = WRITING;
     slot->task = (task_t){WRITE, slot, out->count};
@@ -170,12 +133,10 @@ static void retire(consumer_t *self)
     self->count--;
 }
 
-/* In order. The first of a chain goes alone: what lies behind it would only be in the way of
- * whoever was quicker. */
+/* In order. */
 static void send_writes(consumer_t *self)
 {
-    size_t limit = self->chain == RUNNING ? WRITING_MAX : 1;
-    for (size_t i = 0; i < self->count && i < limit; i++) {
+    for (size_t i = 0; i < self->count && i < chain_width(self->chain); i++) {
         slot_t *slot = slot_at(self, i);
         if (slot->stage == LOOKED)
             write_block(self, slot);
@@ -220,25 +181,28 @@ static void send_looks(consumer_t *self)
             send_looks(self);
             return;
         }
-        if (self->chain == CLOSED)
+        if (chain_is_closed(self->chain))
             open_chain(self);
         look(self, slot);
     }
 }
 
+/* A block was refused, and with it all that were sent behind it: look again. */
+static void start_again(consumer_t *self)
+{
+    for (size_t i = 0; i < self->count; i++)
+        slot_at(self, i)->stage = FILLED;
+    chain_close(self->chain);
+    self->broken = false;
+}
+
 /* Go on as far as possible. */
 static void pump(consumer_t *self)
 {
-    if (!self->ready)
+    if (!self->ready || (self->broken && !store_is_idle(self->store)))
         return;
-    if (self->broken) {
-        if (!store_is_idle(self->store))
-            return;
-        for (size_t i = 0; i < self->count; i++)
-            slot_at(self, i)->stage = FILLED;
-        self->chain = CLOSED;
-        self->broken = false;
-    }
+    if (self->broken)
+        start_again(self);
     ask_cursors(self);
     send_writes(self);
     fill(self);
@@ -284,7 +248,7 @@ static void finish_write(consumer_t *self, const slot_t *slot)
         self->broken = true;
         return;
     }
-    self->chain = RUNNING;
+    chain_hold(self->chain);
     self->transactions++;
     store_settled(self->store);
     retire(self);
@@ -333,7 +297,7 @@ static void lost(void *arg)
 {
     consumer_t *self = arg;
     self->ready = false;
-    self->chain = CLOSED;
+    chain_close(self->chain);
     self->broken = false;
     for (size_t i = 0; i < BLOCKS; i++)
         block_clear(self->slots[i].block);
@@ -361,10 +325,8 @@ consumer_t *consumer_new(service_t *service, enrich_t *enrich, fault_t *fault)
 {
     consumer_t *self = xcalloc(1, sizeof *self);
     store_calls_t calls = {ready, answer, answered, lost, self};
-    uint8_t id[ID_BYTES];
     self->service = service;
-    randombytes_buf(id, sizeof id);
-    sodium_bin2hex(self->id, sizeof self->id, id, sizeof id);
+    self->chain = chain_new(service_settings(service)->node.name);
     self->cursors_task.kind = CURSORS;
     self->note_task.kind = NOTE;
     self->open_task.kind = OPEN;
@@ -389,6 +351,7 @@ void consumer_destroy(consumer_t **self_p)
     *self_p = NULL;
     ticker_destroy(&self->ticker);
     store_destroy(&self->store);
+    chain_destroy(&self->chain);
     reader_destroy(&self->reader);
     cursors_destroy(&self->cursors);
     for (size_t i = 0; i < BLOCKS; i++)

@@ -1,7 +1,7 @@
 /* consumer - the history: follows the replica and puts every ban into the store, once.
  *
  *   replica ─► block ─► LOOK   MSET cursors of blocks before; EXISTS, HMGET: what is there already?
- *                      ─► WRITE  MULTI; DEL, SADD writer; HSET, SADD...; EXEC
+ *                       ─► WRITE  MULTI; DEL, SADD writer; HSET, SADD...; EXEC
  *
  * Some blocks are on their way at once, and the store has the next one when it is done with one.
  * Two promises rest on the order:
@@ -12,7 +12,7 @@
  * flush says nothing; whoever finds the dataset gone writes all of it again.
  *
  * Nothing is there twice. What a block would write is looked up first, and it is written only if
- * nobody else has written since: see write_block in consumer.c, and block.h. */
+ * nobody else has written since: see chain.h and block.h. */
 #ifndef BANMESH_AGGREGATOR_CONSUMER_H
 #define BANMESH_AGGREGATOR_CONSUMER_H
 

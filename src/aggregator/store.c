@@ -1,6 +1,7 @@
 #include "store.h"
 
 #include "clock.h"
+#include "greeting.h"
 #include "place.h"
 #include "ticker.h"
 
@@ -14,9 +15,6 @@
 #define ID_BYTES     16
 
 typedef enum { PAUSING, RESOLVING, GREETING, READY } state_t;
-
-/* What a greeting asks, in order; AUTH only if there is a password. */
-typedef enum { GREET_AUTH, GREET_HELLO, GREET_CLAIM, GREET_DATASET } greet_t;
 
 /* What was sent and not wholly answered; the bytes are kept to name what failed. */
 typedef struct {
@@ -134,32 +132,6 @@ static const char *name_of(const store_t *self)
     return endpoint_text(place_endpoint(self->place, self->endpoint));
 }
 
-static void greet(store_t *self)
-{
-    uint8_t id[ID_BYTES];
-    char text[STORE_DATASET_BYTES];
-    commands_t *out = &self->commands;
-    const char *user = place_user(self->place);
-    const char *password = place_password(self->place);
-    if (*password != '\0') {
-        commands_begin(out, "AUTH", *user != '\0' ? 3 : 2);
-        if (*user != '\0')
-            commands_text(out, user);
-        commands_text(out, password);
-    }
-    commands_begin(out, "HELLO", 2); /* says whether it is a master */
-    commands_text(out, "2");
-    /* A write, so that a store that takes none is found out here: READONLY, LOADING, MISCONF. */
-    randombytes_buf(id, sizeof id);
-    sodium_bin2hex(text, sizeof text, id, sizeof id);
-    commands_begin(out, "SET", 4);
-    commands_text(out, STORE_DATASET_KEY);
-    commands_text(out, text);
-    commands_text(out, "NX");
-    commands_begin(out, "GET", 2);
-    commands_text(out, STORE_DATASET_KEY);
-}
-
 /* Begin with an endpoint. Returns false if that failed already. */
 static bool open_endpoint(store_t *self, fault_t *fault)
 {
@@ -175,7 +147,7 @@ static bool open_endpoint(store_t *self, fault_t *fault)
     self->state = GREETING;
     self->tries++;
     self->heard_at = mono_now();
-    greet(self);
+    greeting_ask(self->place, &self->commands);
     append(self, NULL);
     listen_for(self, ZMQ_POLLIN | ZMQ_POLLOUT); /* written when it is up */
     return true;
@@ -248,31 +220,6 @@ void store_settled(store_t *self)
 
 /* ---- answers ---- */
 
-/* hiredis gives HELLO's map as a flat array of names and values. */
-static const char *role_of(const redisReply *hello)
-{
-    for (size_t i = 0; i + 1 < hello->elements; i += 2)
-        if (hello->element[i]->str != NULL && streq(hello->element[i]->str, "role") &&
-            hello->element[i + 1]->str != NULL)
-            return hello->element[i + 1]->str;
-    return "";
-}
-
-/* Returns 0, or -1 with the fault: look elsewhere. */
-static int take_greeting(store_t *self, size_t index, const redisReply *reply, fault_t *fault)
-{
-    greet_t step =
-        (greet_t)(index + (*place_password(self->place) != '\0' ? GREET_AUTH : GREET_HELLO));
-    if (step == GREET_HELLO && (streq(role_of(reply), "replica") || streq(role_of(reply), "slave")))
-        return fault_set(fault, "is a replica, a writable master is needed");
-    if (step != GREET_DATASET)
-        return 0;
-    if (reply->type != REDIS_REPLY_STRING || reply->len != STORE_DATASET_BYTES - 1)
-        return fault_set(fault, STORE_DATASET_KEY " is not what an aggregator wrote");
-    memcpy(self->dataset, reply->str, sizeof self->dataset);
-    return 0;
-}
-
 /* The words of an error, with the command that met it. Returns 0 if there is none. */
 static int find_error(const store_t *self, const commands_t *asked, const redisReply *reply,
                       fault_t *fault)
@@ -329,7 +276,8 @@ static void take_answer(store_t *self, const redisReply *reply)
         return;
     }
     if (find_error(self, &request->commands, reply, &fault) == -1 ||
-        (self->state == GREETING && take_greeting(self, index, reply, &fault) == -1)) {
+        (self->state == GREETING &&
+         greeting_take(self->place, index, reply, self->dataset, &fault) == -1)) {
         give_up(self, &fault);
         return;
     }

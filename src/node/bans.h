@@ -16,7 +16,7 @@ void bans_destroy(bans_t **self_p);
  * reported: compare with the clock. */
 int64_t bans_until(const bans_t *self, const addr_t *address);
 
-/* Hold an address until then. Returns what bans_until said before. A time that is over forgets the
+/* Hold an address until then. Returns what bans_until said before. 0 forgets the
  * address. */
 int64_t bans_set(bans_t *self, const addr_t *address, int64_t until_ms);
 

@@ -93,9 +93,12 @@ static void compare_port(const char *in_cert, const char *listens, const char *w
 }
 
 /* What is not wrong, but hardly meant. */
-static void advise(const settings_t *settings, const cert_t *cert, const trust_t *trust)
+static void advise(const program_t *program, const settings_t *settings, const cert_t *cert,
+                   const trust_t *trust)
 {
     settings_idle(settings, tell_idle, NULL);
+    if (program->advise != NULL)
+        program->advise(settings);
     compare_port(cert->endpoint, settings->mesh.listen, "listen");
     compare_port(cert->replay, settings->mesh.replay, "replay");
     size_t others = trust_size(trust) - (trust_by_sign(trust, cert->sign_public) != NULL);
@@ -130,7 +133,7 @@ static int check_only(const program_t *program, const char *path)
     fault_t fault;
     int rc = load(program, path, &settings, &cert, &trust, &fault);
     if (rc == 0) {
-        advise(settings, cert, trust);
+        advise(program, settings, cert, trust);
         puts("configuration ok");
     } else
         log_errorx("%s", fault.text);
@@ -304,7 +307,7 @@ static int run(const program_t *program, const char *path)
     int rc = load(program, path, &self.settings, &self.cert, &trust, &fault);
     self.signals.fd = -1;
     if (rc == 0) {
-        advise(self.settings, self.cert, trust);
+        advise(program, self.settings, self.cert, trust);
         socket_setup();
         self.loop = zloop_new();
         rc = open_parts(&self, &trust, &fault);

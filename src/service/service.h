@@ -13,6 +13,8 @@ typedef struct {
     const char *usage; /* the whole text of --help */
     /* Check what only this program reads (--check too). 0, or -1 with the fault. May be NULL. */
     int (*check)(const settings_t *settings, fault_t *fault);
+    /* Warn of what is not wrong, but hardly meant: at start and at --check. May be NULL. */
+    void (*advise)(const settings_t *settings);
     /* Start the program's own parts, on the service's loop. NULL with the fault. */
     void *(*start)(service_t *service, fault_t *fault);
     /* The replica moved. */
