@@ -172,19 +172,9 @@ class Store:
 
 
 def stream(node, bans, group=200):
-    """Hand many (address, jail, time in s, and maybe a ban time in s) to a node over one connection;
-    all are on its disk afterwards."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-        client.settimeout(60)
-        client.connect(node.socket)
-        for start in range(0, len(bans), group):
-            some = bans[start:start + group]
-            for ip, jail, when, *length in some:
-                client.send(("ban jail=%s ip=%s time=%.3f bantime=%d" %
-                             (jail, ip, when, *(length or [3600]))).encode())
-            for _ in some:
-                answer = client.recv(512)
-                assert answer.startswith(b"ok"), answer
+    """Hand many (address, jail, time in s) to a node; all are on its disk afterwards."""
+    answers = node.stream(bans, group)
+    assert all(answer.startswith("ok ") for answer in answers), answers
 
 
 def bans_of(addresses, jails=("sshd", "postfix", "nginx-botsearch"), start=None):

@@ -181,17 +181,9 @@ def test_more_than_the_queues_hold_is_caught_up(tmp_path):
 
 
 def stream(node, addresses, group=200, jail="sshd"):
-    """Hand in bans over one open connection, `group` of them before reading the answers."""
-    import socket  # pylint: disable=import-outside-toplevel
-    answers = []
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-        client.connect(node.socket)
-        for start in range(0, len(addresses), group):
-            for address in addresses[start:start + group]:
-                client.send(("ban jail=%s ip=%s time=%.3f bantime=3600"
-                             % (jail, address, time.time())).encode())
-            answers += [client.recv(600).decode() for _ in addresses[start:start + group]]
-    return answers
+    """Ban many addresses as of now."""
+    now = time.time()
+    return node.stream([(address, jail, now) for address in addresses], group)
 
 
 def test_a_connection_may_stream_and_is_answered_in_order(tmp_path):
