@@ -172,7 +172,9 @@ static int lock_directory(feed_t *self, const char *directory, fault_t *fault)
     if (self->lock_fd == -1)
         return fault_set(fault, "%s: %s", path, strerror(errno));
     if (flock(self->lock_fd, LOCK_EX | LOCK_NB) == -1)
-        return fault_set(fault, "%s: another process uses this state directory; is it running already?", directory);
+        return fault_set(fault,
+                         "%s: another process uses this state directory; is it running already?",
+                         directory);
     return 0;
 }
 

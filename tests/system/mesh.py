@@ -201,17 +201,17 @@ class Node:
         return done
 
     def stream(self, bans, group=200):
-        """Hand in many (address, jail, time in s) over one open connection, `group` of them before
-        the answers are read; returns the answers."""
+        """Hand in many (address, jail, time in s), or with a bantime behind it, over one open
+        connection, `group` of them before the answers are read; returns the answers."""
         answers = []
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
             client.settimeout(TIMEOUT)
             client.connect(self.socket)
             for start in range(0, len(bans), group):
                 some = bans[start:start + group]
-                for address, jail, when in some:
-                    client.send(("ban jail=%s ip=%s time=%.3f bantime=3600"
-                                 % (jail, address, when)).encode())
+                for address, jail, when, *bantime in some:
+                    client.send(("ban jail=%s ip=%s time=%.3f bantime=%d"
+                                 % (jail, address, when, *(bantime or [3600]))).encode())
                 answers += [client.recv(600).decode() for _ in some]
         return answers
 

@@ -172,7 +172,7 @@ class Store:
 
 
 def stream(node, bans, group=200):
-    """Hand many (address, jail, time in s) to a node; all are on its disk afterwards."""
+    """Hand many bans to a node, as Node.stream takes them; all are on its disk afterwards."""
     answers = node.stream(bans, group)
     assert all(answer.startswith("ok ") for answer in answers), answers
 
