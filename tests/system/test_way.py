@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sqlite3
 import time
 
 from mesh import Mesh, public_addresses, wait_until
@@ -244,3 +245,24 @@ def test_no_accepted_ban_is_missing_when_the_log_could_not_be_written(tmp_path):
         mx2.wait_reported(["80.94.95.112", "80.94.95.113"])
         assert mx2.reported() == ["80.94.95.112", "80.94.95.113"]
         assert mx2.output().count("peers' bans wait") == 1, "said once, not each second"
+
+
+def test_no_line_is_repeated_while_the_state_cannot_be_written(tmp_path):
+    """The lines are in the log, the cursor cannot follow: what is decided again is not written
+    again. An operator's sqlite3 that holds the database stands for a full disk."""
+    with Mesh(tmp_path, ["mx1", "mx2"]) as mesh:
+        mx1, mx2 = mesh.nodes
+        folder = os.path.dirname(mx2.shared_log)
+        os.rename(folder, folder + ".away")
+        mx1.publish("80.94.95.112")
+        wait_until(lambda: not mx2.status()["shared_log"]["writable"], "the ban to wait")
+        other = sqlite3.connect(os.path.join(mx2.dir, "state", "peers.db"), isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        os.rename(folder + ".away", folder)
+        mx2.wait_reported(["80.94.95.112"])
+        for _ in range(3):  # each answer comes after another attempt
+            assert mx2.status()["outcomes"]["applied"] == 0
+        other.execute("ROLLBACK")
+        other.close()
+        wait_until(lambda: mx2.status()["outcomes"]["applied"] == 1, "the cursor to follow")
+        assert mx2.reported() == ["80.94.95.112"]

@@ -2,9 +2,12 @@
 #include "feeds.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 
 static int keep_head(feed_t *feed, feed_ref_t *ref, uint64_t seq, uint64_t floor)
 {
@@ -221,6 +224,32 @@ TEST(a_floor_below_what_is_held_drops_nothing_and_never_sinks)
     feed_close(&feed);
 }
 
+/* INSERT ... RETURNING gives its row before it commits: the row came, the commit failed, and the
+ * feed was remembered under a number that was given out again after a restart. */
+TEST(a_feed_whose_row_failed_to_commit_is_not_there)
+{
+    struct rlimit whole;
+    struct stat log;
+    feed_t *feed = feeds_open_new();
+    feed_id_t id = feeds_peer_id(2, FEEDS_T0);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(stat("state/peers.db-wal", &log), 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &whole), 0);
+    struct rlimit tight = {.rlim_cur = (rlim_t)log.st_size, .rlim_max = whole.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
+    const feed_ref_t *failed = feed_add(feed, &id);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &whole), 0);
+    assert_null(failed);
+    assert_null(feed_find(feed, &id));
+    feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
+    assert_int_equal(feeds_store(feed, peer, 1), 0);
+    feeds_reopen(&feed);
+    peer = feeds_find(feed, 2, FEEDS_T0);
+    assert_non_null(peer);
+    feeds_assert_holds(feed, peer, 1);
+    feed_close(&feed);
+}
+
 TEST(an_origin_with_too_many_epochs_is_refused)
 {
     feed_t *feed = feeds_open_new();
@@ -267,6 +296,7 @@ int main(void)
         in_directory(only_a_newer_head_is_kept_and_verbatim),
         in_directory(a_floor_above_what_is_held_skips_the_rest),
         in_directory(a_floor_below_what_is_held_drops_nothing_and_never_sinks),
+        in_directory(a_feed_whose_row_failed_to_commit_is_not_there),
         in_directory(an_origin_with_too_many_epochs_is_refused),
         in_directory(the_batches_view_shows_an_operator_what_is_there),
     };
