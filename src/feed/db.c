@@ -6,7 +6,7 @@
 
 #define DB_APPLICATION_ID 0x626d7368 /* "bmsh": tells file (1) and us whose it is */
 #define DB_CACHE_KIB      2048
-#define DB_BUSY_MS        2000
+#define DB_BUSY_MS        250 /* another process holds it: the loop does not wait for long */
 
 struct db {
     sqlite3 *handle;
