@@ -268,11 +268,22 @@ class Mesh:
         return self
 
     def stop(self):
+        """End every process, whatever one of them says of its end."""
+        failed = []
         for node in self.nodes:
-            node.stop()
+            try:
+                node.stop()
+            except AssertionError as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
 
     def __enter__(self):
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
 
     def __exit__(self, *_):
         self.stop()
