@@ -31,7 +31,7 @@ bool enrich_is_open(const enrich_t *self);
  * the old one stays in use. A file that vanished is nothing to do. */
 int enrich_refresh(enrich_t *self, const char *path, fault_t *fault);
 
-/* The country of an address, or of a network's first address. About 0.3 us. */
+/* The country of an address, or of a network's first address. */
 void enrich_country(enrich_t *self, const addr_t *address, char out[static ENRICH_COUNTRY_BYTES]);
 
 /* For the status; the caller owns it. */

@@ -1,5 +1,5 @@
 /* banmesh-publish - the actionban hook: hands one ban to the local node and exits; spools it if
- * nobody answers. Static, libc only: it starts in well under a millisecond. Never longer than 2 s:
+ * nobody answers. Static, libc only, so that it starts quickly. Never longer than 2 s:
  * fail2ban runs it synchronously in the jail's thread. Decides nothing: what is well-formed goes to
  * the node, and the node says what it is worth. */
 #include "clock.h"

@@ -46,7 +46,6 @@ static void storage_failed(mesh_t *self)
 static void receive_feed(mesh_t *self, peer_t *peer, const uint8_t *envelope, size_t size)
 {
     wire_head_t head;
-    size_t feeds = feed_count(self->config.feed);
     switch (replica_receive(self->replica, envelope, size, &head)) {
     case REPLICA_STORED:
         self->advanced = true;
@@ -67,8 +66,15 @@ static void receive_feed(mesh_t *self, peer_t *peer, const uint8_t *envelope, si
     case REPLICA_REFUSED:
         break;
     }
-    /* A new epoch: its origin was started anew, perhaps too quickly for us to notice, and the end
-     * of the one before is not announced any more. */
+}
+
+/* A new epoch that is announced: its origin was started anew, perhaps too quickly for us to notice,
+ * and the end of the one before is not announced any more. What a survey brought calls for no other
+ * one. */
+static void receive_announced(mesh_t *self, peer_t *peer, const uint8_t *envelope, size_t size)
+{
+    size_t feeds = feed_count(self->config.feed);
+    receive_feed(self, peer, envelope, size);
     if (feed_count(self->config.feed) > feeds)
         survey(self, peer);
 }
@@ -117,8 +123,10 @@ static void receive(void *arg, peer_t *peer, const peer_message_t *message)
         return;
     }
     wire_kind_t kind = wire_kind(message->bytes);
-    if (kind == WIRE_BATCH || kind == WIRE_HEAD)
+    if ((kind == WIRE_BATCH || kind == WIRE_HEAD) && message->is_answer)
         receive_feed(self, peer, message->bytes, message->size);
+    else if (kind == WIRE_BATCH || kind == WIRE_HEAD)
+        receive_announced(self, peer, message->bytes, message->size);
     else if (message->is_answer && (kind == WIRE_DONE || kind == WIRE_HEADS))
         receive_answer(self, peer, message->bytes, message->size);
     else
@@ -419,14 +427,14 @@ static json_t *counter_status(const mesh_t *self)
     const replica_counters_t *in = replica_counters(self->replica);
     const replay_counters_t *out = replay_counters(self->replay);
     const gate_counters_t *gate = gate_counters(self->gate);
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "announced",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "announced",
                      (json_int_t)self->announced, "stored", (json_int_t)in->stored, "known",
                      (json_int_t)in->known, "early", (json_int_t)in->early, "heads",
                      (json_int_t)in->heads, "fetches_answered", (json_int_t)out->fetches,
-                     "batches_replayed", (json_int_t)out->batches_sent, "answers_cut",
-                     (json_int_t)out->dropped, "connections_admitted", (json_int_t)gate->admitted,
-                     "connections_refused", (json_int_t)gate->refused, "refused",
-                     refused_status(self));
+                     "surveys_answered", (json_int_t)out->surveys, "batches_replayed",
+                     (json_int_t)out->batches_sent, "answers_cut", (json_int_t)out->dropped,
+                     "connections_admitted", (json_int_t)gate->admitted, "connections_refused",
+                     (json_int_t)gate->refused, "refused", refused_status(self));
 }
 
 json_t *mesh_status(const mesh_t *self)

@@ -31,8 +31,8 @@ origin_t *origin_new(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_K
 void origin_destroy(origin_t **self_p);
 
 /* Append up to WIRE_EVENTS_MAX bans. Returns 0 once all of them are on disk: they survive power
- * loss. -1 and errno of db_step: none of them is kept. About 100 us for the commit, and 35 us for
- * each signature. */
+ * loss. -1 and errno of db_step: none of them is kept. Costs one synced
+ * commit, and a signature a batch. */
 int origin_append(origin_t *self, origin_item_t *items, size_t count);
 
 /* Once a day: forget attempts too old to be repeated. 0, or -1 and errno. */

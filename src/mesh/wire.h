@@ -107,7 +107,7 @@ wire_kind_t wire_kind(const uint8_t *envelope);
 const uint8_t *wire_origin(const uint8_t *envelope);
 
 /* Verify the signature of a checked envelope with the origin that stands in it: whether that origin
- * is trusted is the caller's question, to be asked first. About 80 us. */
+ * is trusted is the caller's question, to be asked first: this is the costliest step. */
 wire_error_t wire_verify(wire_t *self, const uint8_t *envelope, size_t size);
 
 /* Decode a verified envelope of the kind. */

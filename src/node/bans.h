@@ -23,7 +23,7 @@ int64_t bans_set(bans_t *self, const addr_t *address, int64_t until_ms);
 /* How many are held at that time. */
 size_t bans_active(const bans_t *self, wall_t now);
 
-/* Forget those that have ended. Called now and then, about 10 ns an address. */
+/* Forget those that have ended. Looks at each: now and then only. */
 void bans_sweep(bans_t *self, wall_t now);
 
 #endif

@@ -92,6 +92,25 @@ def test_a_late_joiner_gets_what_was_before_it(tmp_path):
         assert len(late.status()["mesh"]["feeds"]) == 2
 
 
+def test_many_epochs_are_learnt_with_few_surveys(tmp_path):
+    """Each epoch that a survey brought used to call for another survey."""
+    addresses = public_addresses(12, seed=12)
+    mesh = Mesh(tmp_path, ["mx1"])
+    mx1 = mesh.nodes[0].start()
+    try:
+        for address in addresses:
+            mx1.publish(address)
+            mx1.stop()
+            mx1.start()
+        late = mesh.add("mx2").start()
+        late.wait_reported(addresses)
+        assert len(late.status()["mesh"]["feeds"]) == 12
+        # One at the connection, one at the epoch that was announced, one every 30 s.
+        assert mx1.status()["mesh"]["messages"]["surveys_answered"] <= 4
+    finally:
+        mesh.stop()
+
+
 def test_what_a_dead_origin_announced_comes_from_a_third_node(tmp_path):
     addresses = public_addresses(30, seed=5)
     mesh = Mesh(tmp_path, ["mx1", "mx2"])
