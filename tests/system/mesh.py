@@ -34,13 +34,16 @@ def wait_until(condition, what, timeout=TIMEOUT):
 
 
 PORTS_GIVEN = set()
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+PORTS_A_WORKER = 1000  # tests that run beside each other must not be given one port
 
 
 def free_port():
     """A TCP port that nobody has, below the range that the kernel hands out by itself; never the
     same one twice."""
+    first = 20000 + WORKER % 12 * PORTS_A_WORKER
     while True:
-        port = random.SystemRandom().randrange(20000, 32000)
+        port = random.SystemRandom().randrange(first, first + PORTS_A_WORKER)
         if port in PORTS_GIVEN:
             continue
         PORTS_GIVEN.add(port)
