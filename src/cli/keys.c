@@ -1,4 +1,5 @@
 /* keys - certificates and the trust store: `banmesh keygen`, `banmesh trust`. */
+#include "admin.h"
 #include "command.h"
 #include "trust.h"
 
@@ -217,6 +218,41 @@ static int trust_remove(const command_options_t *options, const char *directory,
     return COMMAND_OK;
 }
 
+/* The running service holds the quarantine, not the directory. */
+static int trust_reset(const command_options_t *options, const char *directory, int argc,
+                       char **argv)
+{
+    fault_t fault;
+    char line[sizeof "reset " + EVENT_NAME_MAX];
+    (void)directory;
+    if (!command_expects(&command_trust, argc, argv, 1))
+        return COMMAND_USAGE;
+    if (!event_name_valid(argv[1], strlen(argv[1]))) {
+        log_errorx("name \"%.80s\": %s", argv[1], event_error_text(EVENT_BAD_JAIL));
+        return COMMAND_FAILED;
+    }
+    snprintf(line, sizeof line, "reset %s", argv[1]);
+    settings_t *settings = settings_load(options->config, &fault);
+    json_t *answer = settings != NULL ? admin_ask(settings->admin.socket, line, &fault) : NULL;
+    settings_destroy(&settings);
+    if (answer == NULL) {
+        log_errorx("%s", fault.text);
+        return COMMAND_FAILED;
+    }
+    const char *error = json_string_value(json_object_get(answer, "error"));
+    if (error != NULL)
+        log_errorx("%s", error);
+    else if (options->json)
+        printf("{\"reset\": \"%s\"}\n", argv[1]);
+    else
+        printf("%s counts again, from what this host holds of it on; restart its banmeshd, so that "
+               "it begins a new epoch\n",
+               argv[1]);
+    int rc = error != NULL ? COMMAND_FAILED : COMMAND_OK;
+    json_decref(answer);
+    return rc;
+}
+
 static const struct {
     const char *name;
     int (*run)(const command_options_t *options, const char *directory, int argc, char **argv);
@@ -224,6 +260,7 @@ static const struct {
     {"add", trust_add},
     {"list", trust_list},
     {"remove", trust_remove},
+    {"reset", trust_reset},
 };
 
 static int trust(const command_options_t *options, int argc, char **argv)
@@ -246,7 +283,7 @@ static int trust(const command_options_t *options, int argc, char **argv)
     settings_destroy(&settings);
     if (rc != -1)
         return rc;
-    log_errorx("trust: expected \"add\", \"list\" or \"remove\"");
+    log_errorx("trust: expected \"add\", \"list\", \"remove\" or \"reset\"");
     fputs(command_trust.usage, stderr);
     return COMMAND_USAGE;
 }
@@ -257,12 +294,17 @@ const command_t command_trust = {
     .usage = "usage: banmesh trust add FILE [--as NAME]\n"
              "       banmesh trust list\n"
              "       banmesh trust remove NAME\n"
+             "       banmesh trust reset NAME\n"
              "\n"
              "The trust store is a directory of public certificates (node / trust in the\n"
              "settings). A file's name is the name by which this host knows that node. The same\n"
              "directory may be copied to every host; a host's own certificate may lie in it.\n"
              "A running banmeshd follows changes by itself. The list shows name, connection key\n"
              "and endpoint; with --json the signing key, too.\n"
+             "\n"
+             "A node that signed two different batches under one number is in quarantine on each\n"
+             "host that saw both: its key is in use twice (a copied server), or stolen. Once that\n"
+             "is mended, `reset` asks the banmeshd of this host to take its batches in again.\n"
              "\n"
              "  --as NAME   the name on this host (default: the file's)\n"
              "  --dir DIR   another directory than the settings'\n"

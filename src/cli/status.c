@@ -37,8 +37,9 @@ static void print_peers(const json_t *peers)
         bool connected = json_is_true(json_object_get(peer, "connected"));
         printf("  %-16s%-14s", text(peer, "name"), connected ? "connected" : "NOT CONNECTED");
         print_age(number(peer, "heard_ms_ago"));
-        printf("%8" JSON_INTEGER_FORMAT "  %s\n", number(peer, "missing_batches"),
-               text(peer, "endpoint"));
+        printf("%8" JSON_INTEGER_FORMAT "  %s%s\n", number(peer, "missing_batches"),
+               text(peer, "endpoint"),
+               json_is_true(json_object_get(peer, "offers")) ? "(it offers)" : "");
     }
     if (json_array_size(peers) == 0)
         printf("  none: the trust directory holds no other node's certificate with an endpoint\n");
@@ -68,6 +69,21 @@ static void print_feeds(const json_t *feeds, const char *own, bool applies)
     }
     if (json_array_size(feeds) == 0)
         printf("  none yet\n");
+}
+
+static void print_forks(const json_t *forks)
+{
+    size_t index;
+    json_t *fork;
+    if (json_array_size(forks) > 0)
+        printf("\nsigned twice, the key is in use twice or stolen (banmesh trust reset)\n");
+    json_array_foreach(forks, index, fork)
+        printf("  %-16s%-13s  epoch %" JSON_INTEGER_FORMAT " batch %" JSON_INTEGER_FORMAT
+               "\n    here   %s\n    there  %s\n",
+               text(fork, "origin"),
+               json_is_true(json_object_get(fork, "quarantined")) ? "QUARANTINED" : "reset",
+               number(fork, "epoch"), number(fork, "seq"), text(fork, "hash_here"),
+               text(fork, "hash_there"));
 }
 
 static void print_counters(const char *title, const json_t *counters)
@@ -102,6 +118,7 @@ static void print_status(const json_t *status)
     print_peers(json_object_get(mesh, "peers"));
     print_feeds(json_object_get(mesh, "feeds"), text(status, "node"),
                 json_object_get(status, "outcomes") != NULL);
+    print_forks(json_object_get(mesh, "forks"));
     print_counters("bans of this host", json_object_get(status, "intake"));
     print_counters("bans of peers", json_object_get(status, "outcomes"));
     print_counters("shared log", json_object_get(status, "shared_log"));

@@ -24,7 +24,7 @@
     " duration_s INTEGER NOT NULL) WITHOUT ROWID"
 
 /* held: what the consumer applied, and until when fail2ban holds it. pending: accepted, but due
- * later. Both are written with the cursor. */
+ * later. Both are written with the cursor. fork: what an origin signed twice. */
 #define SCHEMA_PEERS                                                                               \
     SCHEMA_FEEDS                                                                                   \
     ";CREATE TABLE cursor (consumer TEXT NOT NULL, feed INTEGER NOT NULL, seq INTEGER NOT NULL, "  \
@@ -34,6 +34,9 @@
     "CREATE TABLE pending (nid INTEGER PRIMARY KEY, due_ms INTEGER NOT NULL, "                     \
     " origin BLOB NOT NULL, address BLOB NOT NULL, prefix INTEGER NOT NULL, "                      \
     " jail TEXT NOT NULL, time_ms INTEGER NOT NULL, duration_s INTEGER NOT NULL);"                 \
-    "CREATE INDEX pending_due ON pending (due_ms)"
+    "CREATE INDEX pending_due ON pending (due_ms);"                                                \
+    "CREATE TABLE fork (origin BLOB NOT NULL, epoch INTEGER NOT NULL, channel INTEGER NOT NULL, "  \
+    " seq INTEGER NOT NULL, here BLOB NOT NULL, there BLOB NOT NULL, found_ms INTEGER NOT NULL, "  \
+    " reset INTEGER NOT NULL, PRIMARY KEY (origin, epoch, channel)) WITHOUT ROWID"
 
 #endif

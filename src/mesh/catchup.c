@@ -50,7 +50,7 @@ static bool is_behind(const feed_ref_t *ref)
     return ref->have < ref->head_seq;
 }
 
-static bool is_busy(const catchup_t *self, const peer_t *peer)
+bool catchup_is_asked(const catchup_t *self, const peer_t *peer)
 {
     for (size_t i = 0; i < self->count; i++)
         if (self->searches[i].asked == peer)
@@ -128,7 +128,7 @@ void catchup_pump(catchup_t *self, peer_t *const *peers, size_t peer_count)
         if (!is_behind(ref) || search->asked != NULL || mono_since_ms(search->not_before) < 0)
             continue;
         peer_t *peer = choose(search, ref, peers, peer_count);
-        if (peer != NULL && !is_busy(self, peer))
+        if (peer != NULL && !catchup_is_asked(self, peer))
             ask(self, search, ref, peer);
     }
 }

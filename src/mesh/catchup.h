@@ -8,7 +8,7 @@
 #include "peer.h"
 #include "wire.h"
 
-#define CATCHUP_CREDIT 1000 /* batches a request; the answer is bounded by who gives it */
+#define CATCHUP_CREDIT 16384 /* batches a request; the answer is bounded by who gives it */
 
 typedef struct catchup catchup_t;
 
@@ -21,6 +21,9 @@ void catchup_pump(catchup_t *self, peer_t *const *peers, size_t peer_count);
 
 /* A peer's DONE was received. */
 void catchup_done(catchup_t *self, const peer_t *peer, const wire_done_t *done);
+
+/* True if a request is out to that peer. */
+bool catchup_is_asked(const catchup_t *self, const peer_t *peer);
 
 /* A peer got connected: its own feeds are asked of it first, and at once. */
 void catchup_favour(catchup_t *self, const peer_t *peer);

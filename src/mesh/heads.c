@@ -1,6 +1,22 @@
 #include "heads.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+/* What all were told of a feed; by the feed's index. */
+typedef struct {
+    uint64_t seq;
+    uint64_t floor;
+} told_t;
+
+struct heads {
+    feed_t *feed;
+    wire_t *wire;
+    uint8_t own[WIRE_KEY_BYTES];
+    told_t *told;
+    size_t count;
+    size_t next; /* feed to begin with, so that each gets its turn */
+};
 
 size_t heads_sign(feed_t *feed, wire_t *wire, const feed_ref_t *ref, wall_t now, uint8_t *out)
 {
@@ -24,4 +40,60 @@ size_t heads_read(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_
     if (memcmp(ref->id.origin, own, WIRE_KEY_BYTES) == 0)
         return heads_sign(feed, wire, ref, now, out);
     return feed_read_head(feed, ref, out, HEADS_ENVELOPE_MAX);
+}
+
+heads_t *heads_new(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BYTES])
+{
+    heads_t *self = xcalloc(1, sizeof *self);
+    self->feed = feed;
+    self->wire = wire;
+    memcpy(self->own, own, WIRE_KEY_BYTES);
+    return self;
+}
+
+void heads_destroy(heads_t **self_p)
+{
+    if (*self_p == NULL)
+        return;
+    free((*self_p)->told);
+    free(*self_p);
+    *self_p = NULL;
+}
+
+static void follow_feeds(heads_t *self)
+{
+    size_t count = feed_count(self->feed);
+    if (count == self->count)
+        return;
+    self->told = xrealloc(self->told, count * sizeof *self->told);
+    memset(self->told + self->count, 0, (count - self->count) * sizeof *self->told);
+    self->count = count;
+}
+
+/* What its head says: ours is made from what is stored. */
+static told_t state_of(const heads_t *self, const feed_ref_t *ref)
+{
+    bool ours = memcmp(ref->id.origin, self->own, WIRE_KEY_BYTES) == 0;
+    return (told_t){ours ? ref->have : ref->kept_seq, ref->floor};
+}
+
+void heads_gather_changed(heads_t *self, wall_t now, wire_bundle_t *out)
+{
+    const feed_ref_t *heartbeat = feed_own_newest(self->feed);
+    follow_feeds(self);
+    out->count = out->used = 0;
+    for (size_t i = 0; i < self->count; i++) {
+        size_t at = (self->next + i) % self->count;
+        const feed_ref_t *ref = feed_at(self->feed, at);
+        told_t is = state_of(self, ref);
+        if (ref == heartbeat || (is.seq == self->told[at].seq && is.floor == self->told[at].floor))
+            continue;
+        uint8_t head[HEADS_ENVELOPE_MAX];
+        size_t size = heads_read(self->feed, self->wire, self->own, ref, now, head);
+        if (size > 0 && !wire_bundle_add(out, head, size)) {
+            self->next = at;
+            return;
+        }
+        self->told[at] = is;
+    }
 }

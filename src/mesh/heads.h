@@ -1,5 +1,5 @@
 /* heads - the signed heads that this node can show: its own, made here, and those of others, kept
- * verbatim. */
+ * verbatim; and which of them changed since all were last told. */
 #ifndef BANMESH_MESH_HEADS_H
 #define BANMESH_MESH_HEADS_H
 
@@ -15,5 +15,16 @@ size_t heads_sign(feed_t *feed, wire_t *wire, const feed_ref_t *ref, wall_t now,
 /* The head of any feed that we hold, ours signed now. 0 if there is none yet. */
 size_t heads_read(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BYTES],
                   const feed_ref_t *ref, wall_t now, uint8_t *out);
+
+typedef struct heads heads_t;
+
+/* feed and wire are borrowed for as long as the heads live. */
+heads_t *heads_new(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BYTES]);
+void heads_destroy(heads_t **self_p);
+
+/* Gather heads whose seq or floor differs from what was gathered last (time alone is no change: 200
+ * nodes would verify 40,000 signatures a second). The newest of our own is left out: it is the
+ * heartbeat. Fills one bundle; what has no room comes the next time. */
+void heads_gather_changed(heads_t *self, wall_t now, wire_bundle_t *out);
 
 #endif

@@ -43,6 +43,10 @@ void mesh_publish(mesh_t *self, const uint8_t *envelope, size_t size);
 /* True if addr covers the address of a configured or connected peer. */
 bool mesh_is_peer_address(const mesh_t *self, const addr_t *addr);
 
+/* The operator's word: a node that was quarantined for a fork counts again. Returns how many forks
+ * that was about; 0 if there are none or no such node; -1 and errno of db_step. */
+int mesh_reset(mesh_t *self, const char *name);
+
 /* What `banmesh status` shows of the mesh: peers, feeds, counters. The caller owns it. */
 json_t *mesh_status(const mesh_t *self);
 

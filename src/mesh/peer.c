@@ -6,6 +6,13 @@
 #define BACKOFF_MAX_MS    60000
 #define BURST_MAX         64 /* messages of one socket before others get their turn */
 
+/* What is known of the peer's heartbeat by one way. */
+typedef struct {
+    bool connected;
+    int64_t head_time_ms; /* of the newest one, by the peer's clock */
+    mono_t heard_at;
+} way_t;
+
 struct peer {
     zloop_t *loop;
     const cert_t *own;
@@ -13,14 +20,16 @@ struct peer {
     char endpoint[CERT_ENDPOINT_MAX + 1];
     char replay[CERT_ENDPOINT_MAX + 1];
     const peer_calls_t *calls;
-    zsock_t *sub;
+    zsock_t *sub; /* both NULL: it is not connected to */
     zsock_t *dealer;
+    uint8_t route[PEER_ROUTE_MAX]; /* back to where it offers */
+    size_t route_size;
     addr_t endpoint_address; /* family 0 if the endpoint has a name, not an address */
     addr_t address;
     char address_text[ADDR_TEXT_MAX];
-    int64_t head_time_ms; /* of the newest heartbeat, by the peer's clock */
-    bool heard;
-    bool connected;
+    way_t out;
+    way_t in;
+    bool heard; /* ever, by whichever way */
     mono_t heard_at;
     mono_t made_at;
     int64_t backoff_ms;
@@ -51,7 +60,7 @@ static int read_socket(zloop_t *loop, zsock_t *socket, void *arg)
         if (rc == 1)
             note_address(self, &message);
         peer_message_t received = {zmq_msg_data(&message), zmq_msg_size(&message), rc == -1,
-                                   socket == self->dealer};
+                                   socket == self->dealer ? PEER_ANSWERED : PEER_ANNOUNCED};
         self->calls->message(self->calls->arg, self, &received);
     }
     zmq_msg_close(&message);
@@ -72,7 +81,10 @@ static zsock_t *connect_one(peer_t *self, int type, const char *endpoint, fault_
 static int connect_both(peer_t *self, fault_t *fault)
 {
     self->made_at = mono_now();
-    self->connected = false;
+    /* Its clock may have been set back: what it signs from now on counts again. */
+    self->out = (way_t){0};
+    if (self->endpoint[0] == '\0')
+        return 0;
     self->sub = connect_one(self, ZMQ_SUB, self->endpoint, fault);
     if (self->sub != NULL && self->replay[0] != '\0')
         self->dealer = connect_one(self, ZMQ_DEALER, self->replay, fault);
@@ -94,6 +106,8 @@ static void parse_endpoint(const char *endpoint, addr_t *out)
 {
     char host[CERT_ENDPOINT_MAX + 1];
     char *text = host;
+    if (*endpoint == '\0')
+        return;
     snprintf(host, sizeof host, "%s", endpoint + strlen("tcp://"));
     char *end = strrchr(host, ':');
     if (host[0] == '[' && end > host && end[-1] == ']') {
@@ -151,26 +165,50 @@ bool peer_is_at(const peer_t *self, const addr_t *address)
            (self->endpoint_address.family != 0 && addr_overlaps(&self->endpoint_address, address));
 }
 
-int peer_send(peer_t *self, const uint8_t *bytes, size_t size)
+int peer_send_out(peer_t *self, const uint8_t *bytes, size_t size)
 {
-    return self->dealer != NULL ? socket_send(self->dealer, bytes, size) : -1;
+    return self->dealer != NULL && self->out.connected ? socket_send(self->dealer, bytes, size)
+                                                       : -1;
 }
 
-bool peer_heartbeat(peer_t *self, int64_t time_ms)
+int peer_send(peer_t *self, const uint8_t *bytes, size_t size)
 {
-    if (self->heard && time_ms <= self->head_time_ms)
+    if (!self->in.connected || self->out.connected)
+        return peer_send_out(self, bytes, size);
+    return self->calls->send_back(self->calls->arg, self->route, self->route_size, bytes, size)
+               ? 0
+               : -1;
+}
+
+void peer_take_route(peer_t *self, const uint8_t *route, size_t route_size, zmq_msg_t *message)
+{
+    memcpy(self->route, route, route_size);
+    self->route_size = route_size;
+    note_address(self, message);
+}
+
+bool peer_heartbeat(peer_t *self, int64_t time_ms, peer_way_t by)
+{
+    way_t *way = by == PEER_OFFERED ? &self->in : &self->out;
+    if (time_ms <= way->head_time_ms)
         return false;
-    bool fresh = !self->connected;
-    self->head_time_ms = time_ms;
-    self->heard = self->connected = true;
-    self->heard_at = mono_now();
-    self->backoff_ms = 0;
+    bool fresh = !peer_connected(self);
+    *way = (way_t){true, time_ms, mono_now()};
+    self->heard = true;
+    self->heard_at = way->heard_at;
+    if (way == &self->out)
+        self->backoff_ms = 0;
     return fresh;
 }
 
 bool peer_connected(const peer_t *self)
 {
-    return self->connected;
+    return self->out.connected || self->in.connected;
+}
+
+bool peer_offers(const peer_t *self)
+{
+    return self->in.connected;
 }
 
 int64_t peer_heard_ms(const peer_t *self)
@@ -188,20 +226,28 @@ void peer_reconnect(peer_t *self)
     fault_t fault;
     disconnect_both(self);
     self->reconnects++;
-    /* Its clock may have been set back: what it signs from now on counts again. */
-    self->head_time_ms = 0;
     if (connect_both(self, &fault) == -1)
         log_warnx("peer %s: %s; trying again", self->node.name, fault.text);
+}
+
+/* What it offers came last a while ago: it may come back by another route. */
+static bool watch_offers(peer_t *self, int64_t limit_ms)
+{
+    if (!self->in.connected || mono_since_ms(self->in.heard_at) < limit_ms)
+        return false;
+    self->in = (way_t){0};
+    return true;
 }
 
 bool peer_watch(peer_t *self, int64_t heartbeat_ms)
 {
     int64_t limit = heartbeat_ms * SILENT_HEARTBEATS;
+    bool offers_ended = watch_offers(self, limit);
     int64_t silent = mono_since_ms(self->made_at);
-    if (self->heard && mono_since_ms(self->heard_at) < silent)
-        silent = mono_since_ms(self->heard_at);
-    if (silent < (self->backoff_ms > limit ? self->backoff_ms : limit))
-        return false;
+    if (self->out.connected && mono_since_ms(self->out.heard_at) < silent)
+        silent = mono_since_ms(self->out.heard_at);
+    if (self->endpoint[0] == '\0' || silent < (self->backoff_ms > limit ? self->backoff_ms : limit))
+        return offers_ended;
     int64_t next = self->backoff_ms == 0 ? limit * 2 : self->backoff_ms * 2;
     if (next > BACKOFF_MAX_MS)
         next = BACKOFF_MAX_MS;

@@ -1,4 +1,5 @@
-/* peer - the connections to one other node: a SUB to what it announces, a DEALER to its replay.
+/* peer - the ways to one other node. Out: a SUB to what it announces, a DEALER to its replay. In: a
+ * node that nobody can reach offers its own over its DEALER to our ROUTER, and is asked back there.
  * A socket each, so that what comes in is known to be from that key, and so that a connection can
  * be made anew alone: libzmq never mends one that was refused or that met a protocol error. Watches
  * the peer's signed heartbeat. Knows neither feeds nor what messages mean. */
@@ -12,11 +13,20 @@
 
 typedef struct peer peer_t;
 
+#define PEER_ROUTE_MAX 255 /* bytes of a routing id */
+
+/* How a message came. */
+typedef enum {
+    PEER_ANNOUNCED, /* to all, by its PUB */
+    PEER_ANSWERED,  /* to us, by its ROUTER */
+    PEER_OFFERED,   /* to us, at our own ROUTER */
+} peer_way_t;
+
 typedef struct {
     const uint8_t *bytes;
     size_t size;
     bool more_frames; /* it had several, and is not shown */
-    bool is_answer;   /* from its replay; else announced to all */
+    peer_way_t way;
 } peer_message_t;
 
 /* What peers call back, on the loop. */
@@ -25,12 +35,16 @@ typedef struct {
     void (*message)(void *arg, peer_t *peer, const peer_message_t *message);
     /* A burst of messages is over: commit, act. */
     void (*idle)(void *arg);
+    /* Send along a route that peer_take_route brought. False if it is gone or full. */
+    bool (*send_back)(void *arg, const uint8_t *route, size_t route_size, const uint8_t *bytes,
+                      size_t size);
     void *arg;
 } peer_calls_t;
 
 /* Start connecting. own and calls are borrowed for as long as the peer lives; node is copied.
  * endpoint and replay may differ from the certificate's. replay "" means that nothing can be
- * fetched from it. NULL with the fault. */
+ * fetched from it; endpoint "" that it is not connected to, and only offers. NULL with the fault.
+ */
 peer_t *peer_new(zloop_t *loop, const cert_t *own, const trusted_t *node, const char *endpoint,
                  const char *replay, const peer_calls_t *calls, fault_t *fault);
 void peer_destroy(peer_t **self_p);
@@ -43,25 +57,35 @@ const char *peer_replay(const peer_t *self);
  * messages came from last. */
 bool peer_is_at(const peer_t *self, const addr_t *address);
 
-/* Send a request to its replay. 0, or -1 if there is none or its queue is full. */
+/* Send it a request: to its replay, or back to where it offers. 0, or -1 if there is no way or its
+ * queue is full. */
 int peer_send(peer_t *self, const uint8_t *bytes, size_t size);
+
+/* Send to its replay only, if that way is open. 0 or -1. */
+int peer_send_out(peer_t *self, const uint8_t *bytes, size_t size);
+
+/* It offered something from there: route_size 1..PEER_ROUTE_MAX; the message tells its address. */
+void peer_take_route(peer_t *self, const uint8_t *route, size_t route_size, zmq_msg_t *message);
 
 /* Its own signed head was received, made at time_ms by its clock. Only one newer than any before
  * proves that it lives. Returns true if it was not connected before. */
-bool peer_heartbeat(peer_t *self, int64_t time_ms);
+bool peer_heartbeat(peer_t *self, int64_t time_ms, peer_way_t by);
 
 /* Connected: a heartbeat of its own, authenticated, within five of our intervals. */
 bool peer_connected(const peer_t *self);
+
+/* True if it is connected by its own offers. */
+bool peer_offers(const peer_t *self);
 
 /* ms since the last heartbeat; -1 if there never was one. */
 int64_t peer_heard_ms(const peer_t *self);
 uint64_t peer_reconnects(const peer_t *self);
 
 /* Call each heartbeat interval: makes the connection anew when it was silent for five of them, with
- * back-off up to a minute and jitter. Returns true if it did. */
+ * back-off up to a minute and jitter. Returns true if it did, or if offers stopped. */
 bool peer_watch(peer_t *self, int64_t heartbeat_ms);
 
-/* Make both connections anew, now. */
+/* Make both connections anew, now; the name in its endpoint is looked up again. */
 void peer_reconnect(peer_t *self);
 
 #endif

@@ -1,91 +1,198 @@
 #include "replay.h"
 
+#include "asker.h"
 #include "heads.h"
 
-#define BURST_MAX 16 /* requests before others on the loop get their turn */
+#define REQUESTS_MAX  4    /* answered before others on the loop get their turn: about 4 MiB */
+#define MESSAGES_MAX  64   /* taken in before that */
+#define BUNDLED_BYTES 8192 /* larger batches travel alone */
 
 struct replay {
-    const cert_t *own;
-    feed_t *feed;
-    wire_t *wire;
-    replica_t *replica;
+    replay_config_t config;
     const trust_t *trust;
+    askers_t *askers;
     listener_t *listener;
     replay_counters_t counters;
-    wire_heads_t heads;
+    wire_bundle_t bundle;
     uint8_t out[WIRE_ENVELOPE_MAX];
 };
 
-/* One message to one peer. False if its queue is full or it is gone: it will ask again. */
-static bool send_to(replay_t *self, zmq_msg_t *routing_id, const uint8_t *bytes, size_t size)
+/* ---- the ROUTER as a way ---- */
+
+bool replay_send(replay_t *self, const uint8_t *route, size_t route_size, const uint8_t *bytes,
+                 size_t size)
 {
-    void *socket = zsock_resolve(listener_socket(self->listener));
-    zmq_msg_t copy;
-    zmq_msg_init(&copy);
-    zmq_msg_copy(&copy, routing_id);
-    if (zmq_msg_send(&copy, socket, ZMQ_SNDMORE | ZMQ_DONTWAIT) == -1) {
-        zmq_msg_close(&copy);
-        self->counters.dropped++;
-        return false;
-    }
-    if (zmq_send(socket, bytes, size, ZMQ_DONTWAIT) == -1) {
-        self->counters.dropped++;
-        return false;
-    }
-    return true;
+    zsock_t *listener = listener_socket(self->listener);
+    void *socket = listener != NULL ? zsock_resolve(listener) : NULL;
+    return socket != NULL &&
+           zmq_send(socket, route, route_size, ZMQ_SNDMORE | ZMQ_DONTWAIT) != -1 &&
+           zmq_send(socket, bytes, size, ZMQ_DONTWAIT) != -1;
 }
 
-static void answer_fetch(replay_t *self, zmq_msg_t *routing_id, const wire_fetch_t *fetch)
+typedef struct {
+    replay_t *replay;
+    zmq_msg_t *routing_id;
+} route_t;
+
+static bool send_back(void *to, const uint8_t *bytes, size_t size)
 {
-    const feed_ref_t *ref = feed_find(self->feed, &fetch->feed);
+    const route_t *route = to;
+    return replay_send(route->replay, zmq_msg_data(route->routing_id),
+                       zmq_msg_size(route->routing_id), bytes, size);
+}
+
+/* An answer to nothing, which a peer passes over: it fails if the connection is gone. */
+static bool is_alive(void *arg, const uint8_t *route, size_t size)
+{
+    replay_t *self = arg;
+    const wire_done_t nothing = {0};
+    size_t length = wire_write_done(self->config.wire, &nothing, self->out);
+    return replay_send(self, route, size, self->out, length) || zmq_errno() == EAGAIN;
+}
+
+/* ---- answers ---- */
+
+/* One answer on its way. */
+typedef struct {
+    replay_t *replay;
+    const replay_way_t *way;
+    size_t messages;
+    size_t bytes;
+    bool cut;
+} answer_t;
+
+static answer_t start_answer(replay_t *self, const replay_way_t *way)
+{
+    self->bundle.count = self->bundle.used = 0;
+    return (answer_t){.replay = self, .way = way};
+}
+
+/* One message to one peer. False if its queue is full or it is gone: it will ask again. */
+static bool send_one(answer_t *answer, const uint8_t *bytes, size_t size)
+{
+    if (answer->way->send(answer->way->to, bytes, size)) {
+        answer->messages++;
+        answer->bytes += size;
+        return true;
+    }
+    answer->cut = true;
+    answer->replay->counters.dropped++;
+    return false;
+}
+
+/* Send what was gathered; a single envelope as it is. If that fails it stays gathered. */
+static bool send_bundle(answer_t *answer)
+{
+    replay_t *self = answer->replay;
+    wire_bundle_t *bundle = &self->bundle;
+    bool sent = true;
+    if (bundle->count == 1)
+        sent = send_one(answer, bundle->bytes, bundle->used);
+    else if (bundle->count > 1)
+        sent = send_one(answer, self->out, wire_write_bundle(self->config.wire, bundle, self->out));
+    if (sent)
+        bundle->count = bundle->used = 0;
+    return sent;
+}
+
+/* Add an envelope to what is gathered, or send it alone if it is large. False: the way is shut. */
+static bool add_envelope(answer_t *answer, const uint8_t *envelope, size_t size)
+{
+    if (size > BUNDLED_BYTES)
+        return send_bundle(answer) && send_one(answer, envelope, size);
+    if (wire_bundle_add(&answer->replay->bundle, envelope, size))
+        return true;
+    return send_bundle(answer) && wire_bundle_add(&answer->replay->bundle, envelope, size);
+}
+
+static bool has_room(const answer_t *answer)
+{
+    return answer->messages < REPLAY_MESSAGES_MAX &&
+           answer->bytes + answer->replay->bundle.used < REPLAY_BYTES_MAX;
+}
+
+/* Batches behind `after`, as far as they are there and the answer has room. Returns how far it
+ * went: the last ones gathered do not count if they could not be sent. */
+static uint64_t send_batches(answer_t *answer, const feed_ref_t *ref, uint64_t after,
+                             uint32_t credit)
+{
+    replay_t *self = answer->replay;
+    uint64_t through = after;
+    for (; through < ref->have && credit > 0 && has_room(answer); credit--, through++) {
+        const uint8_t *batch;
+        size_t size = feed_read(self->config.feed, ref, through + 1, &batch);
+        if (size == 0 || !add_envelope(answer, batch, size))
+            break;
+    }
+    if (!answer->cut)
+        send_bundle(answer);
+    through -= self->bundle.count;
+    self->counters.batches_sent += through - after;
+    return through;
+}
+
+static void answer_fetch(replay_t *self, const replay_way_t *way, asker_t *asker,
+                         const wire_fetch_t *fetch)
+{
+    answer_t answer = start_answer(self, way);
+    const feed_ref_t *ref = feed_find(self->config.feed, &fetch->feed);
     wire_done_t done = {.feed = fetch->feed, .through = fetch->after};
-    uint32_t credit = fetch->credit < REPLAY_BATCHES_MAX ? fetch->credit : REPLAY_BATCHES_MAX;
-    size_t bytes_sent = 0;
     self->counters.fetches++;
     if (ref != NULL) {
         done.have = ref->have;
-        /* What lies under the floor no longer counts for anybody. */
-        if (done.through + 1 < ref->floor)
-            done.through = ref->floor - 1;
-        while (done.through < ref->have && credit > 0 && bytes_sent < REPLAY_BYTES_MAX) {
-            const uint8_t *batch;
-            size_t size = feed_read(self->feed, ref, done.through + 1, &batch);
-            if (size == 0 || !send_to(self, routing_id, batch, size))
-                break;
-            done.through++;
-            credit--;
-            bytes_sent += size;
-            self->counters.batches_sent++;
-        }
+        done.oldest = ref->floor;
+        if (done.through + 1 < done.oldest)
+            done.through = done.oldest - 1;
+        if (asker_may_ask(asker))
+            done.through = send_batches(&answer, ref, done.through, fetch->credit);
+        else
+            self->counters.put_off++;
+        asker_pay(asker, answer.bytes);
     }
-    send_to(self, routing_id, self->out, wire_write_done(self->wire, &done, self->out));
+    send_one(&answer, self->out, wire_write_done(self->config.wire, &done, self->out));
 }
 
-static bool send_heads(replay_t *self, zmq_msg_t *routing_id)
+static void answer_survey(replay_t *self, const replay_way_t *way, asker_t *asker)
 {
-    if (self->heads.count == 0)
-        return true;
-    size_t size = wire_write_heads(self->wire, &self->heads, self->out);
-    self->heads.count = self->heads.used = 0;
-    return send_to(self, routing_id, self->out, size);
-}
-
-static void answer_survey(replay_t *self, zmq_msg_t *routing_id)
-{
+    answer_t answer = start_answer(self, way);
     wall_t now = wall_now();
     self->counters.surveys++;
-    for (size_t i = 0; i < feed_count(self->feed); i++) {
-        uint8_t head[HEADS_ENVELOPE_MAX];
-        size_t size = heads_read(self->feed, self->wire, self->own->sign_public,
-                                 feed_at(self->feed, i), now, head);
-        if (size == 0 || wire_heads_add(&self->heads, head, size))
-            continue;
-        if (!send_heads(self, routing_id))
-            return;
-        wire_heads_add(&self->heads, head, size);
+    if (!asker_may_ask(asker)) {
+        self->counters.put_off++;
+        return;
     }
-    send_heads(self, routing_id);
+    for (size_t i = 0; i < feed_count(self->config.feed) && !answer.cut; i++) {
+        uint8_t head[HEADS_ENVELOPE_MAX];
+        size_t size =
+            heads_read(self->config.feed, self->config.wire, self->config.own->sign_public,
+                       feed_at(self->config.feed, i), now, head);
+        if (size > 0)
+            add_envelope(&answer, head, size);
+    }
+    send_bundle(&answer);
+    asker_pay(asker, answer.bytes);
 }
+
+void replay_answer(replay_t *self, const replay_way_t *way, const trusted_t *sender,
+                   const uint8_t *envelope, size_t size)
+{
+    wire_fetch_t fetch = {0};
+    if (memcmp(sender->sign_public, wire_origin(envelope), WIRE_KEY_BYTES) != 0) {
+        replica_refuse(self->config.replica, REPLICA_WRONG_PEER);
+        return;
+    }
+    wire_error_t error = wire_verify(self->config.wire, envelope, size);
+    if (error == WIRE_OK && wire_kind(envelope) == WIRE_FETCH)
+        error = wire_read_fetch(self->config.wire, envelope, size, &fetch);
+    if (error != WIRE_OK)
+        replica_refuse_wire(self->config.replica, error);
+    else if (wire_kind(envelope) == WIRE_FETCH)
+        answer_fetch(self, way, askers_of(self->askers, sender), &fetch);
+    else
+        answer_survey(self, way, askers_of(self->askers, sender));
+}
+
+/* ---- what comes in ---- */
 
 /* The node behind a message, by the key that its connection was admitted with. It may have been
  * removed from the set since. */
@@ -95,67 +202,83 @@ static const trusted_t *sender_of(const replay_t *self, zmq_msg_t *message)
     return name != NULL ? trust_by_name(self->trust, name) : NULL;
 }
 
-static void handle(replay_t *self, zmq_msg_t *routing_id, zmq_msg_t *message)
+static bool is_answered(replay_t *self, asker_t *asker, const trusted_t *sender,
+                        zmq_msg_t *routing_id)
+{
+    if (asker_has_route(asker, zmq_msg_data(routing_id), zmq_msg_size(routing_id), is_alive, self))
+        return true;
+    self->counters.too_many++;
+    if (!asker->told)
+        log_warnx("peer %s: asks over more than %d connections; further ones get no answer",
+                  sender->name, ASKER_ROUTES_MAX);
+    asker->told = true;
+    return false;
+}
+
+/* Returns true if it was a request. */
+static bool handle(replay_t *self, zmq_msg_t *routing_id, zmq_msg_t *message)
 {
     const uint8_t *envelope = zmq_msg_data(message);
     size_t size = zmq_msg_size(message);
     const trusted_t *sender = sender_of(self, message);
-    wire_fetch_t fetch = {0};
     wire_error_t error = wire_check(envelope, size);
-    if (error == WIRE_OK && wire_kind(envelope) != WIRE_FETCH && wire_kind(envelope) != WIRE_SURVEY)
-        error = WIRE_BAD_KIND;
-    if (error == WIRE_OK && (sender == NULL || memcmp(sender->sign_public, wire_origin(envelope),
-                                                      WIRE_KEY_BYTES) != 0)) {
-        replica_refuse(self->replica, REPLICA_WRONG_PEER);
-        return;
+    if (error != WIRE_OK) {
+        replica_refuse_wire(self->config.replica, error);
+        return false;
     }
-    if (error == WIRE_OK)
-        error = wire_verify(self->wire, envelope, size);
-    if (error == WIRE_OK && wire_kind(envelope) == WIRE_FETCH)
-        error = wire_read_fetch(self->wire, envelope, size, &fetch);
-    if (error != WIRE_OK)
-        replica_refuse_wire(self->replica, error);
-    else if (wire_kind(envelope) == WIRE_FETCH)
-        answer_fetch(self, routing_id, &fetch);
-    else
-        answer_survey(self, routing_id);
+    if (sender == NULL) {
+        replica_refuse(self->config.replica, REPLICA_WRONG_PEER);
+        return false;
+    }
+    if (wire_kind(envelope) != WIRE_FETCH && wire_kind(envelope) != WIRE_SURVEY) {
+        replay_offer_t offer = {sender, zmq_msg_data(routing_id), zmq_msg_size(routing_id),
+                                message};
+        self->config.offered(self->config.arg, &offer);
+        return false;
+    }
+    route_t route = {self, routing_id};
+    replay_way_t way = {send_back, &route};
+    if (is_answered(self, askers_of(self->askers, sender), sender, routing_id))
+        replay_answer(self, &way, sender, envelope, size);
+    return true;
 }
 
-/* A request is two frames: who asks, and the envelope. */
-static int read_requests(zloop_t *loop, zsock_t *socket, void *arg)
+/* A message is two frames: who sends, and the envelope. */
+static int read_messages(zloop_t *loop, zsock_t *socket, void *arg)
 {
     (void)loop;
     replay_t *self = arg;
+    int requests = 0;
     zmq_msg_t routing_id;
     zmq_msg_t message;
     zmq_msg_init(&routing_id);
     zmq_msg_init(&message);
-    for (int i = 0; i < BURST_MAX; i++) {
+    for (int i = 0; i < MESSAGES_MAX && requests < REQUESTS_MAX; i++) {
         if (zmq_msg_recv(&routing_id, zsock_resolve(socket), ZMQ_DONTWAIT) == -1)
             break;
         if (!zmq_msg_more(&routing_id))
             continue;
         int rc = socket_receive(socket, &message);
         if (rc == 1)
-            handle(self, &routing_id, &message);
+            requests += handle(self, &routing_id, &message);
         else if (rc == -1)
-            replica_refuse(self->replica, REPLICA_MORE_FRAMES);
+            replica_refuse(self->config.replica, REPLICA_MORE_FRAMES);
     }
     zmq_msg_close(&routing_id);
     zmq_msg_close(&message);
+    self->config.idle(self->config.arg);
     return 0;
 }
 
-replay_t *replay_new(zloop_t *loop, const cert_t *own, const char *endpoint, feed_t *feed,
-                     wire_t *wire, replica_t *replica, const trust_t *trust, fault_t *fault)
+replay_t *replay_new(const replay_config_t *config, const char *endpoint, const trust_t *trust,
+                     fault_t *fault)
 {
     replay_t *self = xcalloc(1, sizeof *self);
-    self->own = own;
-    self->feed = feed;
-    self->wire = wire;
-    self->replica = replica;
+    self->config = *config;
     self->trust = trust;
-    self->listener = listener_new(loop, ZMQ_ROUTER, own, endpoint, read_requests, self, fault);
+    self->askers = askers_new();
+    self->listener =
+        listener_new(config->loop, ZMQ_ROUTER, config->own, endpoint, read_messages, self, fault);
     if (self->listener == NULL)
         replay_destroy(&self);
     return self;
@@ -166,6 +289,7 @@ void replay_destroy(replay_t **self_p)
     if (*self_p == NULL)
         return;
     listener_destroy(&(*self_p)->listener);
+    askers_destroy(&(*self_p)->askers);
     free(*self_p);
     *self_p = NULL;
 }
@@ -173,6 +297,7 @@ void replay_destroy(replay_t **self_p)
 void replay_set_trust(replay_t *self, const trust_t *trust, bool drop)
 {
     self->trust = trust;
+    askers_keep(self->askers, trust);
     if (drop)
         listener_renew(self->listener);
 }

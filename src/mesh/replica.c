@@ -2,18 +2,23 @@
 
 #include "early.h"
 #include "heads.h"
+#include "seen.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct replica {
+    replica_config_t config;
     feed_t *feed;
     wire_t *wire;
-    uint8_t own[WIRE_KEY_BYTES];
     const trust_t *trust;
     const settings_t *settings;
     early_t *early;
+    seen_t *seen;
+    forks_t *forks;
     bool in_transaction;
     replica_counters_t counters;
 };
@@ -22,6 +27,7 @@ static const char *const reason_names[REPLICA_REASON_COUNT] = {
     [REPLICA_UNKNOWN_ORIGIN] = "unknown-origin", [REPLICA_AGGREGATOR_ROLE] = "aggregator-role",
     [REPLICA_OUR_NUMBERS] = "our-numbers",       [REPLICA_TOO_MANY_FEEDS] = "too-many-feeds",
     [REPLICA_MORE_FRAMES] = "more-frames",       [REPLICA_WRONG_PEER] = "wrong-peer",
+    [REPLICA_QUARANTINED] = "quarantined",
 };
 
 const char *replica_reason_name(replica_reason_t reason)
@@ -29,15 +35,19 @@ const char *replica_reason_name(replica_reason_t reason)
     return reason_names[reason];
 }
 
-replica_t *replica_new(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BYTES],
-                       const trust_t *trust, const settings_t *settings)
+replica_t *replica_new(const replica_config_t *config, const trust_t *trust,
+                       const settings_t *settings, fault_t *fault)
 {
     replica_t *self = xcalloc(1, sizeof *self);
-    self->feed = feed;
-    self->wire = wire;
-    memcpy(self->own, own, WIRE_KEY_BYTES);
+    self->config = *config;
+    self->feed = config->feed;
+    self->wire = config->wire;
     self->early = early_new();
+    self->seen = seen_new();
+    self->forks = forks_new(feed_peers_db(config->feed), fault);
     replica_set_trust(self, trust, settings);
+    if (self->forks == NULL)
+        replica_destroy(&self);
     return self;
 }
 
@@ -46,6 +56,8 @@ void replica_destroy(replica_t **self_p)
     if (*self_p == NULL)
         return;
     early_destroy(&(*self_p)->early);
+    seen_destroy(&(*self_p)->seen);
+    forks_destroy(&(*self_p)->forks);
     free(*self_p);
     *self_p = NULL;
 }
@@ -86,7 +98,7 @@ static replica_result_t refuse_wire(replica_t *self, wire_error_t error)
 /* Whether what this key signed counts here at all; asked before the costly verification. */
 static bool is_trusted(const replica_t *self, const uint8_t *origin)
 {
-    return memcmp(origin, self->own, WIRE_KEY_BYTES) == 0 ||
+    return memcmp(origin, self->config.own, WIRE_KEY_BYTES) == 0 ||
            trust_by_sign(self->trust, origin) != NULL;
 }
 
@@ -126,6 +138,7 @@ static int roll_back(replica_t *self)
     int saved = errno;
     db_rollback(feed_peers_db(self->feed));
     self->in_transaction = false;
+    seen_clear(self->seen);
     feed_forget(self->feed);
     errno = saved;
     return -1;
@@ -148,17 +161,75 @@ static bool numbers_are_ours(replica_t *self, const feed_ref_t *feed)
     return feed == feed_own_current(self->feed);
 }
 
+/* ---- two bodies for one number ---- */
+
+static const char *name_of(const replica_t *self, const uint8_t *origin)
+{
+    const trusted_t *node = trust_by_sign(self->trust, origin);
+    return node != NULL ? node->name : "this node's own key";
+}
+
+static void complain(const replica_t *self, const fork_t *fork)
+{
+    char here[2 * WIRE_HASH_BYTES + 1];
+    char there[2 * WIRE_HASH_BYTES + 1];
+    sodium_bin2hex(here, sizeof here, fork->hash_here, WIRE_HASH_BYTES);
+    sodium_bin2hex(there, sizeof there, fork->hash_there, WIRE_HASH_BYTES);
+    log_errorx("%s signed two different batches as number %" PRIu64 " of epoch %" PRIu64
+               " (%.16s here, %.16s there): its key is in use twice, or stolen; nothing more is "
+               "taken from it until \"banmesh trust reset\"",
+               name_of(self, fork->feed.origin), fork->seq, fork->feed.epoch, here, there);
+}
+
+/* Compare what we hold under a number with what else was signed for it. True if they differ: the
+ * origin is in quarantine from now on. */
+static bool is_forked(replica_t *self, const feed_ref_t *feed, uint64_t seq,
+                      const uint8_t hash_there[static WIRE_HASH_BYTES])
+{
+    const uint8_t *bytes;
+    fork_t fork = {.feed = feed->id, .seq = seq, .found_ms = wall_now().ms};
+    size_t size =
+        forks_compares(self->forks, &feed->id) ? feed_read(self->feed, feed, seq, &bytes) : 0;
+    if (size == 0)
+        return false;
+    wire_hash(bytes, size, fork.hash_here);
+    if (memcmp(fork.hash_here, hash_there, WIRE_HASH_BYTES) == 0)
+        return false;
+    memcpy(fork.hash_there, hash_there, WIRE_HASH_BYTES);
+    if (forks_add(self->forks, &fork))
+        complain(self, &fork);
+    return true;
+}
+
+/* A batch that its origin's head was known of before: they must agree. */
+static bool differs_from_head(replica_t *self, const feed_ref_t *feed)
+{
+    uint8_t bytes[HEADS_ENVELOPE_MAX];
+    wire_head_t head;
+    size_t size = feed_read_head(self->feed, feed, bytes, sizeof bytes);
+    return size > 0 && wire_read_head(self->wire, bytes, size, &head) == WIRE_OK && head.seq > 0 &&
+           is_forked(self, feed, head.seq, head.hash);
+}
+
+/* ---- batches and heads ---- */
+
 static replica_result_t store(replica_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *bytes,
-                              size_t size)
+                              size_t size, bool live)
 {
     if (begin(self) == -1 || feed_store(self->feed, feed, seq, bytes, size) == -1) {
         roll_back(self);
         return REPLICA_FAILED;
     }
     self->counters.stored++;
+    seen_add(self->seen, bytes, size);
+    if (seq == feed->kept_seq)
+        differs_from_head(self, feed);
+    if (live && self->config.stored_live != NULL)
+        self->config.stored_live(self->config.arg, bytes, size);
     return REPLICA_STORED;
 }
 
+/* Those were live, only too early. */
 static replica_result_t store_early_ones(replica_t *self, feed_ref_t *feed)
 {
     uint8_t *bytes;
@@ -166,13 +237,26 @@ static replica_result_t store_early_ones(replica_t *self, feed_ref_t *feed)
     replica_result_t result = REPLICA_STORED;
     while (result == REPLICA_STORED &&
            (size = early_take(self->early, feed, feed->have + 1, &bytes)) > 0) {
-        result = store(self, feed, feed->have + 1, bytes, size);
+        result = store(self, feed, feed->have + 1, bytes, size, true);
         free(bytes);
     }
     return result;
 }
 
-static replica_result_t receive_batch(replica_t *self, const uint8_t *envelope, size_t size)
+static replica_result_t receive_known(replica_t *self, const feed_ref_t *feed, uint64_t seq,
+                                      const uint8_t *envelope, size_t size)
+{
+    uint8_t hash[WIRE_HASH_BYTES];
+    wire_hash(envelope, size, hash);
+    if (is_forked(self, feed, seq, hash))
+        return refuse(self, REPLICA_QUARANTINED);
+    seen_add(self->seen, envelope, size);
+    self->counters.known++;
+    return REPLICA_KNOWN;
+}
+
+static replica_result_t receive_batch(replica_t *self, const uint8_t *envelope, size_t size,
+                                      bool live)
 {
     wire_batch_t batch;
     wire_error_t error = wire_read_batch(self->wire, envelope, size, &batch);
@@ -180,13 +264,13 @@ static replica_result_t receive_batch(replica_t *self, const uint8_t *envelope, 
         return refuse_wire(self, error);
     if (is_aggregator(self, batch.feed.origin))
         return refuse(self, REPLICA_AGGREGATOR_ROLE);
+    if (forks_holds(self->forks, batch.feed.origin))
+        return refuse(self, REPLICA_QUARANTINED);
     feed_ref_t *feed = open_feed(self, &batch.feed);
     if (feed == NULL)
         return open_failure(self);
-    if (batch.seq <= feed->have) {
-        self->counters.known++;
-        return REPLICA_KNOWN;
-    }
+    if (batch.seq <= feed->have)
+        return receive_known(self, feed, batch.seq, envelope, size);
     if (numbers_are_ours(self, feed))
         return refuse(self, REPLICA_OUR_NUMBERS);
     if (feed->head_seq < batch.seq)
@@ -196,8 +280,28 @@ static replica_result_t receive_batch(replica_t *self, const uint8_t *envelope, 
         early_put(self->early, feed, batch.seq, envelope, size);
         return REPLICA_EARLY;
     }
-    replica_result_t result = store(self, feed, batch.seq, envelope, size);
+    replica_result_t result = store(self, feed, batch.seq, envelope, size, live);
     return result == REPLICA_STORED ? store_early_ones(self, feed) : result;
+}
+
+static replica_result_t keep_head(replica_t *self, const uint8_t *envelope, size_t size,
+                                  const wire_head_t *head)
+{
+    feed_ref_t *feed = open_feed(self, &head->feed);
+    if (feed == NULL)
+        return open_failure(self);
+    if (head->seq > 0 && head->seq <= feed->have)
+        is_forked(self, feed, head->seq, head->hash);
+    if (numbers_are_ours(self, feed) || forks_holds(self->forks, head->feed.origin))
+        return REPLICA_HEAD;
+    bool newer = head->seq > feed->kept_seq || head->floor > feed->floor;
+    if (newer && (begin(self) == -1 ||
+                  feed_keep_head(self->feed, feed, head->seq, head->floor, envelope, size) == -1)) {
+        roll_back(self);
+        return REPLICA_FAILED;
+    }
+    seen_add(self->seen, envelope, size);
+    return REPLICA_HEAD;
 }
 
 static replica_result_t receive_head(replica_t *self, const uint8_t *envelope, size_t size,
@@ -209,30 +313,41 @@ static replica_result_t receive_head(replica_t *self, const uint8_t *envelope, s
     if (error != WIRE_OK)
         return refuse_wire(self, error);
     self->counters.heads++;
-    if (head->feed.epoch == 0 || is_aggregator(self, head->feed.origin))
-        return REPLICA_HEAD; /* a heartbeat, nothing to fetch */
-    feed_ref_t *feed = open_feed(self, &head->feed);
-    if (feed == NULL)
-        return open_failure(self);
-    if (numbers_are_ours(self, feed))
+    /* A heartbeat, nothing to fetch. */
+    if (head->feed.epoch == 0 || is_aggregator(self, head->feed.origin) ||
+        forks_holds(self->forks, head->feed.origin))
         return REPLICA_HEAD;
-    bool newer = head->seq > feed->kept_seq || head->floor > feed->floor;
-    if (newer && (begin(self) == -1 ||
-                  feed_keep_head(self->feed, feed, head->seq, head->floor, envelope, size) == -1)) {
-        roll_back(self);
-        return REPLICA_FAILED;
-    }
-    return REPLICA_HEAD;
+    return keep_head(self, envelope, size, head);
 }
 
-replica_result_t replica_receive(replica_t *self, const uint8_t *envelope, size_t size,
-                                 wire_head_t *head)
+replica_result_t replica_look(replica_t *self, const uint8_t *envelope, size_t size)
 {
     if (!is_trusted(self, wire_origin(envelope)))
         return refuse(self, REPLICA_UNKNOWN_ORIGIN);
-    wire_error_t error = wire_verify(self->wire, envelope, size);
-    if (error != WIRE_OK)
-        return refuse_wire(self, error);
+    if (!seen_has(self->seen, envelope, size))
+        return REPLICA_WANTED;
+    self->counters.known++;
+    return REPLICA_KNOWN;
+}
+
+replica_result_t replica_receive(replica_t *self, const uint8_t *envelope, size_t size, bool live,
+                                 wire_head_t *head)
+{
+    /* Asked again: the set may have changed while the signature was checked. */
+    if (!is_trusted(self, wire_origin(envelope)))
+        return refuse(self, REPLICA_UNKNOWN_ORIGIN);
     return wire_kind(envelope) == WIRE_HEAD ? receive_head(self, envelope, size, head)
-                                            : receive_batch(self, envelope, size);
+                                            : receive_batch(self, envelope, size, live);
+}
+
+int replica_reset(replica_t *self, const uint8_t origin[static WIRE_KEY_BYTES])
+{
+    if (replica_commit(self) == -1)
+        return -1;
+    return forks_reset(self->forks, origin);
+}
+
+const fork_t *replica_fork(const replica_t *self, size_t index)
+{
+    return forks_at(self->forks, index);
 }

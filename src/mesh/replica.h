@@ -5,11 +5,13 @@
 #define BANMESH_MESH_REPLICA_H
 
 #include "feed.h"
+#include "forks.h"
 #include "settings.h"
 #include "trust.h"
 #include "wire.h"
 
 typedef enum {
+    REPLICA_WANTED,  /* worth the check of its signature */
     REPLICA_STORED,  /* the next batch of its feed, and what waited behind it */
     REPLICA_KNOWN,   /* not newer than what is held */
     REPLICA_EARLY,   /* a gap before it: catch-up is wanted */
@@ -26,6 +28,7 @@ typedef enum {
     REPLICA_TOO_MANY_FEEDS,
     REPLICA_MORE_FRAMES, /* a message of several frames */
     REPLICA_WRONG_PEER,  /* a request signed by another than who sent it */
+    REPLICA_QUARANTINED, /* of an origin that signed two bodies for one number */
     REPLICA_REASON_COUNT,
 } replica_reason_t;
 
@@ -42,21 +45,44 @@ const char *replica_reason_name(replica_reason_t reason);
 
 typedef struct replica replica_t;
 
-/* All borrowed for as long as the replica lives; trust and settings until replica_set_trust. */
-replica_t *replica_new(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BYTES],
-                       const trust_t *trust, const settings_t *settings);
+typedef struct {
+    feed_t *feed;
+    wire_t *wire;
+    const uint8_t *own; /* our public signing key */
+    /* A batch that was announced, not asked for, is stored: before the commit, in order. */
+    void (*stored_live)(void *arg, const uint8_t *envelope, size_t size);
+    void *arg;
+} replica_config_t;
+
+/* Everything in config is borrowed for as long as the replica lives; trust and settings until
+ * replica_set_trust. NULL with the fault. */
+replica_t *replica_new(const replica_config_t *config, const trust_t *trust,
+                       const settings_t *settings, fault_t *fault);
 void replica_destroy(replica_t **self_p);
 
 void replica_set_trust(replica_t *self, const trust_t *trust, const settings_t *settings);
 
-/* Take in one envelope of kind batch or head that passed wire_check. Stored batches are on disk
- * after replica_commit. *head is filled for REPLICA_HEAD. */
-replica_result_t replica_receive(replica_t *self, const uint8_t *envelope, size_t size,
+/* Look at an envelope that passed wire_check, before the costly check of its signature. Returns
+ * REPLICA_WANTED, REPLICA_KNOWN (the same bytes were taken in a moment ago) or REPLICA_REFUSED. */
+replica_result_t replica_look(replica_t *self, const uint8_t *envelope, size_t size);
+
+/* Take in one envelope of kind batch or head whose signature is right. Stored batches are on disk
+ * after replica_commit.
+ *   live  it was announced or offered, not asked for
+ *   head  filled for REPLICA_HEAD */
+replica_result_t replica_receive(replica_t *self, const uint8_t *envelope, size_t size, bool live,
                                  wire_head_t *head);
 
 /* End the transaction that receiving began, if any. 0, or -1 and errno: all of it is forgotten and
  * will be fetched again. */
 int replica_commit(replica_t *self);
+
+/* The operator's word: an origin that was quarantined counts again. Returns how many forks that was
+ * about; -1 and errno of db_step. */
+int replica_reset(replica_t *self, const uint8_t origin[static WIRE_KEY_BYTES]);
+
+/* What origins signed twice; NULL behind the last. */
+const fork_t *replica_fork(const replica_t *self, size_t index);
 
 /* Count a refusal that others decided. */
 void replica_refuse(replica_t *self, replica_reason_t reason);

@@ -97,7 +97,7 @@ wire_error_t wire_check(const uint8_t *envelope, size_t size)
         return WIRE_BAD_MAGIC;
     if (envelope[4] != WIRE_VERSION)
         return WIRE_BAD_VERSION;
-    if (envelope[5] < WIRE_BATCH || envelope[5] > WIRE_HEADS)
+    if (envelope[5] < WIRE_BATCH || envelope[5] > WIRE_BUNDLE)
         return WIRE_BAD_KIND;
     if (envelope[6] != 0 || envelope[7] != 0)
         return WIRE_BAD_RESERVED;
@@ -239,34 +239,37 @@ wire_error_t wire_read_done(wire_t *self, const uint8_t *envelope, size_t size, 
         return WIRE_BAD_BODY;
     if (!read_feed(&body->origin, body->epoch, body->channel, &out->feed))
         return WIRE_BAD_ORIGIN;
-    if (!epoch_valid(body->epoch) || !seq_valid(body->through) || !seq_valid(body->have))
+    if (!epoch_valid(body->epoch) || !seq_valid(body->through) || !seq_valid(body->have) ||
+        !seq_valid(body->oldest))
         return WIRE_BAD_NUMBER;
     out->through = body->through;
     out->have = body->have;
+    out->oldest = body->oldest;
     return WIRE_OK;
 }
 
-bool wire_heads_add(wire_heads_t *heads, const uint8_t *envelope, size_t size)
+bool wire_bundle_add(wire_bundle_t *bundle, const uint8_t *envelope, size_t size)
 {
-    if (heads->count == WIRE_HEADS_MAX || size > WIRE_HEADS_BYTES_MAX - heads->used)
+    if (bundle->count == WIRE_BUNDLE_MAX || size > WIRE_BUNDLE_BYTES_MAX - bundle->used)
         return false;
     if (size > 0) /* an empty one of a peer's list has no bytes to point at */
-        memcpy(heads->bytes + heads->used, envelope, size);
-    heads->sizes[heads->count++] = size;
-    heads->used += size;
+        memcpy(bundle->bytes + bundle->used, envelope, size);
+    bundle->sizes[bundle->count++] = size;
+    bundle->used += size;
     return true;
 }
 
-wire_error_t wire_read_heads(wire_t *self, const uint8_t *envelope, size_t size,
-                             wire_heads_t *heads)
+wire_error_t wire_read_bundle(wire_t *self, const uint8_t *envelope, size_t size,
+                              wire_bundle_t *bundle)
 {
-    const Banmesh__Heads *body = (const Banmesh__Heads *)unpack(self, &banmesh__heads__descriptor,
-                                                                WIRE_HEADS, envelope, size);
+    const Banmesh__Bundle *body =
+        (const Banmesh__Bundle *)unpack(self, &banmesh__bundle__descriptor, WIRE_BUNDLE, envelope,
+                                        size);
     if (body == NULL)
         return WIRE_BAD_BODY;
-    heads->count = heads->used = 0;
-    for (size_t i = 0; i < body->n_heads; i++)
-        if (!wire_heads_add(heads, body->heads[i].data, body->heads[i].len))
+    bundle->count = bundle->used = 0;
+    for (size_t i = 0; i < body->n_envelopes; i++)
+        if (!wire_bundle_add(bundle, body->envelopes[i].data, body->envelopes[i].len))
             return WIRE_BAD_NUMBER;
     return WIRE_OK;
 }
@@ -349,6 +352,7 @@ size_t wire_write_done(wire_t *self, const wire_done_t *done, uint8_t *out)
     body.channel = done->feed.channel;
     body.through = done->through;
     body.have = done->have;
+    body.oldest = done->oldest;
     return pack(self, WIRE_DONE, &body.base, out);
 }
 
@@ -358,19 +362,19 @@ size_t wire_write_survey(wire_t *self, uint8_t *out)
     return pack(self, WIRE_SURVEY, &body.base, out);
 }
 
-size_t wire_write_heads(wire_t *self, const wire_heads_t *heads, uint8_t *out)
+size_t wire_write_bundle(wire_t *self, const wire_bundle_t *bundle, uint8_t *out)
 {
-    Banmesh__Heads body = BANMESH__HEADS__INIT;
-    ProtobufCBinaryData list[WIRE_HEADS_MAX];
+    Banmesh__Bundle body = BANMESH__BUNDLE__INIT;
+    ProtobufCBinaryData list[WIRE_BUNDLE_MAX];
     size_t offset = 0;
-    for (size_t i = 0; i < heads->count; i++) {
+    for (size_t i = 0; i < bundle->count; i++) {
         list[i] =
-            (ProtobufCBinaryData){heads->sizes[i], (uint8_t *)(uintptr_t)(heads->bytes + offset)};
-        offset += heads->sizes[i];
+            (ProtobufCBinaryData){bundle->sizes[i], (uint8_t *)(uintptr_t)(bundle->bytes + offset)};
+        offset += bundle->sizes[i];
     }
-    body.n_heads = heads->count;
-    body.heads = list;
-    return pack(self, WIRE_HEADS, &body.base, out);
+    body.n_envelopes = bundle->count;
+    body.envelopes = list;
+    return pack(self, WIRE_BUNDLE, &body.base, out);
 }
 
 size_t wire_event_size(const event_t *event)

@@ -19,18 +19,18 @@
 
 #include <stdbool.h>
 
-#define WIRE_VERSION         1
-#define WIRE_KEY_BYTES       32
-#define WIRE_HASH_BYTES      32
-#define WIRE_HEADER_BYTES    40
-#define WIRE_SIGNATURE_BYTES 64
-#define WIRE_BODY_MAX        65536
-#define WIRE_ENVELOPE_MAX    (WIRE_HEADER_BYTES + WIRE_BODY_MAX + WIRE_SIGNATURE_BYTES)
-#define WIRE_EVENTS_MAX      512
-#define WIRE_ARENA_BYTES     (512 * 1024)
-#define WIRE_HEADS_MAX       256
-#define WIRE_HEADS_BYTES_MAX (WIRE_BODY_MAX - 3 * WIRE_HEADS_MAX) /* beside tags and lengths */
-#define WIRE_CONTEXT         "banmesh envelope 1"
+#define WIRE_VERSION          1
+#define WIRE_KEY_BYTES        32
+#define WIRE_HASH_BYTES       32
+#define WIRE_HEADER_BYTES     40
+#define WIRE_SIGNATURE_BYTES  64
+#define WIRE_BODY_MAX         65536
+#define WIRE_ENVELOPE_MAX     (WIRE_HEADER_BYTES + WIRE_BODY_MAX + WIRE_SIGNATURE_BYTES)
+#define WIRE_EVENTS_MAX       512
+#define WIRE_ARENA_BYTES      (512 * 1024)
+#define WIRE_BUNDLE_MAX       256
+#define WIRE_BUNDLE_BYTES_MAX (WIRE_BODY_MAX - 3 * WIRE_BUNDLE_MAX) /* beside tags and lengths */
+#define WIRE_CONTEXT          "banmesh envelope 1"
 
 typedef enum {
     WIRE_BATCH = 1,
@@ -38,7 +38,7 @@ typedef enum {
     WIRE_FETCH = 3,
     WIRE_DONE = 4,
     WIRE_SURVEY = 5,
-    WIRE_HEADS = 6,
+    WIRE_BUNDLE = 6,
 } wire_kind_t;
 
 /* Why an envelope was refused. */
@@ -81,6 +81,7 @@ typedef struct {
     feed_id_t feed;
     uint64_t through;
     uint64_t have;
+    uint64_t oldest;
 } wire_done_t;
 
 /* A batch; its events are read one by one with wire_event. */
@@ -116,16 +117,16 @@ wire_error_t wire_read_head(wire_t *self, const uint8_t *envelope, size_t size, 
 wire_error_t wire_read_fetch(wire_t *self, const uint8_t *envelope, size_t size, wire_fetch_t *out);
 wire_error_t wire_read_done(wire_t *self, const uint8_t *envelope, size_t size, wire_done_t *out);
 
-/* Copy the envelopes out of a verified WIRE_HEADS, end to end: heads->bytes. They are as untrusted
- * as any. */
+/* Copy the envelopes out of a verified WIRE_BUNDLE, end to end: bundle->bytes. They are as
+ * untrusted as any. */
 typedef struct {
     size_t count;
-    size_t sizes[WIRE_HEADS_MAX];
+    size_t sizes[WIRE_BUNDLE_MAX];
     size_t used;
-    uint8_t bytes[WIRE_HEADS_BYTES_MAX];
-} wire_heads_t;
-wire_error_t wire_read_heads(wire_t *self, const uint8_t *envelope, size_t size,
-                             wire_heads_t *heads);
+    uint8_t bytes[WIRE_BUNDLE_BYTES_MAX];
+} wire_bundle_t;
+wire_error_t wire_read_bundle(wire_t *self, const uint8_t *envelope, size_t size,
+                              wire_bundle_t *bundle);
 
 /* Event `index` of the batch that wire_read_batch read last. Returns EVENT_OK, or why the event
  * (not the batch) is malformed. */
@@ -140,10 +141,10 @@ size_t wire_write_head(wire_t *self, const wire_head_t *head, uint8_t *out);
 size_t wire_write_fetch(wire_t *self, const wire_fetch_t *fetch, uint8_t *out);
 size_t wire_write_done(wire_t *self, const wire_done_t *done, uint8_t *out);
 size_t wire_write_survey(wire_t *self, uint8_t *out);
-size_t wire_write_heads(wire_t *self, const wire_heads_t *heads, uint8_t *out);
+size_t wire_write_bundle(wire_t *self, const wire_bundle_t *bundle, uint8_t *out);
 
-/* Add one envelope to a list. False if it is full. */
-bool wire_heads_add(wire_heads_t *heads, const uint8_t *envelope, size_t size);
+/* Add one envelope to a bundle. False if it is full: the largest batches only travel alone. */
+bool wire_bundle_add(wire_bundle_t *bundle, const uint8_t *envelope, size_t size);
 
 /* An upper bound of the bytes that an event takes in a batch's body. */
 size_t wire_event_size(const event_t *event);

@@ -222,9 +222,23 @@ static void advanced(void *arg)
     self->program->advanced(self->state);
 }
 
+static json_t *reset(service_t *self, const char *name)
+{
+    int count = mesh_reset(self->mesh, name);
+    if (count == -1)
+        return json_pack("{s:s}", "error", strerror(errno));
+    if (count == 0)
+        return json_pack("{s:s++}", "error", "\"", name, "\" is not in quarantine on this host");
+    log_warnx("%s counts again, by the operator's word", name);
+    return json_pack("{s:s}", "reset", name);
+}
+
 static json_t *answer(void *arg, const char *command)
 {
+    static const char reset_word[] = "reset ";
     service_t *self = arg;
+    if (strncmp(command, reset_word, sizeof reset_word - 1) == 0)
+        return reset(self, command + sizeof reset_word - 1);
     if (!streq(command, "status"))
         return NULL;
     json_t *status =

@@ -67,18 +67,18 @@ static void check_head(const uint8_t *envelope, size_t size)
         expect(head.floor >= 1 && head.floor <= head.seq + 1);
 }
 
-static void check_heads(const uint8_t *envelope, size_t size)
+static void check_bundle(const uint8_t *envelope, size_t size)
 {
-    static wire_heads_t heads;
+    static wire_bundle_t bundle;
     size_t offset = 0;
-    if (wire_read_heads(wire, envelope, size, &heads) != WIRE_OK)
+    if (wire_read_bundle(wire, envelope, size, &bundle) != WIRE_OK)
         return;
-    for (size_t i = 0; i < heads.count; i++) {
-        if (wire_check(heads.bytes + offset, heads.sizes[i]) == WIRE_OK)
-            check_head(heads.bytes + offset, heads.sizes[i]);
-        offset += heads.sizes[i];
+    for (size_t i = 0; i < bundle.count; i++) {
+        if (wire_check(bundle.bytes + offset, bundle.sizes[i]) == WIRE_OK)
+            check_head(bundle.bytes + offset, bundle.sizes[i]);
+        offset += bundle.sizes[i];
     }
-    expect(offset == heads.used);
+    expect(offset == bundle.used);
 }
 
 static void check(const uint8_t *envelope, size_t size)
@@ -101,8 +101,8 @@ static void check(const uint8_t *envelope, size_t size)
         break;
     case WIRE_SURVEY:
         break;
-    case WIRE_HEADS:
-        check_heads(envelope, size);
+    case WIRE_BUNDLE:
+        check_bundle(envelope, size);
         break;
     }
 }
@@ -122,7 +122,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     expect(envelope != NULL);
     memcpy(envelope, "BNMS", 4);
     envelope[4] = WIRE_VERSION;
-    envelope[5] = (uint8_t)(1 + data[0] % WIRE_HEADS);
+    envelope[5] = (uint8_t)(1 + data[0] % WIRE_BUNDLE);
     memcpy(envelope + WIRE_HEADER_BYTES, data + 1, size - 1);
     expect(wire_check(envelope, total) == WIRE_OK);
     check(envelope, total);

@@ -103,23 +103,23 @@ static size_t make_survey(const forge_node_t *node, uint8_t *out)
     return wire_write_survey(node->wire, out);
 }
 
-static size_t make_heads(const forge_node_t *node, uint8_t *out)
+static size_t make_bundle(const forge_node_t *node, uint8_t *out)
 {
-    static wire_heads_t heads;
+    static wire_bundle_t bundle;
     uint8_t head[WIRE_ENVELOPE_MAX];
-    heads.count = heads.used = 0;
-    wire_heads_add(&heads, head, make_head(node, head));
-    wire_heads_add(&heads, head, make_heartbeat(node, head));
-    return wire_write_heads(node->wire, &heads, out);
+    bundle.count = bundle.used = 0;
+    wire_bundle_add(&bundle, head, make_head(node, head));
+    wire_bundle_add(&bundle, head, make_heartbeat(node, head));
+    return wire_write_bundle(node->wire, &bundle, out);
 }
 
 static const struct {
     const char *file;
     size_t (*make)(const forge_node_t *node, uint8_t *out);
 } kinds[GOLDEN_KINDS] = {
-    {"batch.bin", make_batch}, {"head.bin", make_head}, {"heartbeat.bin", make_heartbeat},
-    {"fetch.bin", make_fetch}, {"done.bin", make_done}, {"survey.bin", make_survey},
-    {"heads.bin", make_heads},
+    {"batch.bin", make_batch},   {"head.bin", make_head}, {"heartbeat.bin", make_heartbeat},
+    {"fetch.bin", make_fetch},   {"done.bin", make_done}, {"survey.bin", make_survey},
+    {"bundle.bin", make_bundle},
 };
 
 const char *golden_file(size_t index)

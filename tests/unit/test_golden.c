@@ -107,18 +107,18 @@ TEST(the_requests_read_as_they_were_written)
     assert_int_equal(file.size, WIRE_HEADER_BYTES + WIRE_SIGNATURE_BYTES);
 }
 
-TEST(the_heads_hold_two_envelopes_verbatim)
+TEST(the_bundle_holds_two_envelopes_verbatim)
 {
-    static wire_heads_t heads;
+    static wire_bundle_t bundle;
     read_file(HEADS);
-    assert_int_equal(wire_read_heads(reader, file.bytes, file.size, &heads), WIRE_OK);
-    assert_int_equal(heads.count, 2);
+    assert_int_equal(wire_read_bundle(reader, file.bytes, file.size, &bundle), WIRE_OK);
+    assert_int_equal(bundle.count, 2);
     read_file(HEAD);
-    assert_int_equal(heads.sizes[0], file.size);
-    assert_memory_equal(heads.bytes, file.bytes, file.size);
+    assert_int_equal(bundle.sizes[0], file.size);
+    assert_memory_equal(bundle.bytes, file.bytes, file.size);
     read_file(HEARTBEAT);
-    assert_int_equal(heads.sizes[1], file.size);
-    assert_memory_equal(heads.bytes + heads.sizes[0], file.bytes, file.size);
+    assert_int_equal(bundle.sizes[1], file.size);
+    assert_memory_equal(bundle.bytes + bundle.sizes[0], file.bytes, file.size);
 }
 
 static int start(void **state)
@@ -138,9 +138,12 @@ static int end(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        plain(the_encoder_still_makes_these_bytes),    plain(the_batch_reads_as_it_was_written),
-        plain(the_head_reads_as_it_was_written),       plain(the_heartbeat_reads_as_it_was_written),
-        plain(the_requests_read_as_they_were_written), plain(the_heads_hold_two_envelopes_verbatim),
+        plain(the_encoder_still_makes_these_bytes),
+        plain(the_batch_reads_as_it_was_written),
+        plain(the_head_reads_as_it_was_written),
+        plain(the_heartbeat_reads_as_it_was_written),
+        plain(the_requests_read_as_they_were_written),
+        plain(the_bundle_holds_two_envelopes_verbatim),
     };
     return cmocka_run_group_tests_name("golden", tests, start, end);
 }

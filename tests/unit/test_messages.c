@@ -1,4 +1,4 @@
-/* wire: the smaller messages (head, fetch, done, lists of heads), and wires that only read. */
+/* wire: the smaller messages (head, fetch, done, lists of bundle), and wires that only read. */
 #include "forge.h"
 
 #include <sodium.h>
@@ -6,8 +6,8 @@
 
 static forge_node_t node;
 static envelope_t envelope;
-static wire_heads_t heads;
-static wire_heads_t again;
+static wire_bundle_t bundle;
+static wire_bundle_t again;
 
 static void assert_error(wire_error_t error, wire_error_t expected)
 {
@@ -164,24 +164,24 @@ TEST(a_done_needs_an_origin_and_sane_numbers)
 
 static void fill_list(size_t size)
 {
-    static uint8_t bytes[WIRE_HEADS_BYTES_MAX];
-    heads.count = heads.used = 0;
+    static uint8_t bytes[WIRE_BUNDLE_BYTES_MAX];
+    bundle.count = bundle.used = 0;
     do
-        memset(bytes, (int)heads.count, size);
-    while (wire_heads_add(&heads, bytes, size));
+        memset(bytes, (int)bundle.count, size);
+    while (wire_bundle_add(&bundle, bytes, size));
 }
 
 /* What the list took fits a message, and comes back as it was. */
 static void assert_list_passes(void)
 {
-    envelope.size = wire_write_heads(node.wire, &heads, envelope.bytes);
+    envelope.size = wire_write_bundle(node.wire, &bundle, envelope.bytes);
     if (envelope.size == 0)
-        fail_msg("%zu envelopes of %zu bytes in all do not fit", heads.count, heads.used);
-    assert_error(wire_read_heads(node.wire, envelope.bytes, envelope.size, &again), WIRE_OK);
-    assert_int_equal(again.count, heads.count);
-    assert_int_equal(again.used, heads.used);
-    assert_memory_equal(again.sizes, heads.sizes, heads.count * sizeof heads.sizes[0]);
-    assert_memory_equal(again.bytes, heads.bytes, heads.used);
+        fail_msg("%zu envelopes of %zu bytes in all do not fit", bundle.count, bundle.used);
+    assert_error(wire_read_bundle(node.wire, envelope.bytes, envelope.size, &again), WIRE_OK);
+    assert_int_equal(again.count, bundle.count);
+    assert_int_equal(again.used, bundle.used);
+    assert_memory_equal(again.sizes, bundle.sizes, bundle.count * sizeof bundle.sizes[0]);
+    assert_memory_equal(again.bytes, bundle.bytes, bundle.used);
 }
 
 TEST(a_full_list_fits_a_message)
@@ -197,49 +197,49 @@ TEST(a_full_list_fits_a_message)
 /* As many as it takes, and as large as it takes, at once: each needs its length, too. */
 TEST(a_list_full_in_number_and_bytes_fits_a_message)
 {
-    static const uint8_t bytes[WIRE_HEADS_BYTES_MAX];
-    heads.count = heads.used = 0;
-    while (heads.count < WIRE_HEADS_MAX) {
-        size_t left = WIRE_HEADS_MAX - heads.count;
-        assert_true(wire_heads_add(&heads, bytes, (WIRE_HEADS_BYTES_MAX - heads.used) / left));
+    static const uint8_t bytes[WIRE_BUNDLE_BYTES_MAX];
+    bundle.count = bundle.used = 0;
+    while (bundle.count < WIRE_BUNDLE_MAX) {
+        size_t left = WIRE_BUNDLE_MAX - bundle.count;
+        assert_true(wire_bundle_add(&bundle, bytes, (WIRE_BUNDLE_BYTES_MAX - bundle.used) / left));
     }
-    assert_int_equal(heads.used, WIRE_HEADS_BYTES_MAX);
+    assert_int_equal(bundle.used, WIRE_BUNDLE_BYTES_MAX);
     assert_list_passes();
 }
 
-TEST(a_list_takes_256_heads_at_most)
+TEST(a_bundle_takes_256_envelopes_at_most)
 {
     fill_list(1);
-    assert_int_equal(heads.count, WIRE_HEADS_MAX);
+    assert_int_equal(bundle.count, WIRE_BUNDLE_MAX);
     fill_list(0);
-    assert_int_equal(heads.count, WIRE_HEADS_MAX);
+    assert_int_equal(bundle.count, WIRE_BUNDLE_MAX);
 }
 
 TEST(a_longer_list_of_somebody_else_is_refused)
 {
-    static ProtobufCBinaryData list[WIRE_HEADS_MAX + 1];
-    static uint8_t bytes[WIRE_HEADS_BYTES_MAX + 1];
-    Banmesh__Heads body = BANMESH__HEADS__INIT;
-    body.heads = list;
-    body.n_heads = WIRE_HEADS_MAX + 1;
-    forge_message(&node, WIRE_HEADS, &body.base, &envelope);
-    assert_error(wire_read_heads(node.wire, envelope.bytes, envelope.size, &again),
+    static ProtobufCBinaryData list[WIRE_BUNDLE_MAX + 1];
+    static uint8_t bytes[WIRE_BUNDLE_BYTES_MAX + 1];
+    Banmesh__Bundle body = BANMESH__BUNDLE__INIT;
+    body.envelopes = list;
+    body.n_envelopes = WIRE_BUNDLE_MAX + 1;
+    forge_message(&node, WIRE_BUNDLE, &body.base, &envelope);
+    assert_error(wire_read_bundle(node.wire, envelope.bytes, envelope.size, &again),
                  WIRE_BAD_NUMBER);
-    body.n_heads = 1;
-    list[0] = (ProtobufCBinaryData){WIRE_HEADS_BYTES_MAX + 1, bytes};
-    forge_message(&node, WIRE_HEADS, &body.base, &envelope);
-    assert_error(wire_read_heads(node.wire, envelope.bytes, envelope.size, &again),
+    body.n_envelopes = 1;
+    list[0] = (ProtobufCBinaryData){WIRE_BUNDLE_BYTES_MAX + 1, bytes};
+    forge_message(&node, WIRE_BUNDLE, &body.base, &envelope);
+    assert_error(wire_read_bundle(node.wire, envelope.bytes, envelope.size, &again),
                  WIRE_BAD_NUMBER);
 }
 
-TEST(empty_heads_in_a_list_do_no_harm)
+TEST(empty_envelopes_in_a_bundle_do_no_harm)
 {
     ProtobufCBinaryData list[3] = {{0}};
-    Banmesh__Heads body = BANMESH__HEADS__INIT;
-    body.heads = list;
-    body.n_heads = 3;
-    forge_message(&node, WIRE_HEADS, &body.base, &envelope);
-    assert_error(wire_read_heads(node.wire, envelope.bytes, envelope.size, &again), WIRE_OK);
+    Banmesh__Bundle body = BANMESH__BUNDLE__INIT;
+    body.envelopes = list;
+    body.n_envelopes = 3;
+    forge_message(&node, WIRE_BUNDLE, &body.base, &envelope);
+    assert_error(wire_read_bundle(node.wire, envelope.bytes, envelope.size, &again), WIRE_OK);
     assert_int_equal(again.count, 3);
     assert_int_equal(again.sizes[2], 0);
 }
@@ -297,9 +297,9 @@ int main(void)
         plain(a_done_needs_an_origin_and_sane_numbers),
         plain(a_full_list_fits_a_message),
         plain(a_list_full_in_number_and_bytes_fits_a_message),
-        plain(a_list_takes_256_heads_at_most),
+        plain(a_bundle_takes_256_envelopes_at_most),
         plain(a_longer_list_of_somebody_else_is_refused),
-        plain(empty_heads_in_a_list_do_no_harm),
+        plain(empty_envelopes_in_a_bundle_do_no_harm),
         plain(a_wire_without_a_key_reads_what_others_wrote),
         plain(signing_without_a_key_is_fatal),
     };

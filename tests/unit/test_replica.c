@@ -18,11 +18,22 @@ typedef struct {
     forge_node_t mx1;
     forge_node_t hist1;
     forge_node_t self;
+    size_t live_count; /* batches that were told as live */
+    uint64_t last_live;
 } world_t;
 
 static world_t world;
 static envelope_t envelope;
 static char *aggregators[] = {"hist1"};
+
+static void note_live(void *arg, const uint8_t *bytes, size_t size)
+{
+    wire_batch_t batch;
+    (void)arg;
+    assert_int_equal(wire_read_batch(world.wire, bytes, size, &batch), WIRE_OK);
+    world.live_count++;
+    world.last_live = batch.seq;
+}
 
 static int start(void **state)
 {
@@ -38,8 +49,16 @@ static int start(void **state)
     if (world.feed == NULL)
         return -1;
     world.wire = wire_new(world.certs[0]->sign_seed);
-    world.replica = replica_new(world.feed, world.wire, world.certs[0]->sign_public, world.trust,
-                                &world.settings);
+    const replica_config_t config = {
+        .feed = world.feed,
+        .wire = world.wire,
+        .own = world.certs[0]->sign_public,
+        .stored_live = note_live,
+    };
+    world.live_count = 0;
+    world.replica = replica_new(&config, world.trust, &world.settings, &fault);
+    if (world.replica == NULL)
+        return -1;
     world.self = forge_node_of(world.certs[0]);
     world.mx1 = forge_node_of(world.certs[1]);
     world.hist1 = forge_node_of(world.certs[2]);
@@ -62,11 +81,24 @@ static int end(void **state)
 
 #define in_world(name) cmocka_unit_test_setup_teardown(name, start, end)
 
-static replica_result_t receive(void)
+/* As the inbox does it. */
+static replica_result_t receive_as(bool live)
 {
     wire_head_t head;
     assert_int_equal(wire_check(envelope.bytes, envelope.size), WIRE_OK);
-    return replica_receive(world.replica, envelope.bytes, envelope.size, &head);
+    replica_result_t look = replica_look(world.replica, envelope.bytes, envelope.size);
+    if (look != REPLICA_WANTED)
+        return look;
+    wire_error_t error = wire_verify(world.wire, envelope.bytes, envelope.size);
+    if (error == WIRE_OK)
+        return replica_receive(world.replica, envelope.bytes, envelope.size, live, &head);
+    replica_refuse_wire(world.replica, error);
+    return REPLICA_REFUSED;
+}
+
+static replica_result_t receive(void)
+{
+    return receive_as(true);
 }
 
 static replica_result_t receive_batch(const forge_node_t *node, uint64_t seq)
@@ -291,7 +323,6 @@ TEST(nobody_gives_numbers_in_our_running_epoch)
     feed_ref_t *own = feed_own(world.feed, (wall_t){FORGE_EPOCH});
     forge_batch(&world.self, 1, &envelope);
     assert_int_equal(feed_store(world.feed, own, 1, envelope.bytes, envelope.size), 0);
-    assert_our_epoch(own, 1, REPLICA_KNOWN);
     assert_our_epoch(own, 2, REPLICA_REFUSED);
     assert_our_epoch(own, 9, REPLICA_REFUSED);
     assert_int_equal(refused(REPLICA_OUR_NUMBERS), 2);
@@ -347,6 +378,133 @@ TEST(a_full_disk_loses_nothing_that_was_committed)
     assert_stored_as_received(&world.mx1, 2);
 }
 
+/* ---- relays ---- */
+
+TEST(only_what_was_announced_is_told_as_live_and_each_once)
+{
+    forge_batch(&world.mx1, 1, &envelope);
+    assert_int_equal(receive_as(false), REPLICA_STORED);
+    assert_int_equal(world.live_count, 0);
+    assert_int_equal(receive_batch(&world.mx1, 3), REPLICA_EARLY);
+    assert_int_equal(receive_batch(&world.mx1, 3), REPLICA_EARLY);
+    assert_int_equal(world.live_count, 0);
+    forge_batch(&world.mx1, 2, &envelope);
+    assert_int_equal(receive_as(false), REPLICA_STORED);
+    assert_int_equal(world.live_count, 1); /* the early one was live */
+    assert_int_equal(world.last_live, 3);
+    assert_int_equal(receive_batch(&world.mx1, 4), REPLICA_STORED);
+    assert_int_equal(receive_batch(&world.mx1, 4), REPLICA_KNOWN);
+    assert_int_equal(world.live_count, 2);
+}
+
+TEST(what_was_taken_back_is_taken_in_again)
+{
+    assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
+    sqlite3_stmt *drop = db_prepare(feed_peers_db(world.feed), "ROLLBACK");
+    assert_int_equal(db_step(feed_peers_db(world.feed), drop), 0);
+    assert_int_equal(replica_commit(world.replica), -1);
+    assert_int_equal(feed_of(&world.mx1)->have, 0);
+    assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
+    assert_int_equal(replica_commit(world.replica), 0);
+    assert_stored_as_received(&world.mx1, 1);
+}
+
+/* ---- forks ---- */
+
+/* A second batch under a number that forge_batch used, too. */
+static replica_result_t receive_other_batch(const forge_node_t *node, uint64_t seq)
+{
+    event_t event = support_ban_event("80.94.95.1");
+    wire_batch_t batch = {.feed = forge_feed(node), .seq = seq, .event_count = 1};
+    envelope.size = wire_write_batch(node->wire, &batch, &event, envelope.bytes);
+    return receive();
+}
+
+static const fork_t *only_fork(uint64_t seq)
+{
+    const fork_t *fork = replica_fork(world.replica, 0);
+    assert_non_null(fork);
+    assert_null(replica_fork(world.replica, 1));
+    assert_int_equal(fork->seq, seq);
+    assert_memory_not_equal(fork->hash_here, fork->hash_there, WIRE_HASH_BYTES);
+    return fork;
+}
+
+TEST(two_batches_under_one_number_put_their_origin_into_quarantine)
+{
+    assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
+    assert_int_equal(receive_other_batch(&world.mx1, 1), REPLICA_REFUSED);
+    only_fork(1);
+    assert_int_equal(receive_batch(&world.mx1, 2), REPLICA_REFUSED);
+    assert_int_equal(refused(REPLICA_QUARANTINED), 2);
+    assert_int_equal(receive_head(&world.mx1, 2, 1), REPLICA_HEAD); /* it still lives */
+    assert_int_equal(feed_of(&world.mx1)->kept_seq, 0);
+    assert_stored_as_received(&world.mx1, 1);
+}
+
+TEST(a_head_that_does_not_fit_what_is_held_is_a_fork)
+{
+    assert_int_equal(receive_other_batch(&world.mx1, 1), REPLICA_STORED);
+    assert_int_equal(receive_head(&world.mx1, 1, 1), REPLICA_HEAD);
+    only_fork(1);
+}
+
+TEST(a_batch_that_does_not_fit_the_head_before_it_is_a_fork)
+{
+    assert_int_equal(receive_head(&world.mx1, 2, 1), REPLICA_HEAD);
+    assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
+    assert_null(replica_fork(world.replica, 0));
+    receive_other_batch(&world.mx1, 2);
+    only_fork(2);
+}
+
+TEST(other_origins_go_on_beside_a_quarantine)
+{
+    assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
+    receive_other_batch(&world.mx1, 1);
+    assert_int_equal(receive_batch(&world.self, 1), REPLICA_STORED);
+}
+
+static void open_replica_again(void)
+{
+    fault_t fault;
+    replica_config_t config = {.feed = world.feed,
+                               .wire = world.wire,
+                               .own = world.certs[0]->sign_public};
+    assert_int_equal(replica_commit(world.replica), 0);
+    replica_destroy(&world.replica);
+    world.replica = replica_new(&config, world.trust, &world.settings, &fault);
+    assert_non_null(world.replica);
+}
+
+TEST(a_quarantine_survives_a_restart_and_ends_by_the_operators_word)
+{
+    receive_batch(&world.mx1, 1);
+    receive_other_batch(&world.mx1, 1);
+    fork_t found = *only_fork(1);
+    open_replica_again();
+    assert_memory_equal(only_fork(1), &found, sizeof found);
+    assert_int_equal(receive_batch(&world.mx1, 2), REPLICA_REFUSED);
+    assert_int_equal(replica_reset(world.replica, world.self.public_key), 0);
+    assert_int_equal(receive_batch(&world.mx1, 2), REPLICA_REFUSED);
+    assert_int_equal(replica_reset(world.replica, world.mx1.public_key), 1);
+    open_replica_again();
+    assert_true(only_fork(1)->reset);
+    assert_int_equal(receive_batch(&world.mx1, 2), REPLICA_STORED);
+    /* What is held stands: the old proof does not count again. */
+    assert_int_equal(receive_other_batch(&world.mx1, 1), REPLICA_KNOWN);
+    assert_int_equal(receive_batch(&world.mx1, 3), REPLICA_STORED);
+}
+
+TEST(somebody_else_who_signs_with_our_key_is_told)
+{
+    feed_ref_t *own = feed_own(world.feed, (wall_t){FORGE_EPOCH});
+    forge_batch(&world.self, 1, &envelope);
+    assert_int_equal(feed_store(world.feed, own, 1, envelope.bytes, envelope.size), 0);
+    assert_our_epoch(own, 1, REPLICA_REFUSED);
+    only_fork(1);
+}
+
 TEST(every_reason_has_a_word)
 {
     for (int reason = 0; reason < REPLICA_REASON_COUNT; reason++)
@@ -374,6 +532,14 @@ int main(void)
         in_world(an_older_epoch_of_ours_comes_back_from_peers),
         in_world(an_origin_with_too_many_epochs_is_refused),
         in_world(a_full_disk_loses_nothing_that_was_committed),
+        in_world(only_what_was_announced_is_told_as_live_and_each_once),
+        in_world(what_was_taken_back_is_taken_in_again),
+        in_world(two_batches_under_one_number_put_their_origin_into_quarantine),
+        in_world(a_head_that_does_not_fit_what_is_held_is_a_fork),
+        in_world(a_batch_that_does_not_fit_the_head_before_it_is_a_fork),
+        in_world(other_origins_go_on_beside_a_quarantine),
+        in_world(a_quarantine_survives_a_restart_and_ends_by_the_operators_word),
+        in_world(somebody_else_who_signs_with_our_key_is_told),
         in_world(every_reason_has_a_word),
     };
     return cmocka_run_group_tests_name("replica", tests, NULL, NULL);

@@ -7,7 +7,7 @@
 
 static forge_node_t node;
 static envelope_t envelope;
-static wire_heads_t heads;
+static wire_bundle_t bundle;
 
 /* Decode with the reader of the envelope's kind. */
 static wire_error_t read_any(const envelope_t *in)
@@ -25,8 +25,8 @@ static wire_error_t read_any(const envelope_t *in)
         return wire_read_fetch(node.wire, in->bytes, in->size, &fetch);
     case WIRE_DONE:
         return wire_read_done(node.wire, in->bytes, in->size, &done);
-    case WIRE_HEADS:
-        return wire_read_heads(node.wire, in->bytes, in->size, &heads);
+    case WIRE_BUNDLE:
+        return wire_read_bundle(node.wire, in->bytes, in->size, &bundle);
     case WIRE_SURVEY:
         break;
     }
@@ -165,7 +165,7 @@ TEST(a_signature_without_our_context_does_not_count)
 TEST(a_body_does_not_pass_under_another_kind)
 {
     for (size_t i = 0; i < GOLDEN_KINDS; i++)
-        for (uint8_t kind = WIRE_BATCH; kind <= WIRE_HEADS; kind++) {
+        for (uint8_t kind = WIRE_BATCH; kind <= WIRE_BUNDLE; kind++) {
             golden_make(i, &envelope);
             if (envelope.bytes[5] == kind)
                 continue;
@@ -184,7 +184,7 @@ TEST(a_reader_refuses_the_other_kinds)
     forge_batch(&node, 1, &envelope);
     assert_int_equal(wire_read_head(node.wire, envelope.bytes, envelope.size, &head),
                      WIRE_BAD_BODY);
-    assert_int_equal(wire_read_heads(node.wire, envelope.bytes, envelope.size, &heads),
+    assert_int_equal(wire_read_bundle(node.wire, envelope.bytes, envelope.size, &bundle),
                      WIRE_BAD_BODY);
 }
 
@@ -206,7 +206,7 @@ TEST(a_signed_body_cut_anywhere_does_no_harm)
 TEST(what_is_no_protobuf_is_a_bad_body)
 {
     static const uint8_t rubbish[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-    for (int kind = WIRE_BATCH; kind <= WIRE_HEADS; kind++) {
+    for (int kind = WIRE_BATCH; kind <= WIRE_BUNDLE; kind++) {
         if (kind == WIRE_SURVEY)
             continue;
         forge_body(&node, kind, rubbish, sizeof rubbish, &envelope);
@@ -231,8 +231,8 @@ TEST(a_body_that_would_expand_beyond_the_arena_is_refused)
     enum { EVENTS = 4 << 3 | 2, HEADS = 1 << 3 | 2, UNKNOWN_NUMBER = 9 << 3, UNKNOWN = 9 << 3 | 2 };
     assert_flood_refused(WIRE_BATCH, EVENTS);
     assert_flood_refused(WIRE_BATCH, UNKNOWN);
-    assert_flood_refused(WIRE_HEADS, HEADS);
-    assert_flood_refused(WIRE_HEADS, UNKNOWN);
+    assert_flood_refused(WIRE_BUNDLE, HEADS);
+    assert_flood_refused(WIRE_BUNDLE, UNKNOWN);
     assert_flood_refused(WIRE_HEAD, UNKNOWN_NUMBER);
     assert_flood_refused(WIRE_FETCH, UNKNOWN);
     assert_flood_refused(WIRE_DONE, UNKNOWN);

@@ -1,0 +1,54 @@
+/* asker - what each node may still ask of our replay: its budget, and which of its connections are
+ * answered. Knows no feeds. */
+#ifndef BANMESH_MESH_ASKER_H
+#define BANMESH_MESH_ASKER_H
+
+#include "bucket.h"
+#include "trust.h"
+
+#define ASKER_ROUTE_MAX 255 /* bytes of a ROUTER's routing id */
+#define ASKER_ROUTES_MAX                                                                           \
+    4 /* connections of one node that are answered at a time: each may have a                      \
+         full queue that nobody reads, and libzmq cannot end one */
+
+/* What one node may ask for: enough for a newcomer's million bans at once. */
+#define ASKER_BYTES_PER_S    (24 * 1024 * 1024)
+#define ASKER_BYTES_BURST    (128 * 1024 * 1024)
+#define ASKER_REQUESTS_PER_S 200
+#define ASKER_REQUESTS_BURST 2000
+
+typedef struct {
+    uint8_t key[CERT_KEY_BYTES]; /* its public signing key */
+    bucket_t bytes;
+    bucket_t requests;
+    struct {
+        uint8_t bytes[ASKER_ROUTE_MAX];
+        size_t size;
+    } routes[ASKER_ROUTES_MAX];
+    size_t route_count;
+    bool told; /* the log knows that it has too many connections */
+} asker_t;
+
+typedef struct askers askers_t;
+
+askers_t *askers_new(void);
+void askers_destroy(askers_t **self_p);
+
+/* The one of a node, made if needed; valid until askers_keep. */
+asker_t *askers_of(askers_t *self, const trusted_t *node);
+
+/* Forget nodes that are not in the set. */
+void askers_keep(askers_t *self, const trust_t *trust);
+
+/* One more request. False if the node is over its budget. */
+bool asker_may_ask(asker_t *self);
+
+/* It was sent so much. */
+void asker_pay(asker_t *self, size_t bytes);
+
+/* True if requests over this connection are answered: it is known, or there is a place for it.
+ * Places of connections that are gone, by is_alive, are given away. */
+bool asker_has_route(asker_t *self, const uint8_t *route, size_t size,
+                     bool (*is_alive)(void *arg, const uint8_t *route, size_t size), void *arg);
+
+#endif

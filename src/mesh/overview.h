@@ -1,0 +1,31 @@
+/* overview - what `banmesh status` shows of the mesh, as JSON. Reads the other rooms; owns nothing.
+ */
+#ifndef BANMESH_MESH_OVERVIEW_H
+#define BANMESH_MESH_OVERVIEW_H
+
+#include "catchup.h"
+#include "gate.h"
+#include "replay.h"
+
+#include <jansson.h>
+
+/* All borrowed for the call. */
+typedef struct {
+    const trust_t *trust;
+    const cert_t *own;
+    const char *own_name;
+    feed_t *feed;
+    peer_t *const *peers;
+    size_t peer_count;
+    const catchup_t *catchup;
+    const replica_t *replica;
+    const replay_t *replay;
+    const gate_t *gate;
+    uint64_t announced; /* batches of ours */
+    uint64_t relayed;   /* batches of others */
+} overview_t;
+
+/* Peers, feeds, forks, counters. The caller owns it. */
+json_t *overview_json(const overview_t *self);
+
+#endif
