@@ -88,6 +88,7 @@ static void *start(service_t *service, fault_t *fault)
 {
     aggregator_t *self = xcalloc(1, sizeof *self);
     self->service = service;
+    feed_keep_history(service_feed(service));
     self->enrich = enrich_new(service_settings(service)->geoip.country, fault);
     if (self->enrich != NULL)
         self->consumer = consumer_new(service, self->enrich, fault);

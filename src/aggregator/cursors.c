@@ -167,8 +167,8 @@ uint64_t cursors_behind(cursors_t *self)
     for (size_t i = 0; i < count; i++) {
         const cursor_t *cursor = &self->items[i];
         uint64_t done = cursor->stored;
-        if (done + 1 < cursor->feed->floor)
-            done = cursor->feed->floor - 1;
+        if (done + 1 < cursor->feed->oldest)
+            done = cursor->feed->oldest - 1;
         if (cursor->feed->have > done)
             behind += cursor->feed->have - done;
     }

@@ -72,7 +72,7 @@ static bool take_batch(reader_t *self, attempt_record_t *record, const feed_ref_
     return true;
 }
 
-/* From floor to have there are no gaps: what cannot be read is the disk's fault, and waits. */
+/* What is there and cannot be read is the disk's fault, and waits. */
 static void note_stuck(reader_t *self, const attempt_record_t *record, const feed_ref_t *feed,
                        uint64_t seq)
 {
@@ -91,11 +91,21 @@ static bool take_feed(reader_t *self, size_t index)
     uint64_t seq = cursor->taken;
     if (!cursor->known || seq >= feed->have)
         return false;
-    if (seq + 1 < feed->floor)
-        seq = feed->floor - 1; /* its origin says that what is older no longer counts */
+    if (seq + 1 < feed->oldest)
+        seq = feed->oldest - 1; /* nobody has what is older any more */
     name_origin(self, feed, record.node);
     uint64_t end = seq + FEED_BATCHES;
     while (seq < feed->have && seq < end && !block_is_full(self->block)) {
+        /* Under the floor there may be gaps, of what nobody had any more. */
+        if (seq + 1 < feed->floor) {
+            uint64_t next = feed_next(service_feed(self->service), feed, seq);
+            if (next == 0)
+                next = feed->floor;
+            if (next > seq + 1) {
+                seq = next - 1;
+                continue;
+            }
+        }
         if (!take_batch(self, &record, feed, seq + 1)) {
             note_stuck(self, &record, feed, seq + 1);
             break;

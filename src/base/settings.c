@@ -57,7 +57,7 @@ static const entry_t schema[] = {
      false},
     {"geoip", "asn", PATH, AT(geoip.asn), "", 0, 0, IDLE},
     {"history", "timezone", TEXT, AT(history.timezone), "UTC", 0, 0, false},
-    {"history", "retention", NUMBER, AT(history.retention_days), "30", 1, 36500, IDLE},
+    {"history", "retention", NUMBER, AT(history.retention_days), "30", 1, 36500, false},
 };
 
 #define SCHEMA_SIZE (sizeof schema / sizeof schema[0])

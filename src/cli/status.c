@@ -120,6 +120,7 @@ static void print_status(const json_t *status)
                 json_object_get(status, "outcomes") != NULL);
     print_forks(json_object_get(mesh, "forks"));
     print_counters("bans of this host", json_object_get(status, "intake"));
+    print_counters("log of this host's bans", json_object_get(status, "own_log"));
     print_counters("bans of peers", json_object_get(status, "outcomes"));
     print_counters("shared log", json_object_get(status, "shared_log"));
     print_counters("store", json_object_get(status, "store"));

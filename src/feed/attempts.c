@@ -10,7 +10,7 @@ struct attempts {
     db_t *db;
     sqlite3_stmt *claim;
     sqlite3_stmt *find;
-    sqlite3_stmt *prolong;
+    sqlite3_stmt *move;
     sqlite3_stmt *prune;
 };
 
@@ -36,11 +36,12 @@ attempts_t *attempts_new(db_t *db)
 {
     attempts_t *self = xcalloc(1, sizeof *self);
     self->db = db;
-    self->find = db_prepare(db, "SELECT epoch, channel, seq, idx, duration_s FROM attempt "
-                                "WHERE key = ?");
+    self->find = db_prepare(db, "SELECT epoch, channel, seq, idx, duration_s, at_epoch, at_seq, "
+                                "at_idx FROM attempt WHERE key = ?");
     self->claim = db_prepare(db, "INSERT OR IGNORE INTO attempt (key, epoch, channel, seq, idx, "
                                  "duration_s) VALUES (?, ?, ?, ?, ?, ?)");
-    self->prolong = db_prepare(db, "UPDATE attempt SET duration_s = ? WHERE key = ?");
+    self->move = db_prepare(db, "UPDATE attempt SET duration_s = ?, at_epoch = ?, at_seq = ?, "
+                                "at_idx = ? WHERE key = ?");
     self->prune = db_prepare(db, "DELETE FROM attempt WHERE key < ?");
     return self;
 }
@@ -62,6 +63,12 @@ int attempts_find(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES]
     out->position.seq = (uint64_t)sqlite3_column_int64(self->find, 2);
     out->position.index = (uint32_t)sqlite3_column_int64(self->find, 3);
     out->duration_s = sqlite3_column_int64(self->find, 4);
+    out->place = out->position;
+    if (sqlite3_column_type(self->find, 5) != SQLITE_NULL) {
+        out->place.epoch = (uint64_t)sqlite3_column_int64(self->find, 5);
+        out->place.seq = (uint64_t)sqlite3_column_int64(self->find, 6);
+        out->place.index = (uint32_t)sqlite3_column_int64(self->find, 7);
+    }
     sqlite3_reset(self->find);
     return 1;
 }
@@ -80,12 +87,15 @@ int attempts_claim(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES
     return db_changed(self->db) > 0;
 }
 
-int attempts_prolong(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES],
-                     int64_t duration_s)
+int attempts_move(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES],
+                  const event_position_t *place, int64_t duration_s)
 {
-    sqlite3_bind_int64(self->prolong, 1, duration_s);
-    sqlite3_bind_blob(self->prolong, 2, key, ATTEMPTS_KEY_BYTES, SQLITE_STATIC);
-    return db_step(self->db, self->prolong);
+    sqlite3_bind_int64(self->move, 1, duration_s);
+    sqlite3_bind_int64(self->move, 2, (int64_t)place->epoch);
+    sqlite3_bind_int64(self->move, 3, (int64_t)place->seq);
+    sqlite3_bind_int64(self->move, 4, place->index);
+    sqlite3_bind_blob(self->move, 5, key, ATTEMPTS_KEY_BYTES, SQLITE_STATIC);
+    return db_step(self->db, self->move);
 }
 
 int attempts_prune(attempts_t *self, wall_t now)

@@ -15,6 +15,7 @@ typedef struct attempts attempts_t;
 
 typedef struct {
     event_position_t position; /* of the first event of this attempt: its nid */
+    event_position_t place;    /* of the newest event that carries it: a prolongation, a copy */
     int64_t duration_s;        /* the longest so far; -1: for ever */
 } attempt_t;
 
@@ -25,17 +26,17 @@ void attempts_key(const ban_t *ban, uint8_t key[static ATTEMPTS_KEY_BYTES]);
 attempts_t *attempts_new(db_t *db);
 void attempts_destroy(attempts_t **self_p);
 
-/* Write an attempt that is new. Returns 1; 0 if there is one with that key, which is left as it is;
- * -1 and errno of db_step. */
+/* Write an attempt that is new; its place is its position. Returns 1; 0 if there is one with that
+ * key, which is left as it is; -1 and errno of db_step. */
 int attempts_claim(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES],
                    const attempt_t *attempt);
 
 /* Returns 1 and the attempt, 0 if there is none, -1 and errno. */
 int attempts_find(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES], attempt_t *out);
 
-/* An attempt that is there runs longer than it said. 0, or -1 and errno. */
-int attempts_prolong(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES],
-                     int64_t duration_s);
+/* Another event carries an attempt that is there, and says how long it runs. 0, or -1 and errno. */
+int attempts_move(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES],
+                  const event_position_t *place, int64_t duration_s);
 
 /* Forget bans that began longer ago than ATTEMPTS_KEPT_MS. 0, or -1 and errno. */
 int attempts_prune(attempts_t *self, wall_t now);

@@ -22,8 +22,10 @@ typedef struct {
     sqlite3_stmt *add_batch;
     sqlite3_stmt *read_batch;
     sqlite3_stmt *newest_batch;
+    sqlite3_stmt *next_batch;
     sqlite3_stmt *drop_batches;
     sqlite3_stmt *keep_head;
+    sqlite3_stmt *set_floor;
     sqlite3_stmt *read_head;
     sqlite3_stmt *read_feed;
 } store_t;
@@ -31,6 +33,7 @@ typedef struct {
 struct feed {
     uint8_t self[FEED_ORIGIN_BYTES];
     int lock_fd;
+    bool keeps_history;
     store_t own;
     store_t peers;
     sqlite3_stmt *set_cursor;
@@ -70,7 +73,7 @@ static feed_ref_t *remember(feed_t *self, const feed_id_t *id, int64_t number, b
     feed->id = *id;
     feed->number = number;
     feed->own_db = own_db;
-    feed->floor = 1;
+    feed->floor = feed->oldest = 1;
     self->refs = xrealloc(self->refs, (self->ref_count + 1) * sizeof(feed_ref_t *));
     self->refs[self->ref_count++] = feed;
     if (tsearch(feed, &self->by_id, compare_ids) == NULL)
@@ -87,34 +90,49 @@ static void prepare(store_t *store)
     store->read_batch = db_prepare(store->db, "SELECT envelope FROM batch WHERE id = ?");
     store->newest_batch =
         db_prepare(store->db, "SELECT max (id) FROM batch WHERE id BETWEEN ? AND ?");
+    store->next_batch =
+        db_prepare(store->db, "SELECT min (id) FROM batch WHERE id BETWEEN ? AND ?");
     store->drop_batches = db_prepare(store->db, "DELETE FROM batch WHERE id BETWEEN ? AND ?");
     store->keep_head =
         db_prepare(store->db, "UPDATE feed SET head_seq = ?, floor = ?, head = ? WHERE number = ?");
+    store->set_floor = db_prepare(store->db, "UPDATE feed SET floor = ? WHERE number = ?");
     store->read_head = db_prepare(store->db, "SELECT head FROM feed WHERE number = ?");
     store->read_feed = db_prepare(store->db, "SELECT floor, head_seq FROM feed WHERE number = ?");
 }
 
-/* Where a feed stands, from disk: its head row, and the newest stored number; what lies under the
- * floor counts as stored. */
+/* The seq of the one row of a min or max; 0 if there is none, -1 and errno. */
+static int64_t read_seq(const store_t *store, sqlite3_stmt *statement, const feed_ref_t *feed,
+                        uint64_t from)
+{
+    sqlite3_bind_int64(statement, 1, row_id(feed, from));
+    sqlite3_bind_int64(statement, 2, row_id(feed, FEED_SEQ_MAX));
+    if (db_step(store->db, statement) != 1)
+        return -1;
+    int64_t seq = sqlite3_column_int64(statement, 0) & (int64_t)FEED_SEQ_MAX;
+    sqlite3_reset(statement);
+    return seq;
+}
+
+/* Where a feed stands, from disk: its head row, and the newest and oldest stored number; what lies
+ * under the floor counts as stored, unless this host keeps the history. */
 static int load_position(feed_t *self, feed_ref_t *feed)
 {
     store_t *store = store_of(self, feed);
     sqlite3_bind_int64(store->read_feed, 1, feed->number);
-    sqlite3_bind_int64(store->newest_batch, 1, row_id(feed, 1));
-    sqlite3_bind_int64(store->newest_batch, 2, row_id(feed, FEED_SEQ_MAX));
     errno = EBADMSG; /* unless the step says otherwise: the row must be there */
     if (db_step(store->db, store->read_feed) != 1)
         return -1;
     feed->floor = (uint64_t)sqlite3_column_int64(store->read_feed, 0);
     feed->kept_seq = (uint64_t)sqlite3_column_int64(store->read_feed, 1);
-    feed->have = feed->floor - 1;
     sqlite3_reset(store->read_feed);
-    if (db_step(store->db, store->newest_batch) != 1)
+    int64_t newest = read_seq(store, store->newest_batch, feed, 1);
+    int64_t oldest = read_seq(store, store->next_batch, feed, 1);
+    if (newest == -1 || oldest == -1)
         return -1;
-    uint64_t newest = (uint64_t)sqlite3_column_int64(store->newest_batch, 0) & FEED_SEQ_MAX;
-    sqlite3_reset(store->newest_batch);
-    if (newest > feed->have)
-        feed->have = newest;
+    feed->have = (uint64_t)newest;
+    if (feed->have + 1 < feed->floor && !self->keeps_history)
+        feed->have = feed->floor - 1;
+    feed->oldest = oldest > 0 ? (uint64_t)oldest : feed->have + 1;
     feed->head_seq = feed->kept_seq > feed->have ? feed->kept_seq : feed->have;
     return 0;
 }
@@ -232,6 +250,17 @@ void feed_close(feed_t **self_p)
     if (self->lock_fd != -1)
         close(self->lock_fd);
     free(self);
+}
+
+void feed_keep_history(feed_t *self)
+{
+    self->keeps_history = true;
+    feed_forget(self);
+}
+
+bool feed_keeps_history(const feed_t *self)
+{
+    return self->keeps_history;
 }
 
 db_t *feed_own_db(feed_t *self)
@@ -352,14 +381,6 @@ void feed_forget(feed_t *self)
         fatal("state databases cannot be read again");
 }
 
-static int drop_below(feed_t *self, feed_ref_t *feed, uint64_t floor)
-{
-    store_t *store = store_of(self, feed);
-    sqlite3_bind_int64(store->drop_batches, 1, row_id(feed, 0));
-    sqlite3_bind_int64(store->drop_batches, 2, row_id(feed, floor - 1));
-    return db_step(store->db, store->drop_batches);
-}
-
 int feed_keep_head(feed_t *self, feed_ref_t *feed, uint64_t seq, uint64_t floor,
                    const uint8_t *bytes, size_t size)
 {
@@ -377,15 +398,65 @@ int feed_keep_head(feed_t *self, feed_ref_t *feed, uint64_t seq, uint64_t floor,
         errno = EBADMSG;
         return -1;
     }
-    if (floor > feed->have + 1 && drop_below(self, feed, floor) == -1)
-        return -1;
     feed->kept_seq = seq;
     feed->floor = floor;
-    if (feed->have + 1 < floor)
-        feed->have = floor - 1;
+    if (!self->keeps_history)
+        feed_give_up(self, feed, floor - 1);
     if (feed->head_seq < seq)
         feed->head_seq = seq;
     return 1;
+}
+
+int feed_raise_floor(feed_t *self, feed_ref_t *feed, uint64_t floor)
+{
+    store_t *store = store_of(self, feed);
+    if (floor < feed->floor || floor > feed->have + 1)
+        fatalx("floor %llu outside of %llu to %llu", (unsigned long long)floor,
+               (unsigned long long)feed->floor, (unsigned long long)feed->have + 1);
+    sqlite3_bind_int64(store->set_floor, 1, (int64_t)floor);
+    sqlite3_bind_int64(store->set_floor, 2, feed->number);
+    if (db_step(store->db, store->set_floor) == -1)
+        return -1;
+    feed->floor = floor;
+    return 0;
+}
+
+void feed_give_up(feed_t *self, feed_ref_t *feed, uint64_t seq)
+{
+    (void)self;
+    if (seq > feed->floor - 1)
+        seq = feed->floor - 1;
+    if (feed->have >= seq)
+        return;
+    if (feed->oldest > feed->have)
+        feed->oldest = seq + 1;
+    feed->have = seq;
+}
+
+int feed_trim(feed_t *self, feed_ref_t *feed, uint64_t seq)
+{
+    store_t *store = store_of(self, feed);
+    if (seq >= feed->floor)
+        fatalx("batches up to %llu trimmed with floor %llu", (unsigned long long)seq,
+               (unsigned long long)feed->floor);
+    if (seq >= feed->have)
+        seq = feed->have - 1;
+    if (seq < feed->oldest)
+        return 0;
+    sqlite3_bind_int64(store->drop_batches, 1, row_id(feed, feed->oldest));
+    sqlite3_bind_int64(store->drop_batches, 2, row_id(feed, seq));
+    if (db_step(store->db, store->drop_batches) == -1)
+        return -1;
+    uint64_t next = feed_next(self, feed, seq);
+    feed->oldest = next > 0 ? next : feed->have + 1;
+    return 0;
+}
+
+uint64_t feed_next(feed_t *self, const feed_ref_t *feed, uint64_t seq)
+{
+    store_t *store = store_of(self, feed);
+    int64_t next = read_seq(store, store->next_batch, feed, seq + 1);
+    return next > 0 ? (uint64_t)next : 0;
 }
 
 size_t feed_read_head(feed_t *self, const feed_ref_t *feed, uint8_t *out, size_t max)

@@ -23,6 +23,7 @@ typedef struct {
     bool own_db;       /* in own.db, not peers.db */
     uint64_t have;     /* newest seq stored; no gaps from floor up to it; 0: none */
     uint64_t floor;    /* oldest seq that still counts, by its origin; at least 1 */
+    uint64_t oldest;   /* oldest seq stored, perhaps under the floor; have + 1: none */
     uint64_t head_seq; /* newest seq that its origin signed for; may be ahead of have */
     uint64_t kept_seq; /* seq of the head that feed_read_head returns; 0: none */
     uint64_t cursor;   /* newest seq that our consumer is done with */
@@ -36,6 +37,11 @@ typedef struct feed feed_t;
 feed_t *feed_open(const char *directory, const uint8_t self_key[static FEED_ORIGIN_BYTES],
                   fault_t *fault);
 void feed_close(feed_t **self_p);
+
+/* From now on batches under a floor are missed like any: this host keeps the history. Call before
+ * anything comes in. */
+void feed_keep_history(feed_t *self);
+bool feed_keeps_history(const feed_t *self);
 
 /* The databases, for rooms that keep rows in the same transaction. */
 db_t *feed_own_db(feed_t *self);
@@ -72,10 +78,26 @@ int feed_store(feed_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *byte
 void feed_forget(feed_t *self);
 
 /* Keep a signed head, verbatim, if it is newer than the one held: seq and floor. A floor above
- * have + 1 means that what lies between no longer counts: have moves up to it.
- * Returns 1 if kept, 0 if not newer, -1 and errno. */
+ * have + 1 means that what lies between no longer counts: have moves up to it, unless this host
+ * keeps the history. What is stored under it stays until feed_trim. Returns 1 if kept, 0 if not
+ * newer, -1 and errno. */
 int feed_keep_head(feed_t *self, feed_ref_t *feed, uint64_t seq, uint64_t floor,
                    const uint8_t *bytes, size_t size);
+
+/* Raise the floor of one of our own feeds, inside the caller's transaction of its database. 0, or
+ * -1 and errno. */
+int feed_raise_floor(feed_t *self, feed_ref_t *feed, uint64_t floor);
+
+/* Nobody has what lies between have and seq any more: have moves up to seq, at most to the floor.
+ */
+void feed_give_up(feed_t *self, feed_ref_t *feed, uint64_t seq);
+
+/* Remove stored batches up to seq, which must lie under the floor; the newest one stays, since
+ * heads show its hash. 0, or -1 and errno. Cost: one row each. */
+int feed_trim(feed_t *self, feed_ref_t *feed, uint64_t seq);
+
+/* The oldest stored seq that is larger than seq; 0 if there is none. */
+uint64_t feed_next(feed_t *self, const feed_ref_t *feed, uint64_t seq);
 
 /* The head kept. Returns its size, 0 if there is none; at most max bytes are written. */
 size_t feed_read_head(feed_t *self, const feed_ref_t *feed, uint8_t *out, size_t max);

@@ -16,12 +16,14 @@
     " batch.id & 1099511627775 AS seq, length (envelope) AS bytes, envelope "                      \
     " FROM batch JOIN feed ON feed.number = batch.id >> 40"
 
-/* attempt: what the intake has taken in already, by (jail, address, time). */
+/* attempt: what the intake has taken in already, by (jail, address, time). Its first event's
+ * position is its identity; at_*, if set, is where a prolongation or a copy carries it now. */
 #define SCHEMA_OWN                                                                                 \
     SCHEMA_FEEDS                                                                                   \
     ";CREATE TABLE attempt (key BLOB PRIMARY KEY, epoch INTEGER NOT NULL, "                        \
     " channel INTEGER NOT NULL, seq INTEGER NOT NULL, idx INTEGER NOT NULL, "                      \
-    " duration_s INTEGER NOT NULL) WITHOUT ROWID"
+    " duration_s INTEGER NOT NULL, at_epoch INTEGER, at_seq INTEGER, at_idx INTEGER)"              \
+    " WITHOUT ROWID"
 
 /* held: what the consumer applied, and until when fail2ban holds it. pending: accepted, but due
  * later. Both are written with the cursor. fork: what an origin signed twice. */

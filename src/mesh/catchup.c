@@ -7,6 +7,8 @@
 #define ANSWER_MAX_MS       30000 /* for a whole answer */
 #define FRUITLESS_WAIT_MS   500   /* doubled each time, FRUITLESS_DOUBLINGS times at most */
 #define FRUITLESS_DOUBLINGS 6
+#define REFUSALS_ENOUGH     8 /* peers that have nothing as old, before what is older counts as gone \
+                               */
 
 /* How the search for one feed stands; by the feed's index. */
 typedef struct {
@@ -18,21 +20,29 @@ typedef struct {
     mono_t not_before;  /* wait after an answer that brought nothing */
     size_t turn;        /* 0: ask the origin; then the others in turn */
     unsigned fruitless; /* answers in a row that brought nothing */
+    uint64_t oldest;    /* that anybody offered since the last progress; 0: nobody */
+    size_t refusals;    /* that many had nothing as old as we want */
 } search_t;
 
 struct catchup {
     feed_t *feed;
     wire_t *wire;
+    const replica_t *replica;
     search_t *searches;
     size_t count;
+    size_t first;        /* feed to begin with, so that each gets its turn */
+    const peer_t **busy; /* requests are out to them */
+    size_t busy_count;
+    size_t busy_size;
     uint8_t out[WIRE_ENVELOPE_MAX];
 };
 
-catchup_t *catchup_new(feed_t *feed, wire_t *wire)
+catchup_t *catchup_new(feed_t *feed, wire_t *wire, const replica_t *replica)
 {
     catchup_t *self = xcalloc(1, sizeof *self);
     self->feed = feed;
     self->wire = wire;
+    self->replica = replica;
     return self;
 }
 
@@ -41,6 +51,7 @@ void catchup_destroy(catchup_t **self_p)
     if (*self_p == NULL)
         return;
     free((*self_p)->searches);
+    free((*self_p)->busy);
     free(*self_p);
     *self_p = NULL;
 }
@@ -52,10 +63,29 @@ static bool is_behind(const feed_ref_t *ref)
 
 bool catchup_is_asked(const catchup_t *self, const peer_t *peer)
 {
-    for (size_t i = 0; i < self->count; i++)
-        if (self->searches[i].asked == peer)
+    for (size_t i = 0; i < self->busy_count; i++)
+        if (self->busy[i] == peer)
             return true;
     return false;
+}
+
+static void begin(catchup_t *self, search_t *search, const peer_t *peer)
+{
+    if (self->busy_count == self->busy_size) {
+        self->busy_size = self->busy_size * 2 + 8;
+        self->busy = xrealloc(self->busy, self->busy_size * sizeof(peer_t *));
+    }
+    self->busy[self->busy_count++] = search->asked = peer;
+}
+
+static void end(catchup_t *self, search_t *search)
+{
+    for (size_t i = 0; i < self->busy_count; i++)
+        if (self->busy[i] == search->asked) {
+            self->busy[i] = self->busy[--self->busy_count];
+            break;
+        }
+    search->asked = NULL;
 }
 
 static bool is_origin(const peer_t *peer, const feed_ref_t *ref)
@@ -104,7 +134,7 @@ static void ask(catchup_t *self, search_t *search, const feed_ref_t *ref, peer_t
         turn_away(search);
         return;
     }
-    search->asked = peer;
+    begin(self, search, peer);
     search->asked_at = search->progress_at = mono_now();
     search->have_then = search->have_seen = ref->have;
 }
@@ -119,42 +149,77 @@ static void follow_feeds(catchup_t *self)
     self->count = count;
 }
 
+static size_t count_connected(peer_t *const *peers, size_t peer_count)
+{
+    size_t connected = 0;
+    for (size_t i = 0; i < peer_count; i++)
+        connected += peer_connected(peers[i]);
+    return connected;
+}
+
 void catchup_pump(catchup_t *self, peer_t *const *peers, size_t peer_count)
 {
+    size_t connected = count_connected(peers, peer_count);
     follow_feeds(self);
-    for (size_t i = 0; i < self->count; i++) {
-        search_t *search = &self->searches[i];
-        const feed_ref_t *ref = feed_at(self->feed, i);
-        if (!is_behind(ref) || search->asked != NULL || mono_since_ms(search->not_before) < 0)
+    for (size_t i = 0; i < self->count && self->busy_count < connected; i++) {
+        size_t at = (self->first + i) % self->count;
+        search_t *search = &self->searches[at];
+        const feed_ref_t *ref = feed_at(self->feed, at);
+        if (!is_behind(ref) || search->asked != NULL || mono_since_ms(search->not_before) < 0 ||
+            !replica_takes(self->replica, ref->id.origin))
             continue;
         peer_t *peer = choose(search, ref, peers, peer_count);
-        if (peer != NULL && !catchup_is_asked(self, peer))
+        if (peer != NULL && !catchup_is_asked(self, peer)) {
             ask(self, search, ref, peer);
+            self->first = at;
+        }
     }
+}
+
+/* Where the history is kept: this peer has nothing as old as we want. If it is the origin, or if
+ * everybody was asked, what lies before the oldest that is left is gone. */
+static void weigh_oldest(catchup_t *self, search_t *search, feed_ref_t *ref, const peer_t *peer,
+                         const wire_done_t *done)
+{
+    if (!feed_keeps_history(self->feed) || done->have == 0 || done->oldest <= ref->have + 1)
+        return;
+    if (search->oldest == 0 || done->oldest < search->oldest)
+        search->oldest = done->oldest;
+    search->refusals++;
+    if (!is_origin(peer, ref) && search->refusals < REFUSALS_ENOUGH)
+        return;
+    feed_give_up(self->feed, ref, search->oldest - 1);
+    search->oldest = search->refusals = 0;
+}
+
+static void take_answer(catchup_t *self, search_t *search, feed_ref_t *ref, const peer_t *peer,
+                        const wire_done_t *done)
+{
+    bool progress = ref->have > search->have_then;
+    end(self, search);
+    if (progress)
+        search->fruitless = 0;
+    else
+        weigh_oldest(self, search, ref, peer, done);
+    if (!is_behind(ref))
+        search->turn = 0;
+    else if (ref->have == search->have_then || done->through >= done->have)
+        turn_away(search);
 }
 
 void catchup_done(catchup_t *self, const peer_t *peer, const wire_done_t *done)
 {
-    const feed_ref_t *ref = feed_find(self->feed, &done->feed);
-    for (size_t i = 0; i < self->count; i++) {
-        search_t *search = &self->searches[i];
-        if (search->asked != peer || feed_at(self->feed, i) != ref)
-            continue;
-        search->asked = NULL;
-        if (ref->have > search->have_then)
-            search->fruitless = 0;
-        if (!is_behind(ref))
-            search->turn = 0;
-        else if (ref->have == search->have_then || done->through >= done->have)
-            turn_away(search);
-    }
+    feed_ref_t *ref = feed_find(self->feed, &done->feed);
+    for (size_t i = 0; ref != NULL && i < self->count; i++)
+        if (self->searches[i].asked == peer && feed_at(self->feed, i) == ref)
+            take_answer(self, &self->searches[i], ref, peer, done);
 }
 
 void catchup_release(catchup_t *self, const peer_t *peer)
 {
     for (size_t i = 0; i < self->count; i++)
         if (self->searches[i].asked == peer) {
-            self->searches[i].asked = NULL;
+            end(self, &self->searches[i]);
             self->searches[i].turn++;
         }
 }

@@ -1,19 +1,20 @@
 /* catchup - which feeds are behind, and whom to ask for the rest.
  * One request a peer at a time. The origin itself is asked first; if it is away or has nothing
- * more, the other connected peers in turn. */
+ * more, the other connected peers in turn. Where the history is kept, batches under a floor are
+ * asked for as well, until the origin, or everybody, says that they are gone. */
 #ifndef BANMESH_MESH_CATCHUP_H
 #define BANMESH_MESH_CATCHUP_H
 
 #include "feed.h"
 #include "peer.h"
-#include "wire.h"
+#include "replica.h"
 
 #define CATCHUP_CREDIT 16384 /* batches a request; the answer is bounded by who gives it */
 
 typedef struct catchup catchup_t;
 
-/* feed and wire are borrowed for as long as the catchup lives. */
-catchup_t *catchup_new(feed_t *feed, wire_t *wire);
+/* All borrowed for as long as the catchup lives. */
+catchup_t *catchup_new(feed_t *feed, wire_t *wire, const replica_t *replica);
 void catchup_destroy(catchup_t **self_p);
 
 /* Ask for what is missing, as far as peers are free. */

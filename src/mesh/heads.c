@@ -37,7 +37,10 @@ size_t heads_sign(feed_t *feed, wire_t *wire, const feed_ref_t *ref, wall_t now,
 size_t heads_read(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BYTES],
                   const feed_ref_t *ref, wall_t now, uint8_t *out)
 {
-    if (memcmp(ref->id.origin, own, WIRE_KEY_BYTES) == 0)
+    const uint8_t *newest;
+    /* Of an older epoch of ours that came back from peers we may hold no more than the head. */
+    if (memcmp(ref->id.origin, own, WIRE_KEY_BYTES) == 0 &&
+        (ref->have == 0 || feed_read(feed, ref, ref->have, &newest) > 0))
         return heads_sign(feed, wire, ref, now, out);
     return feed_read_head(feed, ref, out, HEADS_ENVELOPE_MAX);
 }

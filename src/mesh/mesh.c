@@ -4,8 +4,11 @@
 #include "inbox.h"
 #include "overview.h"
 #include "ticker.h"
+#include "trimmer.h"
 
 #define SURVEY_MS 30000
+#define DAY_MS    (24LL * 3600 * MS_PER_S)
+#define TRIM_MS   5 /* of each heartbeat, at most, spent on removing old batches */
 
 struct mesh {
     mesh_config_t config;
@@ -17,6 +20,7 @@ struct mesh {
     catchup_t *catchup;
     inbox_t *inbox;
     heads_t *heads;
+    trimmer_t *trimmer;
     ticker_t *heartbeat;
     peer_t **peers; /* room for each node of the trust set */
     size_t peer_count;
@@ -195,10 +199,21 @@ static void watch_peer(mesh_t *self, peer_t *peer)
     }
 }
 
+static void trim(mesh_t *self)
+{
+    mono_t start = mono_now();
+    int rc = replica_commit(self->replica) == 0 ? 1 : -1;
+    while (rc == 1 && mono_since_ms(start) < TRIM_MS)
+        rc = trimmer_step(self->trimmer, wall_now());
+    if (rc == -1)
+        storage_failed(self);
+}
+
 static void tick(void *arg)
 {
     mesh_t *self = arg;
     announce_heads(self);
+    trim(self);
     for (size_t i = 0; i < self->peer_count; i++)
         watch_peer(self, self->peers[i]);
     if (mono_since_ms(self->surveyed_at) >= SURVEY_MS) {
@@ -320,6 +335,7 @@ void mesh_reload(mesh_t *self, trust_t **trust_p, const settings_t *settings)
     gate_set_trust(self->gate, self->trust);
     replica_set_trust(self->replica, self->trust, settings);
     replay_set_trust(self->replay, self->trust, drop);
+    trimmer_set_kept(self->trimmer, settings->history.retention_days * DAY_MS);
     if (drop)
         listener_renew(self->publisher);
     connect_peers(self);
@@ -349,10 +365,12 @@ static int open_parts(mesh_t *self, fault_t *fault)
                                       self};
     self->gate = gate_new(config->loop, self->trust);
     self->heads = heads_new(config->feed, config->wire, config->own->sign_public);
-    self->catchup = catchup_new(config->feed, config->wire);
+    self->trimmer = trimmer_new(config->feed, config->wire, config->own->sign_public);
+    trimmer_set_kept(self->trimmer, config->settings->history.retention_days * DAY_MS);
     self->replica = replica_new(&replica, self->trust, config->settings, fault);
     if (self->replica == NULL)
         return -1;
+    self->catchup = catchup_new(config->feed, config->wire, self->replica);
     const inbox_config_t inbox = {config->loop,   config->feed, config->wire, self->replica,
                                   self->catchup,  connected,    feed_began,   asked,
                                   storage_failed, settle,       self};
@@ -403,6 +421,7 @@ void mesh_destroy(mesh_t **self_p)
     replica_destroy(&self->replica);
     catchup_destroy(&self->catchup);
     heads_destroy(&self->heads);
+    trimmer_destroy(&self->trimmer);
     gate_destroy(&self->gate);
     trust_destroy(&self->trust);
     free(self);

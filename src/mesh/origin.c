@@ -19,6 +19,8 @@ struct origin {
     wire_t *wire;
     uint8_t own[WIRE_KEY_BYTES];
     attempts_t *attempts;
+    compaction_t *compaction;
+    compaction_plan_t plan;
     origin_publish_fn *publish;
     void *arg;
     event_t events[WIRE_EVENTS_MAX]; /* of the batch being filled */
@@ -36,6 +38,7 @@ origin_t *origin_new(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_K
     self->wire = wire;
     memcpy(self->own, own, WIRE_KEY_BYTES);
     self->attempts = attempts_new(feed_own_db(feed));
+    self->compaction = compaction_new(feed, wire, self->attempts, own);
     self->publish = publish;
     self->arg = arg;
     return self;
@@ -45,6 +48,7 @@ void origin_destroy(origin_t **self_p)
 {
     if (*self_p == NULL)
         return;
+    compaction_destroy(&(*self_p)->compaction);
     attempts_destroy(&(*self_p)->attempts);
     free(*self_p);
     *self_p = NULL;
@@ -72,8 +76,32 @@ static bool is_longer(int64_t duration_s, int64_t than_s)
     return than_s != -1 && (duration_s == -1 || duration_s > than_s);
 }
 
+/* Make sure that the batch being filled has room for an event. 0, or -1 and errno. */
+static int make_room(origin_t *self, feed_ref_t *ref, const event_t *event)
+{
+    size_t size = wire_event_size(event);
+    if (self->body_size + size > WIRE_BODY_MAX && seal(self, ref) == -1)
+        return -1;
+    return 0;
+}
+
+/* Where the next event of the batch being filled will stand. */
+static event_position_t next_place(const origin_t *self, const feed_ref_t *ref)
+{
+    return (event_position_t){.epoch = ref->id.epoch,
+                              .channel = ref->id.channel,
+                              .seq = ref->have + 1,
+                              .index = (uint32_t)self->event_count};
+}
+
+static void put_event(origin_t *self, const event_t *event)
+{
+    self->events[self->event_count++] = *event;
+    self->body_size += wire_event_size(event);
+}
+
 /* A ban of an attempt that is there: a repetition, or an event under the first one's position. */
-static int prolong(origin_t *self, origin_item_t *item,
+static int prolong(origin_t *self, origin_item_t *item, const event_position_t *place,
                    const uint8_t key[static ATTEMPTS_KEY_BYTES], event_t *event)
 {
     attempt_t attempt;
@@ -86,39 +114,29 @@ static int prolong(origin_t *self, origin_item_t *item,
     item->result = ORIGIN_PROLONGED;
     event->has_original = true;
     event->original = attempt.position;
-    return attempts_prolong(self->attempts, key, item->ban->duration_s);
+    return attempts_move(self->attempts, key, place, item->ban->duration_s);
 }
 
 /* Decide what an item is, and make its event unless it is a repetition. */
 static int add_item(origin_t *self, feed_ref_t *ref, origin_item_t *item)
 {
     uint8_t key[ATTEMPTS_KEY_BYTES];
-    event_t *event = &self->events[self->event_count];
-    *event = (event_t){.kind = EVENT_BAN, .ban = *item->ban};
-    size_t size = wire_event_size(event);
-    if (self->body_size + size > WIRE_BODY_MAX) {
-        if (seal(self, ref) == -1)
-            return -1;
-        self->events[0] = *event;
-        event = &self->events[0];
-    }
+    event_t event = {.kind = EVENT_BAN, .ban = *item->ban};
+    if (make_room(self, ref, &event) == -1)
+        return -1;
     attempt_t attempt = {.duration_s = item->ban->duration_s};
-    attempt.position = (event_position_t){.epoch = ref->id.epoch,
-                                          .channel = ref->id.channel,
-                                          .seq = ref->have + 1,
-                                          .index = (uint32_t)self->event_count};
+    attempt.position = next_place(self, ref);
     attempts_key(item->ban, key);
     int claimed = attempts_claim(self->attempts, key, &attempt);
-    if (claimed == -1 || (claimed == 0 && prolong(self, item, key, event) == -1))
+    if (claimed == -1 ||
+        (claimed == 0 && prolong(self, item, &attempt.position, key, &event) == -1))
         return -1;
     if (claimed == 1) {
         item->result = ORIGIN_NEW;
         item->nid = nid_of(self->own, &attempt.position);
     }
-    if (item->result != ORIGIN_REPEATED) {
-        self->event_count++;
-        self->body_size += size;
-    }
+    if (item->result != ORIGIN_REPEATED)
+        put_event(self, &event);
     return 0;
 }
 
@@ -130,25 +148,112 @@ static int append_all(origin_t *self, feed_ref_t *ref, origin_item_t *items, siz
     return seal(self, ref);
 }
 
+static void start_batches(origin_t *self)
+{
+    self->event_count = self->body_size = self->sealed_count = 0;
+}
+
+static void publish_batches(origin_t *self)
+{
+    for (size_t i = 0; i < self->sealed_count; i++)
+        self->publish(self->arg, self->sealed[i].bytes, self->sealed[i].size);
+}
+
+/* Nothing of what was begun is kept. Returns -1, errno as it was. */
+static int take_back(origin_t *self)
+{
+    int saved = errno;
+    db_rollback(feed_own_db(self->feed));
+    feed_forget(self->feed);
+    errno = saved;
+    return -1;
+}
+
 int origin_append(origin_t *self, origin_item_t *items, size_t count)
 {
     db_t *db = feed_own_db(self->feed);
+    wall_t now = wall_now();
     if (count > WIRE_EVENTS_MAX)
         fatalx("%zu bans in one group, expected at most %d", count, WIRE_EVENTS_MAX);
-    self->event_count = self->body_size = self->sealed_count = 0;
-    feed_ref_t *ref = feed_own(self->feed, wall_now());
+    start_batches(self);
+    feed_ref_t *ref = feed_own(self->feed, now);
     if (ref == NULL || db_begin(db) == -1)
         return -1;
-    if (append_all(self, ref, items, count) == -1 || db_commit(db) == -1) {
-        int saved = errno;
-        db_rollback(db);
-        feed_forget(self->feed);
-        errno = saved;
-        return -1;
+    if (append_all(self, ref, items, count) == -1 || db_commit(db) == -1)
+        return take_back(self);
+    for (size_t i = 0; i < count; i++) {
+        const event_t event = {.kind = EVENT_BAN, .ban = *items[i].ban};
+        if (items[i].result != ORIGIN_REPEATED)
+            compaction_note(self->compaction, &event, now);
     }
-    for (size_t i = 0; i < self->sealed_count; i++)
-        self->publish(self->arg, self->sealed[i].bytes, self->sealed[i].size);
+    publish_batches(self);
     return 0;
+}
+
+/* ---- compaction ---- */
+
+/* The next event carries this attempt now, if there is a row for it. */
+static int move_attempt(origin_t *self, const feed_ref_t *ref, const event_t *copy)
+{
+    uint8_t key[ATTEMPTS_KEY_BYTES];
+    const event_position_t place = next_place(self, ref);
+    if (copy->kind != EVENT_BAN)
+        return 0;
+    attempts_key(&copy->ban, key);
+    return attempts_move(self->attempts, key, &place, copy->ban.duration_s);
+}
+
+static int write_copies(origin_t *self, feed_ref_t *ref)
+{
+    const compaction_plan_t *plan = &self->plan;
+    for (size_t i = 0; i < plan->count; i++) {
+        if (make_room(self, ref, &plan->events[i]) == -1 ||
+            move_attempt(self, ref, &plan->events[i]) == -1)
+            return -1;
+        put_event(self, &plan->events[i]);
+    }
+    return plan->count > 0 ? seal(self, ref) : 0;
+}
+
+/* Copies and floor in one transaction. An older epoch that came back from peers stands in the other
+ * database: its floor is raised after the copies are on disk, and a crash in between only has them
+ * copied again. */
+static int carry_out(origin_t *self)
+{
+    const compaction_plan_t *plan = &self->plan;
+    db_t *db = feed_own_db(self->feed);
+    feed_ref_t *ref = plan->count > 0 ? feed_own(self->feed, wall_now()) : plan->from;
+    start_batches(self);
+    if (ref == NULL || db_begin(db) == -1)
+        return -1;
+    if (write_copies(self, ref) == -1 ||
+        (plan->from->own_db && feed_raise_floor(self->feed, plan->from, plan->floor) == -1) ||
+        db_commit(db) == -1)
+        return take_back(self);
+    if (!plan->from->own_db && feed_raise_floor(self->feed, plan->from, plan->floor) == -1)
+        return -1;
+    compaction_done(self->compaction, plan);
+    publish_batches(self);
+    return 0;
+}
+
+bool origin_compact(origin_t *self)
+{
+    wall_t now = wall_now();
+    if (compaction_count(self->compaction, now))
+        return true;
+    int rc = compaction_plan(self->compaction, now, &self->plan);
+    if (rc == 1)
+        rc = carry_out(self) == 0 ? 1 : -1;
+    if (rc == -1 && (errno == EIO || errno == EBADMSG))
+        fatal("state directory: own.db");
+    return rc == 1;
+}
+
+void origin_size(origin_t *self, uint64_t *events, uint64_t *running)
+{
+    *events = compaction_events(self->compaction);
+    *running = compaction_running(self->compaction, wall_now());
 }
 
 int origin_prune(origin_t *self)

@@ -5,6 +5,7 @@
 #define BANMESH_MESH_ORIGIN_H
 
 #include "attempts.h"
+#include "compaction.h"
 #include "feed.h"
 #include "wire.h"
 
@@ -34,6 +35,14 @@ void origin_destroy(origin_t **self_p);
  * loss. -1 and errno of db_step: none of them is kept. Costs one synced
  * commit, and a signature a batch. */
 int origin_append(origin_t *self, origin_item_t *items, size_t count);
+
+/* Keep our log within twice what still counts: copy what does out of the oldest batches, and raise
+ * their floor, in one transaction. One small step a call; call it now and then while it returns
+ * true. A full disk only puts it off. Call outside a transaction. */
+bool origin_compact(origin_t *self);
+
+/* Events in our log, and how many of them still count. */
+void origin_size(origin_t *self, uint64_t *events, uint64_t *running);
 
 /* Once a day: forget attempts too old to be repeated. 0, or -1 and errno. */
 int origin_prune(origin_t *self);

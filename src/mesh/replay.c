@@ -140,12 +140,11 @@ static void answer_fetch(replay_t *self, const replay_way_t *way, asker_t *asker
     self->counters.fetches++;
     if (ref != NULL) {
         done.have = ref->have;
-        done.oldest = ref->floor;
-        if (done.through + 1 < done.oldest)
-            done.through = done.oldest - 1;
-        if (asker_may_ask(asker))
-            done.through = send_batches(&answer, ref, done.through, fetch->credit);
-        else
+        done.oldest = feed_next(self->config.feed, ref, fetch->after);
+        /* If what comes next is gone, the asker decides how to go on. */
+        if (done.oldest == fetch->after + 1 && asker_may_ask(asker))
+            done.through = send_batches(&answer, ref, fetch->after, fetch->credit);
+        else if (done.oldest == fetch->after + 1)
             self->counters.put_off++;
         asker_pay(asker, answer.bytes);
     }

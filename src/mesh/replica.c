@@ -320,6 +320,12 @@ static replica_result_t receive_head(replica_t *self, const uint8_t *envelope, s
     return keep_head(self, envelope, size, head);
 }
 
+bool replica_takes(const replica_t *self, const uint8_t origin[static WIRE_KEY_BYTES])
+{
+    return is_trusted(self, origin) && !is_aggregator(self, origin) &&
+           !forks_holds(self->forks, origin);
+}
+
 replica_result_t replica_look(replica_t *self, const uint8_t *envelope, size_t size)
 {
     if (!is_trusted(self, wire_origin(envelope)))

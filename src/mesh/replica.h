@@ -62,6 +62,10 @@ void replica_destroy(replica_t **self_p);
 
 void replica_set_trust(replica_t *self, const trust_t *trust, const settings_t *settings);
 
+/* True if batches of an origin are taken in: it is trusted, may publish, and is not in quarantine.
+ */
+bool replica_takes(const replica_t *self, const uint8_t origin[static WIRE_KEY_BYTES]);
+
 /* Look at an envelope that passed wire_check, before the costly check of its signature. Returns
  * REPLICA_WANTED, REPLICA_KNOWN (the same bytes were taken in a moment ago) or REPLICA_REFUSED. */
 replica_result_t replica_look(replica_t *self, const uint8_t *envelope, size_t size);

@@ -17,6 +17,8 @@
 #define SOCKET_MODE     0666 /* who may is asked of the kernel: hardened units cannot open less */
 #define SPOOL_MS        5000
 #define PRUNE_MS        (24 * 3600 * MS_PER_S)
+#define COMPACT_MS      200 /* how often; */
+#define COMPACT_STEP_MS 10  /* at most so long */
 #define USERS_MAX       16
 
 typedef enum {
@@ -76,6 +78,7 @@ struct intake {
     char *spool_path;
     watch_t *watch;
     ticker_t *ticker;
+    ticker_t *compaction;
     connection_t *connections[CONNECTIONS_MAX];
     waiting_t waiting[WIRE_EVENTS_MAX];
     size_t waiting_count;
@@ -402,6 +405,15 @@ static void tick(void *arg)
     }
 }
 
+/* Between others on the loop, so that no ban waits for it. */
+static void compact(void *arg)
+{
+    intake_t *self = arg;
+    mono_t start = mono_now();
+    while (origin_compact(self->origin) && mono_since_ms(start) < COMPACT_STEP_MS)
+        ;
+}
+
 /* ---- start ---- */
 
 static void publish(void *arg, const uint8_t *envelope, size_t size)
@@ -447,6 +459,7 @@ intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault)
     zloop_poller(service_loop(service), &self->listener, greet, self);
     zloop_poller_set_tolerant(service_loop(service), &self->listener);
     self->ticker = ticker_new(service_loop(service), SPOOL_MS, tick, self);
+    self->compaction = ticker_new(service_loop(service), COMPACT_MS, compact, self);
     take_spool(self);
     return self;
 }
@@ -462,6 +475,7 @@ void intake_destroy(intake_t **self_p)
         if (self->connections[i] != NULL)
             hang_up(self->connections[i]);
     ticker_destroy(&self->ticker);
+    ticker_destroy(&self->compaction);
     watch_destroy(&self->watch);
     if (self->listener.fd != -1) {
         zloop_poller_end(service_loop(self->service), &self->listener);
@@ -480,4 +494,10 @@ void intake_status(const intake_t *self, json_t *status)
         if (self->counts[i] > 0 || i == INTAKE_STORED)
             json_object_set_new(counts, count_names[i], json_integer((json_int_t)self->counts[i]));
     json_object_set_new(status, "intake", counts);
+    uint64_t events;
+    uint64_t running;
+    origin_size(self->origin, &events, &running);
+    json_object_set_new(status, "own_log",
+                        json_pack("{s:I, s:I}", "events", (json_int_t)events, "running",
+                                  (json_int_t)running));
 }

@@ -118,16 +118,22 @@ TEST(an_attempt_is_claimed_once)
     close_attempts(&open);
 }
 
-TEST(a_prolongation_keeps_the_place_of_the_first)
+TEST(a_prolongation_keeps_the_position_of_the_first)
 {
     uint8_t key[ATTEMPTS_KEY_BYTES] = {1};
     attempt_t found;
     open_t open = open_attempts();
     claim(&open, key, 1, 1);
-    assert_int_equal(attempts_prolong(open.attempts, key, -1), 0);
+    assert_int_equal(attempts_find(open.attempts, key, &found), 1);
+    assert_int_equal(found.place.seq, 1);
+    const event_position_t place = {.epoch = 2, .seq = 7, .index = 3};
+    assert_int_equal(attempts_move(open.attempts, key, &place, -1), 0);
     assert_int_equal(attempts_find(open.attempts, key, &found), 1);
     assert_int_equal(found.duration_s, -1);
     assert_int_equal(found.position.seq, 1);
+    assert_int_equal(found.place.epoch, 2);
+    assert_int_equal(found.place.seq, 7);
+    assert_int_equal(found.place.index, 3);
     close_attempts(&open);
 }
 
@@ -187,7 +193,7 @@ int main(void)
         plain(one_jail_that_begins_like_another_has_other_keys),
         in_directory(what_was_claimed_is_found_after_a_restart),
         in_directory(an_attempt_is_claimed_once),
-        in_directory(a_prolongation_keeps_the_place_of_the_first),
+        in_directory(a_prolongation_keeps_the_position_of_the_first),
         in_directory(a_rolled_back_attempt_never_was),
         in_directory(bans_older_than_30_days_are_forgotten),
         in_directory(a_clock_near_1970_prunes_nothing),

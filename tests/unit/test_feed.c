@@ -199,8 +199,11 @@ TEST(a_floor_above_what_is_held_skips_the_rest)
     assert_int_equal(keep_head(feed, peer, 9, 6), 1);
     assert_int_equal(peer->floor, 6);
     assert_int_equal(peer->have, 5);
-    feeds_assert_lacks(feed, peer, 1);
     assert_int_equal(feeds_store(feed, peer, 6), 0);
+    assert_int_equal(peer->oldest, 1);
+    assert_int_equal(feed_trim(feed, peer, 5), 0);
+    assert_int_equal(peer->oldest, 6);
+    feeds_assert_lacks(feed, peer, 1);
     feeds_reopen(&feed);
     peer = feeds_find(feed, 2, FEEDS_T0);
     assert_int_equal(peer->floor, 6);
@@ -221,6 +224,65 @@ TEST(a_floor_below_what_is_held_drops_nothing_and_never_sinks)
     assert_int_equal(keep_head(feed, peer, 8, 2), 0);
     assert_int_equal(peer->floor, 3);
     assert_int_equal(keep_head(feed, peer, 3, 4), 0);
+    feed_close(&feed);
+}
+
+TEST(what_lies_under_the_floor_stays_until_it_is_trimmed_and_the_newest_for_good)
+{
+    feed_t *feed = feeds_open_new();
+    feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
+    for (uint64_t seq = 1; seq <= 4; seq++)
+        assert_int_equal(feeds_store(feed, peer, seq), 0);
+    assert_int_equal(keep_head(feed, peer, 4, 5), 1);
+    feeds_assert_holds(feed, peer, 1);
+    assert_int_equal(feed_next(feed, peer, 1), 2);
+    assert_int_equal(feed_trim(feed, peer, 2), 0);
+    assert_int_equal(peer->oldest, 3);
+    assert_int_equal(feed_next(feed, peer, 0), 3);
+    feeds_reopen(&feed);
+    peer = feeds_find(feed, 2, FEEDS_T0);
+    assert_int_equal(peer->oldest, 3);
+    assert_int_equal(feed_trim(feed, peer, 4), 0);
+    assert_int_equal(peer->oldest, 4);
+    feeds_assert_holds(feed, peer, 4); /* heads show its hash */
+    assert_int_equal(feed_next(feed, peer, 4), 0);
+    feed_close(&feed);
+}
+
+TEST(where_the_history_is_kept_a_floor_skips_nothing_by_itself)
+{
+    feed_t *feed = feeds_open_new();
+    feed_keep_history(feed);
+    feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
+    assert_int_equal(feeds_store(feed, peer, 1), 0);
+    assert_int_equal(keep_head(feed, peer, 9, 6), 1);
+    assert_int_equal(peer->have, 1);
+    feed_give_up(feed, peer, 3);
+    assert_int_equal(peer->have, 3);
+    assert_int_equal(feeds_store(feed, peer, 4), 0);
+    feed_give_up(feed, peer, 100); /* no further than the floor allows */
+    assert_int_equal(peer->have, 5);
+    assert_int_equal(peer->oldest, 1);
+    assert_int_equal(feed_next(feed, peer, 1), 4);
+    feed_close(&feed);
+}
+
+TEST(our_own_floor_rises_with_the_transaction)
+{
+    feed_t *feed = feeds_open_new();
+    feed_ref_t *own = feed_own(feed, (wall_t){FEEDS_T0});
+    for (uint64_t seq = 1; seq <= 3; seq++)
+        assert_int_equal(feeds_store(feed, own, seq), 0);
+    assert_int_equal(db_begin(feed_own_db(feed)), 0);
+    assert_int_equal(feed_raise_floor(feed, own, 4), 0);
+    assert_int_equal(own->floor, 4);
+    db_rollback(feed_own_db(feed));
+    feed_forget(feed);
+    assert_int_equal(own->floor, 1);
+    assert_int_equal(feed_raise_floor(feed, own, 3), 0);
+    feed_forget(feed);
+    assert_int_equal(own->floor, 3);
+    assert_int_equal(own->have, 3);
     feed_close(&feed);
 }
 
@@ -296,6 +358,9 @@ int main(void)
         in_directory(only_a_newer_head_is_kept_and_verbatim),
         in_directory(a_floor_above_what_is_held_skips_the_rest),
         in_directory(a_floor_below_what_is_held_drops_nothing_and_never_sinks),
+        in_directory(what_lies_under_the_floor_stays_until_it_is_trimmed_and_the_newest_for_good),
+        in_directory(where_the_history_is_kept_a_floor_skips_nothing_by_itself),
+        in_directory(our_own_floor_rises_with_the_transaction),
         in_directory(a_feed_whose_row_failed_to_commit_is_not_there),
         in_directory(an_origin_with_too_many_epochs_is_refused),
         in_directory(the_batches_view_shows_an_operator_what_is_there),

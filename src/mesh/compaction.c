@@ -1,0 +1,244 @@
+#include "compaction.h"
+
+#include "expiries.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A call looks at so many events, and some more: some milliseconds. */
+#define COUNT_EVENTS 4096
+#define PLAN_EVENTS  1024
+#define STEP_BATCHES 64
+#define GRACE_KEPT_MS                                                                              \
+    (365LL * 24 * 3600 * MS_PER_S) /* what may void bans lives as long as they                     \
+                                    */
+
+/* How far the events of one of our feeds are counted; by the feed's index. */
+typedef struct {
+    uint64_t through;
+} tally_t;
+
+struct compaction {
+    feed_t *feed;
+    wire_t *wire;
+    attempts_t *attempts;
+    uint8_t own[WIRE_KEY_BYTES];
+    expiries_t *expiries;
+    uint64_t events; /* in our log, from the floors up */
+    tally_t *tallies;
+    size_t tally_count;
+    size_t counting; /* the feed that is being counted */
+};
+
+compaction_t *compaction_new(feed_t *feed, wire_t *wire, attempts_t *attempts,
+                             const uint8_t own[static WIRE_KEY_BYTES])
+{
+    compaction_t *self = xcalloc(1, sizeof *self);
+    self->feed = feed;
+    self->wire = wire;
+    self->attempts = attempts;
+    memcpy(self->own, own, WIRE_KEY_BYTES);
+    self->expiries = expiries_new();
+    return self;
+}
+
+void compaction_destroy(compaction_t **self_p)
+{
+    if (*self_p == NULL)
+        return;
+    expiries_destroy(&(*self_p)->expiries);
+    free((*self_p)->tallies);
+    free(*self_p);
+    *self_p = NULL;
+}
+
+static int64_t end_of(const event_t *event)
+{
+    if (event->kind == EVENT_BAN)
+        return ban_end_ms(&event->ban);
+    if (event->kind == EVENT_UNKNOWN)
+        return EVENT_FOREVER;
+    int64_t kept_ms = event->grace.time_ms + GRACE_KEPT_MS;
+    return event->grace.until_ms > kept_ms ? event->grace.until_ms : kept_ms;
+}
+
+void compaction_note(compaction_t *self, const event_t *event, wall_t now)
+{
+    self->events++;
+    expiries_add(self->expiries, end_of(event), now);
+}
+
+/* ---- counting what earlier runs left ---- */
+
+static bool is_ours(const compaction_t *self, const feed_ref_t *ref)
+{
+    return memcmp(ref->id.origin, self->own, WIRE_KEY_BYTES) == 0;
+}
+
+static void follow_feeds(compaction_t *self)
+{
+    size_t count = feed_count(self->feed);
+    if (count == self->tally_count)
+        return;
+    self->tallies = xrealloc(self->tallies, count * sizeof *self->tallies);
+    memset(self->tallies + self->tally_count, 0,
+           (count - self->tally_count) * sizeof *self->tallies);
+    self->tally_count = count;
+}
+
+/* Open a batch of ours. False: not there, or of a shape that this version cannot read. */
+static bool open_batch(compaction_t *self, const feed_ref_t *ref, uint64_t seq, wire_batch_t *batch)
+{
+    const uint8_t *bytes;
+    size_t size = feed_read(self->feed, ref, seq, &bytes);
+    return size > 0 && wire_check(bytes, size) == WIRE_OK &&
+           wire_read_batch(self->wire, bytes, size, batch) == WIRE_OK;
+}
+
+/* Returns what it cost. */
+static size_t count_batch(compaction_t *self, const feed_ref_t *ref, uint64_t seq, wall_t now)
+{
+    wire_batch_t batch;
+    event_t event;
+    if (!open_batch(self, ref, seq, &batch))
+        return COUNT_EVENTS / STEP_BATCHES;
+    for (size_t i = 0; i < batch.event_count; i++)
+        if (wire_event(self->wire, i, &event) == EVENT_OK)
+            compaction_note(self, &event, now);
+    return COUNT_EVENTS / STEP_BATCHES + batch.event_count;
+}
+
+bool compaction_count(compaction_t *self, wall_t now)
+{
+    size_t cost = 0;
+    follow_feeds(self);
+    for (size_t left = self->tally_count; left > 0; left--) {
+        size_t at = self->counting % self->tally_count;
+        const feed_ref_t *ref = feed_at(self->feed, at);
+        tally_t *tally = &self->tallies[at];
+        /* What this run appends was noted when it was. */
+        if (is_ours(self, ref) && ref != feed_own_current(self->feed)) {
+            if (tally->through + 1 < ref->floor)
+                tally->through = ref->floor - 1;
+            while (tally->through < ref->have && cost < COUNT_EVENTS)
+                cost += count_batch(self, ref, ++tally->through, now);
+        }
+        if (cost >= COUNT_EVENTS)
+            return true;
+        self->counting = at + 1;
+    }
+    return false;
+}
+
+/* ---- planning ---- */
+
+static feed_ref_t *oldest_own(const compaction_t *self)
+{
+    feed_ref_t *oldest = NULL;
+    for (size_t i = 0; i < feed_count(self->feed); i++) {
+        feed_ref_t *ref = feed_at(self->feed, i);
+        if (is_ours(self, ref) && ref->floor <= ref->have && ref->have >= ref->head_seq &&
+            (oldest == NULL || ref->id.epoch < oldest->id.epoch))
+            oldest = ref;
+    }
+    return oldest;
+}
+
+static bool is_at(const event_position_t *one, const event_position_t *other)
+{
+    return one->epoch == other->epoch && one->seq == other->seq && one->index == other->index;
+}
+
+/* Complete an event to the copy that would be made of it. Returns 1; 0 if none is needed, because
+ * it has ended or a later event carries it; -1 and errno. */
+static int make_copy(compaction_t *self, event_t *event, const event_position_t *place, wall_t now)
+{
+    uint8_t key[ATTEMPTS_KEY_BYTES];
+    attempt_t attempt;
+    int found = 0;
+    if (!event->has_original) {
+        event->has_original = true;
+        event->original = *place;
+    }
+    if (event->kind == EVENT_BAN) {
+        attempts_key(&event->ban, key);
+        found = attempts_find(self->attempts, key, &attempt);
+    }
+    if (found == -1)
+        return -1;
+    if (found == 1 && is_at(&attempt.position, &event->original)) {
+        if (!is_at(&attempt.place, place))
+            return 0;
+        event->ban.duration_s = attempt.duration_s;
+    }
+    return end_of(event) > now.ms;
+}
+
+/* Add what must be copied of one batch to the plan. Returns 1; 0 if the plan has no room for it, or
+ * it cannot be copied; -1 and errno. */
+static int plan_batch(compaction_t *self, wall_t now, uint64_t seq, compaction_plan_t *plan)
+{
+    wire_batch_t batch;
+    size_t count = plan->count;
+    if (feed_next(self->feed, plan->from, seq - 1) != seq)
+        return 1; /* lost: there is nothing to copy */
+    if (!open_batch(self, plan->from, seq, &batch))
+        return 0;
+    for (size_t i = 0; i < batch.event_count; i++) {
+        if (count == WIRE_EVENTS_MAX)
+            return 0;
+        event_position_t place = {plan->from->id.epoch, seq, plan->from->id.channel, (uint32_t)i};
+        event_t *event = &plan->events[count];
+        /* Of ours, malformed by a newer version's rules, or unknown to us: only that version may
+         * say whether it still counts. */
+        if (wire_event(self->wire, i, event) != EVENT_OK || event->kind == EVENT_UNKNOWN)
+            return 0;
+        int rc = make_copy(self, event, &place, now);
+        if (rc == -1)
+            return -1;
+        count += (size_t)rc;
+    }
+    plan->count = count;
+    plan->passed += batch.event_count;
+    return 1;
+}
+
+int compaction_plan(compaction_t *self, wall_t now, compaction_plan_t *plan)
+{
+    uint64_t running = expiries_running(self->expiries, now);
+    plan->from = NULL;
+    plan->count = 0;
+    plan->passed = 0;
+    if (self->events > 2 * running + COMPACTION_SLACK_EVENTS)
+        plan->from = oldest_own(self);
+    if (plan->from == NULL)
+        return 0;
+    int rc = 1;
+    plan->floor = plan->from->floor;
+    for (int i = 0; rc == 1 && i < STEP_BATCHES && plan->passed < PLAN_EVENTS &&
+                    plan->floor <= plan->from->have;
+         i++) {
+        rc = plan_batch(self, now, plan->floor, plan);
+        plan->floor += rc == 1;
+    }
+    if (rc == -1)
+        return -1;
+    return plan->floor > plan->from->floor;
+}
+
+void compaction_done(compaction_t *self, const compaction_plan_t *plan)
+{
+    self->events -= plan->passed < self->events ? plan->passed : self->events;
+    /* Their ends are known already. */
+    self->events += plan->count;
+}
+
+uint64_t compaction_events(const compaction_t *self)
+{
+    return self->events;
+}
+
+uint64_t compaction_running(compaction_t *self, wall_t now)
+{
+    return expiries_running(self->expiries, now);
+}
