@@ -1,4 +1,5 @@
-/* watch - tells when something in a directory changed (inotify). */
+/* watch - tells when something in a directory changed: inotify, or where the system has no instance
+ * left for us, a look each second. */
 #ifndef BANMESH_SERVICE_WATCH_H
 #define BANMESH_SERVICE_WATCH_H
 

@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import time
 
-from mesh import BIN, TIMEOUT, Mesh, program, wait_until
+from mesh import BIN, TIMEOUT, Mesh, program, public_addresses, wait_until
 from recorder import Recorder
 from store import Store, add_aggregator, make_country_db
 
@@ -341,5 +341,78 @@ def measure_memory(directory, counts):
     return figure
 
 
+def make_hub(directory, count):
+    """A relaying hub, and nodes around it that nobody connects to: they offer."""
+    os.makedirs(directory)
+    mesh = Mesh(directory, heartbeat=HEARTBEAT_MS, extra=RATE_OFF)
+    mesh.add("hub", settings={"mesh": {"relay": 1}})
+    for i in range(count - 1):
+        mesh.add("s%d" % i, endpoint=False,
+                 settings={"mesh": {"offer": 1, "listen": "", "replay": ""}})
+    return mesh
+
+
+def size_of(path):
+    return os.path.getsize(path) if os.path.exists(path) else 0
+
+
+def time_everywhere(node, others, address):
+    """ns from the start of the hook to a line in the log of each other node."""
+    sizes = {other.shared_log: size_of(other.shared_log) for other in others}
+    start = time.monotonic_ns()
+    node.publish(address)
+    while sizes:
+        for path in [path for path, size in sizes.items() if size_of(path) > size]:
+            del sizes[path]
+        assert time.monotonic_ns() - start < TIMEOUT * 1e9, "not everywhere: %s" % sizes
+    return time.monotonic_ns() - start
+
+
+def measure_hub(directory, counts):
+    """One ban on every node of a large mesh on one machine."""
+    count = counts["hub_nodes"]
+    cores = os.cpu_count()
+    figure = Figure("hub: ban on one of %d nodes (start of the hook) to a line on every other"
+                    % count, "%d x the hook, each alone" % counts["hub"],
+                    "one hub with relay = 1, %d nodes with offer = 1, all on this machine"
+                    % (count - 1))
+    directory = os.path.join(directory, "hub")
+    with running(os.path.join(directory, "parts"), ["a", "b"], RATE_OFF) as pair:
+        a, b = pair.nodes
+        got = helper("bench_ban", counts["hub"], directory, helper_path("bench_empty"),
+                     program("banmesh-publish"), a.socket, a.spool, b.shared_log)
+    mesh = make_hub(os.path.join(directory, "mesh"), count)
+    try:
+        for node in mesh.nodes:
+            node.start(wait=False)
+        hub, first, *others = mesh.nodes
+        for node in mesh.nodes:
+            node.wait_started()
+        wait_until(lambda: sum(peer["connected"] for peer in hub.peers().values()) == count - 1,
+                   "all offer to the hub")
+        for node in mesh.nodes[1:]:
+            node.wait_connected(["hub"])
+        times = [time_everywhere(first, [hub] + others, address)
+                 for address in public_addresses(counts["hub"], counts["hub"])]
+        rss = memory_bytes(hub.process.pid)[0]
+    finally:
+        mesh.stop()
+    times.sort()
+    median = statistics.median(times)
+    # Each node must decrypt, verify, store, apply and sync, on the cores that there are.
+    work = sum(got[name + ".p50"] for name in ("curve", "verify", "line"))
+    work = (work + 2 * got["commit-normal.p50"]) * (count - 1) / cores
+    figure.values = {"p50": median, "max": times[-1], "raw": work, "hub_rss": rss}
+    figure.row("everywhere, p50", ms(median))
+    figure.row("everywhere, slowest", ms(times[-1]))
+    figure.row("raw: decrypt, verify, 2 commits, line; x %d, %d cores" % (count - 1, cores),
+               ms(work))
+    figure.row("the hub: RSS", mib(rss))
+    figure.ratio("everywhere p50 / raw", median / work)
+    if count == 200:
+        figure.ratio("everywhere p50", median / 1e6, "<= 150 ms", "{:.0f} ms", median <= 150e6)
+    return figure
+
+
 FIGURES = {"hook": measure_hook, "latency": measure_latency, "stream": measure_stream,
-           "store": measure_store, "memory": measure_memory}
+           "store": measure_store, "memory": measure_memory, "hub": measure_hub}
