@@ -48,9 +48,17 @@ static void drop_stale(early_t *self)
             i++;
 }
 
-static bool is_full(const early_t *self, size_t size)
+static bool is_full(const early_t *self, const feed_ref_t *feed, size_t size)
 {
-    return self->count == EARLY_COUNT_MAX || self->bytes + size > EARLY_BYTES_MAX;
+    size_t count = 0;
+    size_t bytes = size;
+    for (size_t i = 0; i < self->count; i++)
+        if (memcmp(self->entries[i].feed->id.origin, feed->id.origin, FEED_ORIGIN_BYTES) == 0) {
+            count++;
+            bytes += self->entries[i].size;
+        }
+    return self->count == EARLY_COUNT_MAX || self->bytes + size > EARLY_BYTES_MAX ||
+           count >= EARLY_COUNT_MAX / EARLY_SHARES || bytes > EARLY_BYTES_MAX / EARLY_SHARES;
 }
 
 bool early_put(early_t *self, const feed_ref_t *feed, uint64_t seq, const uint8_t *bytes,
@@ -59,9 +67,9 @@ bool early_put(early_t *self, const feed_ref_t *feed, uint64_t seq, const uint8_
     for (size_t i = 0; i < self->count; i++)
         if (self->entries[i].feed == feed && self->entries[i].seq == seq)
             return true;
-    if (is_full(self, size))
+    if (is_full(self, feed, size))
         drop_stale(self);
-    if (is_full(self, size))
+    if (is_full(self, feed, size))
         return false;
     entry_t *entry = &self->entries[self->count++];
     *entry = (entry_t){feed, seq, memcpy(xmalloc(size), bytes, size), size};

@@ -1,5 +1,6 @@
 /* early - verified batches that came before their turn, in memory, until the gap before them is
- * closed. Bounded: what does not fit is dropped, and catch-up fetches it again. */
+ * closed. Bounded, in all and for each origin, so that one with many gaps takes no other's place: what
+ * does not fit is dropped, and catch-up fetches it again. */
 #ifndef BANMESH_MESH_EARLY_H
 #define BANMESH_MESH_EARLY_H
 
@@ -7,6 +8,7 @@
 
 #define EARLY_COUNT_MAX 1024
 #define EARLY_BYTES_MAX (4 * 1024 * 1024)
+#define EARLY_SHARES    4 /* one origin has at most one of these, of count and of bytes */
 
 typedef struct early early_t;
 

@@ -50,24 +50,51 @@ TEST(the_same_batch_twice_is_kept_once)
     early_destroy(&early);
 }
 
-TEST(no_more_than_1024_batches_are_kept)
+#define ORIGIN_COUNT_MAX (EARLY_COUNT_MAX / EARLY_SHARES)
+#define ORIGIN_BYTES_MAX (EARLY_BYTES_MAX / EARLY_SHARES)
+
+static feed_ref_t feed_of(uint8_t origin)
 {
     feed_ref_t feed = {.have = 0};
+    memset(feed.id.origin, origin, sizeof feed.id.origin);
+    return feed;
+}
+
+TEST(no_more_than_256_batches_of_one_origin_are_kept)
+{
+    feed_ref_t feed = feed_of(1);
+    feed_ref_t older = feed_of(1);
     early_t *early = early_new();
-    for (uint64_t seq = 2; seq < EARLY_COUNT_MAX + 2; seq++)
+    for (uint64_t seq = 2; seq < ORIGIN_COUNT_MAX + 2; seq++)
         assert_true(put(early, &feed, seq));
-    assert_false(put(early, &feed, EARLY_COUNT_MAX + 2));
-    assert_true(take(early, &feed, 500));
-    assert_true(put(early, &feed, EARLY_COUNT_MAX + 2));
+    assert_false(put(early, &feed, ORIGIN_COUNT_MAX + 2));
+    assert_false(put(early, &older, 2));
+    assert_true(take(early, &feed, 200));
+    assert_true(put(early, &feed, ORIGIN_COUNT_MAX + 2));
     early_destroy(&early);
 }
 
-TEST(no_more_than_4_mib_are_kept)
+TEST(an_origin_with_many_gaps_takes_no_others_place)
+{
+    feed_ref_t feeds[EARLY_SHARES + 1];
+    early_t *early = early_new();
+    for (uint8_t i = 0; i <= EARLY_SHARES; i++)
+        feeds[i] = feed_of(i);
+    for (uint64_t seq = 2; seq < EARLY_COUNT_MAX; seq++)
+        put(early, &feeds[0], seq);
+    for (int i = 1; i < EARLY_SHARES; i++)
+        for (uint64_t seq = 2; seq < ORIGIN_COUNT_MAX + 2; seq++)
+            assert_true(put(early, &feeds[i], seq));
+    assert_false(put(early, &feeds[EARLY_SHARES], 2)); /* 1,024 in all */
+    early_destroy(&early);
+}
+
+TEST(no_more_than_1_mib_of_one_origin_are_kept)
 {
     static const uint8_t batch[64 * 1024];
-    feed_ref_t feed = {.have = 0};
+    feed_ref_t feed = feed_of(1);
     early_t *early = early_new();
-    for (uint64_t seq = 2; seq < EARLY_BYTES_MAX / sizeof batch + 2; seq++)
+    for (uint64_t seq = 2; seq < ORIGIN_BYTES_MAX / sizeof batch + 2; seq++)
         assert_true(early_put(early, &feed, seq, batch, sizeof batch));
     assert_false(early_put(early, &feed, 1000, batch, 1));
     uint8_t *bytes;
@@ -79,23 +106,26 @@ TEST(no_more_than_4_mib_are_kept)
 
 TEST(what_catch_up_brought_meanwhile_makes_room)
 {
-    feed_ref_t feed = {.have = 0};
+    feed_ref_t feed = feed_of(1);
     early_t *early = early_new();
-    for (uint64_t seq = 2; seq < EARLY_COUNT_MAX + 2; seq++)
+    for (uint64_t seq = 2; seq < ORIGIN_COUNT_MAX + 2; seq++)
         assert_true(put(early, &feed, seq));
-    feed.have = 600;
-    assert_true(put(early, &feed, EARLY_COUNT_MAX + 2));
-    assert_false(take(early, &feed, 600));
-    assert_true(take(early, &feed, 601));
-    assert_true(take(early, &feed, EARLY_COUNT_MAX + 1));
+    feed.have = 200;
+    assert_true(put(early, &feed, ORIGIN_COUNT_MAX + 2));
+    assert_false(take(early, &feed, 200));
+    assert_true(take(early, &feed, 201));
+    assert_true(take(early, &feed, ORIGIN_COUNT_MAX + 1));
     early_destroy(&early);
 }
 
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        plain(a_batch_is_taken_once_and_by_its_number),    plain(the_same_batch_twice_is_kept_once),
-        plain(no_more_than_1024_batches_are_kept),         plain(no_more_than_4_mib_are_kept),
+        plain(a_batch_is_taken_once_and_by_its_number),
+        plain(the_same_batch_twice_is_kept_once),
+        plain(no_more_than_256_batches_of_one_origin_are_kept),
+        plain(an_origin_with_many_gaps_takes_no_others_place),
+        plain(no_more_than_1_mib_of_one_origin_are_kept),
         plain(what_catch_up_brought_meanwhile_makes_room),
     };
     return cmocka_run_group_tests_name("early", tests, NULL, NULL);

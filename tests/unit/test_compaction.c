@@ -1,0 +1,344 @@
+/* compaction: whatever was appended, prolonged and copied, and however often the node was started
+ * anew, the log holds every running event under its identity, and not much else. */
+#include "forge.h"
+#include "nid.h"
+#include "origin.h"
+#include "trimmer.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ATTEMPTS  6000
+#define HOUR_MS   (3600LL * 1000)
+#define RUNNING_S 1000000
+#define LONGER_S  2000000
+#define ENDED_S   60
+
+typedef struct {
+    ban_t ban;
+    int64_t nid;
+    bool runs;
+} attempt_model_t;
+
+typedef struct {
+    forge_node_t node;
+    feed_t *feed;
+    origin_t *origin;
+    attempt_model_t attempts[ATTEMPTS];
+    size_t count;
+    uint64_t seed;
+} world_t;
+
+static world_t world;
+
+static void ignore(void *arg, const uint8_t *envelope, size_t size)
+{
+    (void)arg;
+    (void)envelope;
+    (void)size;
+}
+
+static void open_world(void)
+{
+    fault_t fault;
+    world.feed = feed_open(".", world.node.public_key, &fault);
+    if (world.feed == NULL)
+        fail_msg("%s", fault.text);
+    world.origin = origin_new(world.feed, world.node.wire, world.node.public_key, ignore, NULL);
+}
+
+static void close_world(void)
+{
+    origin_destroy(&world.origin);
+    feed_close(&world.feed);
+}
+
+static int start(void **state)
+{
+    if (sodium_init() == -1 || support_enter(state) == -1)
+        return -1;
+    memset(&world, 0, sizeof world);
+    world.node = forge_node(7);
+    open_world();
+    return 0;
+}
+
+static int end(void **state)
+{
+    close_world();
+    forge_end(&world.node);
+    return support_leave(state);
+}
+
+#define in_world(name) cmocka_unit_test_setup_teardown(name, start, end)
+
+/* xorshift64: the same in every run of a seed. */
+static uint64_t next_random(void)
+{
+    world.seed ^= world.seed << 13;
+    world.seed ^= world.seed >> 7;
+    world.seed ^= world.seed << 17;
+    return world.seed;
+}
+
+static void append(attempt_model_t *attempt)
+{
+    origin_item_t item = {.ban = &attempt->ban};
+    assert_int_equal(origin_append(world.origin, &item, 1), 0);
+    attempt->nid = item.nid;
+}
+
+/* A ban of an hour ago that runs for long, or has ended. */
+static attempt_model_t *append_new(bool runs)
+{
+    char ip[ADDR_TEXT_MAX];
+    attempt_model_t *attempt = &world.attempts[world.count];
+    snprintf(ip, sizeof ip, "45.%zu.%zu.7", world.count / 250, world.count % 250);
+    world.count++;
+    attempt->ban = support_ban(ip);
+    attempt->ban.time_ms = wall_now().ms - HOUR_MS;
+    attempt->ban.duration_s = runs ? RUNNING_S : ENDED_S;
+    attempt->runs = runs;
+    append(attempt);
+    return attempt;
+}
+
+static void prolong(attempt_model_t *attempt)
+{
+    int64_t nid = attempt->nid;
+    attempt->ban.duration_s = LONGER_S;
+    attempt->runs = true;
+    append(attempt);
+    assert_int_equal(attempt->nid, nid);
+}
+
+static void compact_all(void)
+{
+    while (origin_compact(world.origin))
+        ;
+}
+
+static attempt_model_t *model_of(int64_t nid)
+{
+    for (size_t i = 0; i < world.count; i++)
+        if (world.attempts[i].nid == nid)
+            return &world.attempts[i];
+    return NULL;
+}
+
+/* Check an event of our log; mark its attempt as found if it says how long it runs. */
+static void check_event(const feed_ref_t *ref, uint64_t seq, uint32_t index, const event_t *event,
+                        bool *found)
+{
+    event_position_t position = {ref->id.epoch, seq, ref->id.channel, index};
+    if (event->has_original)
+        position = event->original;
+    const attempt_model_t *attempt = model_of(nid_of(world.node.public_key, &position));
+    assert_non_null(attempt); /* nothing is invented */
+    assert_true(memcmp(&attempt->ban.address, &event->ban.address, sizeof(addr_t)) == 0);
+    assert_int_equal(attempt->ban.time_ms, event->ban.time_ms);
+    if (attempt->ban.duration_s == event->ban.duration_s)
+        found[attempt - world.attempts] = true;
+}
+
+static size_t check_feed(const feed_ref_t *ref, bool *found)
+{
+    size_t events = 0;
+    for (uint64_t seq = ref->floor; seq <= ref->have; seq++) {
+        const uint8_t *bytes;
+        wire_batch_t batch;
+        event_t event;
+        size_t size = feed_read(world.feed, ref, seq, &bytes);
+        assert_int_equal(wire_read_batch(world.node.wire, bytes, size, &batch), WIRE_OK);
+        for (size_t i = 0; i < batch.event_count; i++, events++) {
+            assert_int_equal(wire_event(world.node.wire, i, &event), EVENT_OK);
+            check_event(ref, seq, (uint32_t)i, &event, found);
+        }
+    }
+    return events;
+}
+
+/* Every running attempt is in the log with its longest time. Returns the events in it. */
+static size_t check_log(void)
+{
+    static bool found[ATTEMPTS];
+    size_t events = 0;
+    memset(found, 0, sizeof found);
+    for (size_t i = 0; i < feed_count(world.feed); i++)
+        events += check_feed(feed_at(world.feed, i), found);
+    for (size_t i = 0; i < world.count; i++)
+        if (world.attempts[i].runs && !found[i])
+            fail_msg("attempt %zu runs and is not in the log", i);
+    return events;
+}
+
+static size_t count_running(void)
+{
+    size_t running = 0;
+    for (size_t i = 0; i < world.count; i++)
+        running += world.attempts[i].runs;
+    return running;
+}
+
+TEST(whatever_happens_what_runs_is_in_the_log_and_the_log_is_bounded)
+{
+    world.seed = (uint64_t)time(NULL);
+    printf("seed %llu\n", (unsigned long long)world.seed);
+    while (world.count < ATTEMPTS) {
+        uint64_t choice = next_random() % 1000;
+        if (choice < 900)
+            append_new(next_random() % 10 == 0);
+        else if (choice < 980 && world.count > 0)
+            prolong(&world.attempts[next_random() % world.count]);
+        else if (choice < 998)
+            origin_compact(world.origin);
+        else {
+            close_world();
+            open_world();
+        }
+    }
+    check_log();
+    compact_all();
+    size_t events = check_log();
+    size_t running = count_running();
+    if (events > 2 * running + COMPACTION_SLACK_EVENTS + WIRE_EVENTS_MAX)
+        fail_msg("%zu events in the log, %zu run", events, running);
+    uint64_t counted;
+    uint64_t estimate;
+    origin_size(world.origin, &counted, &estimate);
+    assert_int_equal(counted, events);
+    assert_true(estimate >= running);
+}
+
+TEST(a_small_log_is_left_alone)
+{
+    for (int i = 0; i < COMPACTION_SLACK_EVENTS; i++)
+        append_new(false);
+    compact_all();
+    assert_int_equal(feed_own_current(world.feed)->floor, 1);
+    append_new(false);
+    compact_all();
+    assert_true(feed_own_current(world.feed)->floor > 1);
+}
+
+/* Put a batch of ours into the other database, as one that came back from peers. */
+static feed_ref_t *recover(uint64_t epoch, const event_t *events, size_t count)
+{
+    static envelope_t envelope;
+    feed_id_t id = {.epoch = epoch};
+    memcpy(id.origin, world.node.public_key, sizeof id.origin);
+    feed_ref_t *ref = feed_add(world.feed, &id);
+    wire_batch_t batch = {.feed = id, .seq = ref->have + 1, .event_count = count};
+    envelope.size = wire_write_batch(world.node.wire, &batch, events, envelope.bytes);
+    assert_int_equal(feed_store(world.feed, ref, batch.seq, envelope.bytes, envelope.size), 0);
+    return ref;
+}
+
+TEST(an_epoch_that_came_back_from_peers_is_emptied_as_well)
+{
+    event_t events[2] = {support_ban_event("80.94.95.1"), support_ban_event("80.94.95.2")};
+    events[0].ban.time_ms = events[1].ban.time_ms = wall_now().ms - HOUR_MS;
+    events[0].ban.duration_s = -1;
+    feed_ref_t *ref = recover(FORGE_EPOCH - 1000, events, 2);
+    for (int i = 0; i < 2 * COMPACTION_SLACK_EVENTS; i++)
+        append_new(false);
+    compact_all();
+    assert_false(ref->own_db);
+    assert_int_equal(ref->floor, 2);
+    const feed_ref_t *own = feed_own_current(world.feed);
+    const uint8_t *bytes;
+    wire_batch_t batch;
+    event_t event;
+    size_t size = feed_read(world.feed, own, 2 * COMPACTION_SLACK_EVENTS + 1, &bytes);
+    assert_int_equal(wire_read_batch(world.node.wire, bytes, size, &batch), WIRE_OK);
+    assert_int_equal(batch.event_count, 1);
+    assert_int_equal(wire_event(world.node.wire, 0, &event), EVENT_OK);
+    assert_true(event.has_original);
+    assert_int_equal(event.original.epoch, FORGE_EPOCH - 1000);
+    assert_int_equal(event.original.index, 0);
+}
+
+TEST(a_pardon_lives_as_long_as_what_it_may_void)
+{
+    event_t events[2] = {support_grace_event(EVENT_PARDON, "80.94.95.0/24", "mistake"),
+                         support_ban_event("80.94.95.2")};
+    events[0].grace.time_ms = events[1].ban.time_ms = wall_now().ms - HOUR_MS;
+    events[0].grace.until_ms = 0;
+    recover(FORGE_EPOCH - 1000, events, 2);
+    for (int i = 0; i < 2 * COMPACTION_SLACK_EVENTS; i++)
+        append_new(false);
+    compact_all();
+    const uint8_t *bytes;
+    wire_batch_t batch;
+    event_t event;
+    size_t size = feed_read(world.feed, feed_own_current(world.feed),
+                            2 * COMPACTION_SLACK_EVENTS + 1, &bytes);
+    assert_int_equal(wire_read_batch(world.node.wire, bytes, size, &batch), WIRE_OK);
+    assert_int_equal(batch.event_count, 1);
+    assert_int_equal(wire_event(world.node.wire, 0, &event), EVENT_OK);
+    assert_int_equal(event.kind, EVENT_PARDON);
+}
+
+/* ---- what lies under a floor ---- */
+
+static void trim_all(int64_t kept_ms)
+{
+    trimmer_t *trimmer = trimmer_new(world.feed, world.node.wire, world.node.public_key);
+    trimmer_set_kept(trimmer, kept_ms);
+    while (trimmer_step(trimmer, wall_now()) == 1)
+        ;
+    trimmer_destroy(&trimmer);
+}
+
+TEST(our_own_batches_stay_for_aggregators_and_go_in_time)
+{
+    for (int i = 0; i < 2 * COMPACTION_SLACK_EVENTS; i++)
+        append_new(false);
+    compact_all();
+    const feed_ref_t *own = feed_own_current(world.feed);
+    assert_true(own->floor > 100);
+    trim_all(2 * HOUR_MS);
+    assert_int_equal(own->oldest, 1);
+    trim_all(HOUR_MS / 2);
+    assert_int_equal(own->oldest, own->floor < own->have ? own->floor : own->have);
+    check_log();
+}
+
+TEST(copies_of_others_go_at_once_unless_the_history_is_kept)
+{
+    forge_node_t other = forge_node(9);
+    envelope_t envelope;
+    feed_id_t id = forge_feed(&other);
+    feed_ref_t *ref = feed_add(world.feed, &id);
+    for (uint64_t seq = 1; seq <= 500; seq++) {
+        forge_batch(&other, seq, &envelope);
+        assert_int_equal(feed_store(world.feed, ref, seq, envelope.bytes, envelope.size), 0);
+    }
+    forge_head(&other, 500, 400, &envelope);
+    assert_int_equal(feed_keep_head(world.feed, ref, 500, 400, envelope.bytes, envelope.size), 1);
+    feed_keep_history(world.feed);
+    trim_all(INT64_MAX / 4);
+    assert_int_equal(ref->oldest, 1);
+    close_world();
+    open_world();
+    ref = feed_find(world.feed, &id);
+    trim_all(INT64_MAX / 4);
+    assert_int_equal(ref->oldest, 400);
+    assert_int_equal(ref->have, 500);
+    forge_end(&other);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        in_world(whatever_happens_what_runs_is_in_the_log_and_the_log_is_bounded),
+        in_world(a_small_log_is_left_alone),
+        in_world(an_epoch_that_came_back_from_peers_is_emptied_as_well),
+        in_world(a_pardon_lives_as_long_as_what_it_may_void),
+        in_world(our_own_batches_stay_for_aggregators_and_go_in_time),
+        in_world(copies_of_others_go_at_once_unless_the_history_is_kept),
+    };
+    return cmocka_run_group_tests_name("compaction", tests, NULL, NULL);
+}
