@@ -27,6 +27,13 @@ def batches(node, database):
     return rows(node, database, "SELECT count (*) FROM batch")[0][0]
 
 
+def trimmed(node, database, origin):
+    """Whether nothing lies under the floor but, at most, the newest batch."""
+    feed = feeds_of(node, origin)[0]
+    return rows(node, database, "SELECT min (id & 1099511627775) FROM batch") == \
+        [(min(feed["floor"], feed["have"]),)]
+
+
 def stream(node, addresses, bantime, ago=0):
     now = time.time() - ago
     answers = node.stream([(ip, "sshd", now, bantime) for ip in addresses])
@@ -61,9 +68,7 @@ def test_ended_bans_leave_the_log_and_running_ones_stay_with_their_nid(tmp_path)
         assert {line.split(": ")[1]: line.split(" nid ")[1] for line in newcomer.lines()} == \
             {ip: nids[ip] for ip in lasting}
         # Nodes drop what lies under the floor; the origin keeps it for aggregators.
-        floor = feeds_of(mx1, "mx1")[0]["floor"]
-        wait_until(lambda: rows(mx2, "peers.db", "SELECT min (id & 1099511627775) FROM batch")
-                   == [(floor,)], "mx2 drops what lies under the floor")
+        wait_until(lambda: trimmed(mx2, "peers.db", "mx1"), "mx2 drops what lies under the floor")
         assert rows(mx1, "own.db", "SELECT min (id & 1099511627775) FROM batch") == [(1,)]
 
 
@@ -126,3 +131,23 @@ def test_a_ban_that_was_prolonged_is_copied_with_its_longer_time(tmp_path):
         (line,) = newcomer.lines()
         assert " for %d s " % LONG in line
         assert line.split(" nid ")[1] == mx2.lines()[0].split(" nid ")[1]
+
+
+def test_an_aggregator_that_was_away_for_longer_than_the_retention_goes_on_behind_the_gap(tmp_path):
+    addresses = public_addresses(4000, seed=35)
+    with Store(tmp_path) as store:
+        mesh = Mesh(tmp_path, ["mx1"], extra={"history": {"retention": 1}})
+        aggregator = add_aggregator(mesh, [store])
+        with mesh:
+            mx1, _ = mesh.nodes
+            stream(mx1, addresses[:10], 9 * LONG, ago=2 * LONG)
+            store.wait_holds(addresses[:10], aggregator)
+            aggregator.stop()
+            stream(mx1, addresses[10:3000], SHORT, ago=2 * LONG)
+            wait_compacted(mx1)
+            wait_until(lambda: trimmed(mx1, "own.db", "mx1"), "mx1 removes what is older than a day")
+            stream(mx1, addresses[3000:], LONG)
+            aggregator.start()
+            wait_until(lambda: store.holds(addresses[3000:]), aggregator.output)
+            missing = sum(feed["head"] - feed["have"] for feed in feeds_of(aggregator, "mx1"))
+            assert missing == 0
