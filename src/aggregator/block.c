@@ -16,7 +16,7 @@ typedef struct {
 
 typedef struct {
     size_t cursor;
-    uint64_t seq;
+    progress_t to;
 } move_t;
 
 /* Attempts that belong into one set. */
@@ -144,9 +144,9 @@ void block_add(block_t *self, const attempt_record_t *record, bool prolongs)
     }
 }
 
-void block_move(block_t *self, size_t cursor, uint64_t seq)
+void block_move(block_t *self, size_t cursor, progress_t to)
 {
-    self->moves[self->move_count++] = (move_t){cursor, seq};
+    self->moves[self->move_count++] = (move_t){cursor, to};
 }
 
 /* ---- what the store knows ---- */
@@ -328,7 +328,7 @@ void block_write(block_t *self, commands_t *out)
 void block_finish(block_t *self, cursors_t *cursors, uint64_t counters[static BLOCK_OUTCOME_COUNT])
 {
     for (size_t i = 0; i < self->move_count; i++)
-        cursors_at(cursors, self->moves[i].cursor)->stored = self->moves[i].seq;
+        cursors_at(cursors, self->moves[i].cursor)->stored = self->moves[i].to;
     for (int i = 0; i < BLOCK_OUTCOME_COUNT; i++)
         counters[i] += self->outcomes[i];
     for (size_t i = 0; i < self->count; i++)

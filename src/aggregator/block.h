@@ -47,8 +47,8 @@ void block_refuse(block_t *self, block_outcome_t outcome);
  *   prolongs  the event named an original: its nid is probably in the store */
 void block_add(block_t *self, const attempt_record_t *record, bool prolongs);
 
-/* A feed's batches up to seq are in this block. */
-void block_move(block_t *self, size_t cursor, uint64_t seq);
+/* A feed's batches up to there are in this block. */
+void block_move(block_t *self, size_t cursor, progress_t to);
 
 /* ---- writing ---- */
 

@@ -8,11 +8,13 @@
 
 #define TICK_MS      1000
 #define BLOCKS       6 /* at once: being written, looked up, or waiting for it */
+#define UNNOTED_MAX  16 /* written blocks whose cursors may wait for a pause */
 #define DATASET_LOST "its dataset is gone or another one; was it flushed?"
+#define WENT_BACK    "it went back in time; was an old copy put in its place?"
 
 /* What a request is for. Of each kind but the last three one at most is on its way; those are about
  * a block. */
-typedef enum { CURSORS, NOTE, OPEN, LOOK, COMPARE, WRITE } kind_t;
+typedef enum { CURSORS, CHECK, OPEN, NOTE, LOOK, COMPARE, WRITE } kind_t;
 
 /* How far a block is. */
 typedef enum { FILLED, LOOKING, LOOKED, WRITING } stage_t;
@@ -22,14 +24,15 @@ typedef struct slot slot_t;
 typedef struct {
     kind_t kind;
     slot_t *slot;      /* NULL: of no block */
-    size_t decides_at; /* the answer that matters: of the dataset's GET, of EXISTS, of EXEC */
+    size_t decides_at; /* the answer that matters: of the dataset's GET, of EXISTS, of EXEC... */
+    uint64_t number;   /* of a link; or of the mark that a check expects */
+    bool refused;      /* EXEC: somebody else wrote */
 } task_t;
 
 struct slot {
     block_t *block;
     stage_t stage;
     bool some_exist;
-    bool refused; /* EXEC: somebody else wrote */
     task_t task;
 };
 
@@ -46,9 +49,13 @@ struct consumer {
     chain_t *chain;
     bool broken; /* somebody else wrote: start again when all is answered */
     task_t cursors_task;
-    task_t note_task;
+    task_t check_task;
     task_t open_task;
-    bool dataset_same;
+    task_t note_task;
+    bool noting;         /* a note is on its way */
+    size_t unnoted;      /* blocks since the last one */
+    bool dataset_same;   /* of the last check */
+    bool mark_same;
     uint64_t outcomes[BLOCK_OUTCOME_COUNT];
     uint64_t transactions;
     uint64_t conflicts;
@@ -61,46 +68,60 @@ static slot_t *slot_at(consumer_t *self, size_t index)
 
 /* ---- requests ---- */
 
+/* Behind a mark, so that a store which is older than what we learn here is known by it. */
 static void ask_cursors(consumer_t *self)
 {
-    if (cursors_ask(self->cursors, store_commands(self->store)))
-        store_send(self->store, &self->cursors_task);
+    commands_t *out = store_commands(self->store);
+    if (!cursors_may_ask(self->cursors))
+        return;
+    chain_mark(self->chain, out);
+    self->cursors_task.decides_at = out->count;
+    cursors_ask(self->cursors, out);
+    store_send(self->store, &self->cursors_task);
 }
 
-static void add_note(consumer_t *self)
-{
-    cursors_note(self->cursors, store_commands(self->store), store_dataset(self->store));
-}
-
-static void add_dataset(consumer_t *self, task_t *task)
+/* Ask whether the store still has what we left there; no link may be on its way. */
+static void add_check(consumer_t *self, task_t *task)
 {
     commands_t *out = store_commands(self->store);
     task->decides_at = out->count;
     commands_begin(out, "GET", 2);
     commands_text(out, STORE_DATASET_KEY);
-}
-
-static void note(consumer_t *self)
-{
-    add_note(self);
-    add_dataset(self, &self->note_task);
-    store_send(self->store, &self->note_task);
+    task->number = chain_check(self->chain, out);
+    store_send(self->store, task);
 }
 
 static void open_chain(consumer_t *self)
 {
     chain_open(self->chain, store_commands(self->store));
-    add_dataset(self, &self->open_task);
-    store_send(self->store, &self->open_task);
+    add_check(self, &self->open_task);
+}
+
+static void end_link(consumer_t *self, task_t *task)
+{
+    commands_t *out = store_commands(self->store);
+    task->decides_at = out->count;
+    task->refused = false;
+    commands_begin(out, "EXEC", 1);
+    store_send(self->store, task);
+}
+
+static void note(consumer_t *self)
+{
+    commands_t *out = store_commands(self->store);
+    self->note_task.number = chain_begin(self->chain, out);
+    cursors_note(self->cursors, out, store_dataset(self->store));
+    self->noting = true;
+    self->unnoted = 0;
+    end_link(self, &self->note_task);
 }
 
 static void look(consumer_t *self, slot_t *slot)
 {
     commands_t *out = store_commands(self->store);
-    add_note(self);
     slot->stage = LOOKING;
     slot->some_exist = false;
-    slot->task = (task_t){LOOK, slot, out->count};
+    slot->task = (task_t){.kind = LOOK, .slot = slot, .decides_at = out->count};
     if (!block_ask(slot->block, out))
         slot->task.decides_at = SIZE_MAX; /* no EXISTS, only HMGETs */
     store_send(self->store, &slot->task);
@@ -108,7 +129,7 @@ static void look(consumer_t *self, slot_t *slot)
 
 static void compare(consumer_t *self, slot_t *slot)
 {
-    slot->task = (task_t){COMPARE, slot, 0};
+    slot->task = (task_t){.kind = COMPARE, .slot = slot};
     block_ask_again(slot->block, store_commands(self->store));
     store_send(self->store, &slot->task);
 }
@@ -116,18 +137,18 @@ static void compare(consumer_t *self, slot_t *slot)
 static void write_block(consumer_t *self, slot_t *slot)
 {
     commands_t *out = store_commands(self->store);
-    chain_begin_block(self->chain, out);
-    block_write(slot->block, out);
     slot->stage = WRITING;
-    slot->task = (task_t){WRITE, slot, out->count};
-    commands_begin(out, "EXEC", 1);
-    store_send(self->store, &slot->task);
+    slot->task = (task_t){.kind = WRITE, .slot = slot};
+    slot->task.number = chain_begin(self->chain, out);
+    block_write(slot->block, out);
+    end_link(self, &slot->task);
 }
 
 /* ---- what is next ---- */
 
 static void retire(consumer_t *self)
 {
+    self->unnoted++;
     block_finish(self->slots[self->first].block, self->cursors, self->outcomes);
     self->first = (self->first + 1) % BLOCKS;
     self->count--;
@@ -136,9 +157,9 @@ static void retire(consumer_t *self)
 /* In order. */
 static void send_writes(consumer_t *self)
 {
-    for (size_t i = 0; i < self->count && i < chain_width(self->chain); i++) {
+    for (size_t i = 0; i < self->count; i++) {
         slot_t *slot = slot_at(self, i);
-        if (slot->stage == LOOKED)
+        if (slot->stage == LOOKED && chain_has_room(self->chain))
             write_block(self, slot);
         else if (slot->stage != WRITING)
             return;
@@ -187,7 +208,18 @@ static void send_looks(consumer_t *self)
     }
 }
 
-/* A block was refused, and with it all that were sent behind it: look again. */
+/* Blocks go first, but not for ever: after a crash, what is not noted is looked up again. */
+static void send_note(consumer_t *self, size_t unnoted)
+{
+    if (self->noting || self->unnoted < unnoted || !cursors_have_moved(self->cursors))
+        return;
+    if (chain_has_room(self->chain))
+        note(self);
+    else if (chain_is_closed(self->chain))
+        open_chain(self);
+}
+
+/* A link was refused, and with it all that were sent behind it: look again. */
 static void start_again(consumer_t *self)
 {
     for (size_t i = 0; i < self->count; i++)
@@ -203,55 +235,81 @@ static void pump(consumer_t *self)
         return;
     if (self->broken)
         start_again(self);
-    ask_cursors(self);
+    send_note(self, UNNOTED_MAX);
     send_writes(self);
     fill(self);
     send_looks(self);
-    if (store_is_idle(self->store) && cursors_have_moved(self->cursors))
-        note(self);
+    ask_cursors(self);
+    send_note(self, 0);
 }
 
 /* ---- answers ---- */
+
+/* The answer that matters. */
+static void decide(consumer_t *self, task_t *task, const redisReply *reply)
+{
+    switch (task->kind) {
+    case CURSORS:
+        cursors_learn(self->cursors, reply, store_dataset(self->store));
+        break;
+    case CHECK:
+    case OPEN:
+        self->dataset_same =
+            reply->type == REDIS_REPLY_STRING && streq(reply->str, store_dataset(self->store));
+        break;
+    case LOOK:
+        task->slot->some_exist = reply->integer > 0;
+        break;
+    case NOTE:
+    case WRITE:
+        task->refused = reply->type == REDIS_REPLY_NIL;
+        break;
+    case COMPARE:
+        break;
+    }
+}
 
 static void answer(void *arg, void *tag, size_t index, const redisReply *reply)
 {
     consumer_t *self = arg;
     task_t *task = tag;
-    switch (task->kind) {
-    case CURSORS:
-        cursors_learn(self->cursors, reply, store_dataset(self->store));
-        break;
-    case NOTE:
-    case OPEN:
-        if (index == task->decides_at)
-            self->dataset_same =
-                reply->type == REDIS_REPLY_STRING && streq(reply->str, store_dataset(self->store));
-        break;
-    case LOOK:
-    case COMPARE:
-        if (task->kind == LOOK && index == task->decides_at)
-            task->slot->some_exist = reply->integer > 0;
-        else if (reply->type == REDIS_REPLY_ARRAY) /* not of the cursors' MSET */
-            block_learn(task->slot->block, reply);
-        break;
-    case WRITE:
-        if (index == task->decides_at)
-            task->slot->refused = reply->type == REDIS_REPLY_NIL;
-        break;
-    }
+    if (task->kind == COMPARE || (task->kind == LOOK && index != task->decides_at))
+        block_learn(task->slot->block, reply);
+    else if (index == task->decides_at)
+        decide(self, task, reply);
+    else if ((task->kind == CHECK || task->kind == OPEN) && index == task->decides_at + 1)
+        self->mark_same = chain_is_intact(self->chain, task->number, reply);
 }
 
-static void finish_write(consumer_t *self, const slot_t *slot)
+/* Returns false if the link was not written, and starts again with all behind it. */
+static bool finish_link(consumer_t *self, const task_t *task)
 {
-    if (slot->refused || self->broken) {
+    if (task->refused || self->broken) {
         self->conflicts += !self->broken;
         self->broken = true;
-        return;
+        return false;
     }
-    chain_hold(self->chain);
+    chain_hold(self->chain, task->number);
     self->transactions++;
     store_settled(self->store);
-    retire(self);
+    return true;
+}
+
+/* Returns false if the store is not what it was: the connection is gone then. */
+static bool finish_check(consumer_t *self)
+{
+    if (self->dataset_same && self->mark_same)
+        return true;
+    store_fail(self->store, "%s", self->dataset_same ? WENT_BACK : DATASET_LOST);
+    return false;
+}
+
+static void finish_look(consumer_t *self, slot_t *slot)
+{
+    if (slot->task.kind == LOOK && slot->some_exist && !self->broken)
+        compare(self, slot);
+    else
+        slot->stage = LOOKED;
 }
 
 static void answered(void *arg, void *tag)
@@ -259,26 +317,27 @@ static void answered(void *arg, void *tag)
     consumer_t *self = arg;
     task_t *task = tag;
     switch (task->kind) {
-    case NOTE:
-    case OPEN:
-        if (!self->dataset_same) {
-            store_fail(self->store, DATASET_LOST);
+    case CHECK:
+        if (!finish_check(self))
             return;
-        }
-        if (task->kind == NOTE)
-            store_settled(self->store);
+        store_settled(self->store);
+        break;
+    case OPEN:
+        if (!finish_check(self))
+            return;
+        chain_opened(self->chain);
+        break;
+    case NOTE:
+        self->noting = false;
+        cursors_noted(self->cursors, finish_link(self, task));
         break;
     case LOOK:
-        if (task->slot->some_exist && !self->broken)
-            compare(self, task->slot);
-        else
-            task->slot->stage = LOOKED;
-        break;
     case COMPARE:
-        task->slot->stage = LOOKED;
+        finish_look(self, task->slot);
         break;
     case WRITE:
-        finish_write(self, task->slot);
+        if (finish_link(self, task))
+            retire(self);
         break;
     case CURSORS:
         break;
@@ -297,8 +356,9 @@ static void lost(void *arg)
 {
     consumer_t *self = arg;
     self->ready = false;
-    chain_close(self->chain);
+    chain_forget(self->chain);
     self->broken = false;
+    self->noting = false;
     for (size_t i = 0; i < BLOCKS; i++)
         block_clear(self->slots[i].block);
     self->count = 0;
@@ -313,7 +373,7 @@ static void tick(void *arg)
     consumer_t *self = arg;
     pump(self);
     if (self->ready && store_is_idle(self->store))
-        note(self);
+        add_check(self, &self->check_task);
 }
 
 void consumer_run(consumer_t *self)
@@ -328,8 +388,9 @@ consumer_t *consumer_new(service_t *service, enrich_t *enrich, fault_t *fault)
     self->service = service;
     self->chain = chain_new(service_settings(service)->node.name);
     self->cursors_task.kind = CURSORS;
-    self->note_task.kind = NOTE;
+    self->check_task.kind = CHECK;
     self->open_task.kind = OPEN;
+    self->note_task.kind = NOTE;
     for (size_t i = 0; i < BLOCKS; i++)
         self->slots[i].block = block_new();
     self->cursors = cursors_new(service_feed(service), service_cert(service)->sign_public);
@@ -368,17 +429,38 @@ void consumer_reload(consumer_t *self)
         log_warnx("%s; the old store settings stay", fault.text);
 }
 
+static void add_number(json_t *object, const char *name, uint64_t number)
+{
+    json_object_set_new(object, name, json_integer((json_int_t)number));
+}
+
+/* To what the mesh says of each feed, in the same order: how far it is in the store. */
+static void add_progress(consumer_t *self, const json_t *feeds)
+{
+    size_t cursor = 0;
+    size_t count = cursors_count(self->cursors);
+    for (size_t i = 0; cursor < count && i < json_array_size(feeds); i++) {
+        const cursor_t *one = cursors_at(self->cursors, cursor);
+        if (one->feed != feed_at(service_feed(self->service), i))
+            continue; /* our own */
+        add_number(json_array_get(feeds, i), "stored", one->stored.seq);
+        add_number(json_array_get(feeds, i), "missed_batches", one->stored.missed);
+        cursor++;
+    }
+}
+
 void consumer_status(consumer_t *self, json_t *status)
 {
     json_t *store = store_status(self->store);
     json_t *events = json_object();
-    json_object_set_new(store, "transactions", json_integer((json_int_t)self->transactions));
-    json_object_set_new(store, "conflicts", json_integer((json_int_t)self->conflicts));
+    add_progress(self, json_object_get(json_object_get(status, "mesh"), "feeds"));
+    add_number(store, "transactions", self->transactions);
+    add_number(store, "conflicts", self->conflicts);
+    add_number(store, "missed_batches", cursors_missed(self->cursors));
     json_object_set_new(status, "store", store);
     for (int i = 0; i < BLOCK_OUTCOME_COUNT; i++)
         if (self->outcomes[i] > 0 || i == BLOCK_STORED)
-            json_object_set_new(events, block_outcome_name((block_outcome_t)i),
-                                json_integer((json_int_t)self->outcomes[i]));
+            add_number(events, block_outcome_name((block_outcome_t)i), self->outcomes[i]);
     json_object_set_new(status, "events", events);
-    json_object_set_new(status, "behind", json_integer((json_int_t)cursors_behind(self->cursors)));
+    add_number(status, "behind", cursors_behind(self->cursors));
 }

@@ -1,15 +1,18 @@
 /* consumer - the history: follows the replica and puts every ban into the store, once.
  *
- *   replica ─► block ─► LOOK   MSET cursors of blocks before; EXISTS, HMGET: what is there already?
- *                       ─► WRITE  MULTI; DEL, SADD writer; HSET, SADD...; EXEC
+ *   replica ─► block ─► LOOK   EXISTS, HMGET: what is there already?
+ *                       ─► WRITE  MULTI; token, mark; HSET, SADD...; EXEC
+ *                       ─► NOTE   MULTI; token, mark; MSET cursors of blocks before; EXEC
  *
  * Some blocks are on their way at once, and the store has the next one when it is done with one.
  * Two promises rest on the order:
  *
  * Nothing is lost. A cursor is written after every command of its blocks was answered without an
  * error, never with them: a command that fails inside EXEC does not undo the others, and a cursor
- * among them would say that all went well. A cursor names its dataset, so one that comes after a
- * flush says nothing; whoever finds the dataset gone writes all of it again.
+ * among them would say that all went well. It is written only where the blocks still are: in a link
+ * of the same chain, which is refused once the store was flushed or an old copy was put in its
+ * place. Who finds the dataset gone writes all of it again; who finds the store older than it was
+ * reads the cursors that came with it.
  *
  * Nothing is there twice. What a block would write is looked up first, and it is written only if
  * nobody else has written since: see chain.h and block.h. */

@@ -60,8 +60,9 @@ cursor_t *cursors_at(cursors_t *self, size_t index)
 void cursors_forget(cursors_t *self)
 {
     for (size_t i = 0; i < self->count; i++) {
-        self->items[i].asked = false;
-        self->items[i].known = false;
+        cursor_t *cursor = &self->items[i];
+        cursor->asked = cursor->known = false;
+        cursor->doubted = cursor->confirmed = cursor->noting = false;
     }
     self->asked_count = 0;
 }
@@ -77,56 +78,107 @@ void cursors_key(const feed_id_t *id, char key[static CURSORS_KEY_BYTES])
              id->channel);
 }
 
-uint64_t cursors_parse(const char *text, const char *dataset)
+/* A number without a sign, and what ends it. False: there is none. */
+static bool parse_number(const char **text, char end, uint64_t *out)
 {
-    char *end;
+    char *rest;
     errno = 0;
-    unsigned long long seq = strtoull(text, &end, 10);
-    if (errno != 0 || *text < '0' || *text > '9' || *end != ' ' || strcmp(end + 1, dataset) != 0 ||
-        seq > FEED_SEQ_MAX)
-        return 0;
-    return seq;
+    unsigned long long number = strtoull(*text, &rest, 10);
+    if (errno != 0 || **text < '0' || **text > '9' || *rest != end || number > FEED_SEQ_MAX)
+        return false;
+    *out = number;
+    *text = rest + (end != '\0');
+    return true;
+}
+
+progress_t cursors_parse(const char *text, const char *dataset)
+{
+    progress_t found = {0};
+    size_t length = strlen(dataset);
+    if (!parse_number(&text, ' ', &found.seq) || strncmp(text, dataset, length) != 0)
+        return (progress_t){0};
+    text += length;
+    bool good = *text == '\0';
+    if (*text++ == ' ')
+        good = parse_number(&text, '\0', &found.missed) && found.missed <= found.seq;
+    return good ? found : (progress_t){0};
+}
+
+static void print(const progress_t *progress, const char *dataset,
+                  char text[static CURSORS_KEY_BYTES])
+{
+    if (progress->missed == 0)
+        snprintf(text, CURSORS_KEY_BYTES, "%" PRIu64 " %s", progress->seq, dataset);
+    else
+        snprintf(text, CURSORS_KEY_BYTES, "%" PRIu64 " %s %" PRIu64, progress->seq, dataset,
+                 progress->missed);
 }
 
 /* ---- reading them ---- */
 
-bool cursors_ask(cursors_t *self, commands_t *out)
+bool cursors_may_ask(cursors_t *self)
+{
+    size_t count = cursors_count(self);
+    for (size_t i = 0; self->asked_count == 0 && i < count; i++)
+        if (!self->items[i].asked)
+            return true;
+    return false;
+}
+
+void cursors_ask(cursors_t *self, commands_t *out)
 {
     char key[CURSORS_KEY_BYTES];
-    size_t count = cursors_count(self);
-    if (self->asked_count > 0)
-        return false;
-    for (size_t i = 0; i < count && self->asked_count < ASK_MAX; i++)
+    for (size_t i = 0; i < self->count && self->asked_count < ASK_MAX; i++)
         if (!self->items[i].asked)
             self->asked[self->asked_count++] = i;
-    if (self->asked_count == 0)
-        return false;
     commands_begin(out, "MGET", 1 + self->asked_count);
     for (size_t i = 0; i < self->asked_count; i++) {
         cursors_key(&self->items[self->asked[i]].feed->id, key);
         commands_text(out, key);
         self->items[self->asked[i]].asked = true;
     }
-    return true;
+}
+
+/* One that was asked for again goes no further back: what we stored on this connection is there. */
+static void learn(cursor_t *cursor, progress_t found)
+{
+    cursor->known = true;
+    cursor->noted = found;
+    cursor->confirmed = cursor->doubted;
+    if (cursor->doubted && found.seq < cursor->stored.seq)
+        found = cursor->stored;
+    cursor->taken = cursor->stored = found;
+    cursor->doubted = false;
 }
 
 void cursors_learn(cursors_t *self, const redisReply *reply, const char *dataset)
 {
     for (size_t i = 0; i < self->asked_count; i++) {
-        cursor_t *cursor = &self->items[self->asked[i]];
         const redisReply *one = i < reply->elements ? reply->element[i] : NULL;
         bool is_text = one != NULL && one->type == REDIS_REPLY_STRING;
-        uint64_t seq = is_text ? cursors_parse(one->str, dataset) : 0;
-        *cursor = (cursor_t){cursor->feed, true, true, seq, seq, seq};
+        learn(&self->items[self->asked[i]],
+              is_text ? cursors_parse(one->str, dataset) : (progress_t){0});
     }
     self->asked_count = 0;
+}
+
+bool cursors_confirm(cursor_t *cursor)
+{
+    bool confirmed = cursor->confirmed;
+    cursor->confirmed = false;
+    /* What is on its way to the store would come back as progress. */
+    if (!confirmed && !cursor->noting && cursor->taken.seq == cursor->stored.seq) {
+        cursor->doubted = true;
+        cursor->asked = cursor->known = false;
+    }
+    return confirmed;
 }
 
 /* ---- writing them ---- */
 
 static bool has_moved(const cursor_t *cursor)
 {
-    return cursor->known && cursor->stored != cursor->noted;
+    return cursor->known && cursor->stored.seq != cursor->noted.seq;
 }
 
 bool cursors_have_moved(const cursors_t *self)
@@ -137,27 +189,35 @@ bool cursors_have_moved(const cursors_t *self)
     return false;
 }
 
-bool cursors_note(cursors_t *self, commands_t *out, const char *dataset)
+void cursors_note(cursors_t *self, commands_t *out, const char *dataset)
 {
     char text[CURSORS_KEY_BYTES];
     size_t moved = 0;
     for (size_t i = 0; i < self->count && moved < ASK_MAX; i++)
         moved += has_moved(&self->items[i]);
-    if (moved == 0)
-        return false;
     commands_begin(out, "MSET", 1 + 2 * moved);
     for (size_t i = 0; moved > 0; i++) {
         cursor_t *cursor = &self->items[i];
         if (!has_moved(cursor))
             continue;
         moved--;
-        cursor->noted = cursor->stored;
+        cursor->noting = true;
+        cursor->note = cursor->stored;
         cursors_key(&cursor->feed->id, text);
         commands_text(out, text);
-        snprintf(text, sizeof text, "%" PRIu64 " %s", cursor->noted, dataset);
+        print(&cursor->note, dataset, text);
         commands_text(out, text);
     }
-    return true;
+}
+
+void cursors_noted(cursors_t *self, bool done)
+{
+    for (size_t i = 0; i < self->count; i++) {
+        cursor_t *cursor = &self->items[i];
+        if (cursor->noting && done)
+            cursor->noted = cursor->note;
+        cursor->noting = false;
+    }
 }
 
 uint64_t cursors_behind(cursors_t *self)
@@ -166,11 +226,16 @@ uint64_t cursors_behind(cursors_t *self)
     size_t count = cursors_count(self);
     for (size_t i = 0; i < count; i++) {
         const cursor_t *cursor = &self->items[i];
-        uint64_t done = cursor->stored;
-        if (done + 1 < cursor->feed->oldest)
-            done = cursor->feed->oldest - 1;
-        if (cursor->feed->have > done)
-            behind += cursor->feed->have - done;
+        if (cursor->feed->have > cursor->stored.seq)
+            behind += cursor->feed->have - cursor->stored.seq;
     }
     return behind;
+}
+
+uint64_t cursors_missed(const cursors_t *self)
+{
+    uint64_t missed = 0;
+    for (size_t i = 0; i < self->count; i++)
+        missed += self->items[i].stored.missed;
+    return missed;
 }

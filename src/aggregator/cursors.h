@@ -1,11 +1,12 @@
 /* cursors - how far each feed of the replica is in the store.
  *
  *   banmesh:cursor:<origin, 64 hex digits>:<epoch>:<channel>   STRING   "<seq> <dataset>"
+ *                                                            or "<seq> <dataset> <missed>"
  *
- * A cursor says that everything up to seq is in the dataset that it names. Read back at each
- * connect, so a store that went back in time (an old snapshot, a replica that lagged) rewinds us by
- * itself; a cursor of another dataset than the store's own (somebody flushed it while we wrote)
- * counts for nothing. Knows no sockets. */
+ * A cursor says that everything up to seq is in the dataset that it names, but for `missed` batches
+ * that nobody holds any more. Read back at each connect, so a store that went back in time (an old
+ * snapshot, a replica that lagged) rewinds us by itself; a cursor of another dataset than the
+ * store's own (somebody flushed it while we wrote) counts for nothing. Knows no sockets. */
 #ifndef BANMESH_AGGREGATOR_CURSORS_H
 #define BANMESH_AGGREGATOR_CURSORS_H
 
@@ -14,15 +15,27 @@
 
 #include <hiredis/hiredis.h>
 
-#define CURSORS_KEY_BYTES 128
+#define CURSORS_KEY_BYTES 160 /* and of a cursor's text */
+
+/* How far a feed is, and how many of the batches up to there were not to be had. */
+typedef struct {
+    uint64_t seq;
+    uint64_t missed;
+} progress_t;
 
 typedef struct {
     const feed_ref_t *feed;
-    bool asked;      /* what the store has was asked for */
-    bool known;      /* and answered */
-    uint64_t taken;  /* newest seq that went into a block, or further back */
-    uint64_t stored; /* newest seq whose events are all in the store */
-    uint64_t noted;  /* the store's own cursor says so, or was told to */
+    bool asked;            /* what the store has was asked for */
+    bool known;            /* and answered */
+    bool doubted;          /* it was asked for again, on the same connection */
+    bool confirmed;        /* and that was answered */
+    bool noting;           /* `note` is on its way to the store */
+    progress_t taken;      /* newest seq that went into a block, or further back */
+    progress_t stored;     /* newest seq whose events are all in the store */
+    progress_t noted;      /* the store's own cursor says so */
+    progress_t note;       /* what it was told to say */
+    uint64_t told_from;    /* batches that are gone, of which the log was told last */
+    uint64_t told_through; /* 0: none yet */
 } cursor_t;
 
 typedef struct cursors cursors_t;
@@ -31,33 +44,45 @@ typedef struct cursors cursors_t;
 cursors_t *cursors_new(feed_t *feeds, const uint8_t own[static FEED_ORIGIN_BYTES]);
 void cursors_destroy(cursors_t **self_p);
 
-/* All of them, those of new feeds included; index from 0. */
+/* All of them, those of new feeds included, in the order of the feeds; index from 0. */
 size_t cursors_count(cursors_t *self);
 cursor_t *cursors_at(cursors_t *self, size_t index);
 
 /* The connection is gone, and with it all that was on its way. */
 void cursors_forget(cursors_t *self);
 
-/* Add the command that reads the cursors not asked for yet, at most some hundreds at once. False if
- * there are none, or if such a command is on its way. */
-bool cursors_ask(cursors_t *self, commands_t *out);
+/* Some were not asked for yet, and no command that asks is on its way. */
+bool cursors_may_ask(cursors_t *self);
+
+/* Add that command: reads at most some hundreds at once. */
+void cursors_ask(cursors_t *self, commands_t *out);
 
 /* Its answer. */
 void cursors_learn(cursors_t *self, const redisReply *reply, const char *dataset);
 
+/* Before a cursor passes over batches that we do not have: another aggregator may have stored them,
+ * so have the store asked once more. False: not answered yet; take nothing of this feed. */
+bool cursors_confirm(cursor_t *cursor);
+
 /* Some are further than the store's own cursors say. */
 bool cursors_have_moved(const cursors_t *self);
 
-/* Add the command that writes the cursors that have moved, as above. False: none has. */
-bool cursors_note(cursors_t *self, commands_t *out, const char *dataset);
+/* Add the command that writes those, at most some hundreds at once. */
+void cursors_note(cursors_t *self, commands_t *out, const char *dataset);
+
+/* Whether that was done. */
+void cursors_noted(cursors_t *self, bool done);
 
 /* Batches of the replica that are not in the store. */
 uint64_t cursors_behind(cursors_t *self);
 
+/* Batches that no peer held any more when we came to them, of all feeds. */
+uint64_t cursors_missed(const cursors_t *self);
+
 /* The name of a feed's cursor. */
 void cursors_key(const feed_id_t *id, char key[static CURSORS_KEY_BYTES]);
 
-/* What a cursor's text means in a dataset: its seq; 0 if it is not of it, or not a cursor. */
-uint64_t cursors_parse(const char *text, const char *dataset);
+/* What a cursor's text means in a dataset; nothing at all if it is not of it, or not a cursor. */
+progress_t cursors_parse(const char *text, const char *dataset);
 
 #endif

@@ -1,11 +1,14 @@
 #include "reader.h"
 
 #include "bytes.h"
+#include "gap.h"
 #include "nid.h"
 #include "special.h"
 
 /* Of one feed at a time, so that a busy one does not hold up the others. */
 #define FEED_BATCHES 64
+/* A trusted node gone bad could raise its floors all the time, to fill our log. */
+#define GAPS_TOLD_MAX 1000
 
 struct reader {
     service_t *service;
@@ -13,7 +16,9 @@ struct reader {
     cursors_t *cursors;
     block_t *block;          /* being filled */
     size_t turn;             /* the feed that is first in the next block */
+    gap_t *gap;
     const feed_ref_t *stuck; /* has a batch that cannot be read; said so */
+    unsigned told;           /* gaps in the log */
 };
 
 /* The name of a feed's origin. One that is no longer trusted was so when its bans came in: they
@@ -72,7 +77,7 @@ static bool take_batch(reader_t *self, attempt_record_t *record, const feed_ref_
     return true;
 }
 
-/* What is there and cannot be read is the disk's fault, and waits. */
+/* From floor to have there are no gaps: what cannot be read is the disk's fault, and waits. */
 static void note_stuck(reader_t *self, const attempt_record_t *record, const feed_ref_t *feed,
                        uint64_t seq)
 {
@@ -82,40 +87,65 @@ static void note_stuck(reader_t *self, const attempt_record_t *record, const fee
     self->stuck = feed;
 }
 
-/* Take some of what a feed has. Returns false if there was nothing, or nothing to be had. */
+/* Once for each gap, although a lost connection brings us here again. */
+static void tell_gap(reader_t *self, cursor_t *cursor, const char *node, uint64_t from,
+                     uint64_t through)
+{
+    if (cursor->told_from <= from && through <= cursor->told_through)
+        return;
+    cursor->told_from = from;
+    cursor->told_through = through;
+    self->told++;
+    if (self->told > GAPS_TOLD_MAX)
+        return;
+    log_warnx("%llu batches of %s (epoch %llu, seq %llu-%llu) are gone: older than retention",
+              (unsigned long long)(through - from + 1), node,
+              (unsigned long long)cursor->feed->id.epoch, (unsigned long long)from,
+              (unsigned long long)through);
+    if (self->told == GAPS_TOLD_MAX)
+        log_warnx("no more of this is said: missed_batches in the status go on counting");
+}
+
+/* The next batch cannot be read. Pass over it, and all that are gone with it, if that is because
+ * its origin raised the floor before it came to us. False: it waits. */
+static bool pass_over(reader_t *self, cursor_t *cursor, const attempt_record_t *record,
+                      progress_t *at)
+{
+    const feed_ref_t *feed = cursor->feed;
+    uint64_t from = at->seq + 1;
+    uint64_t end = from;
+    if (from < feed->floor && gap_end(self->gap, feed, from, &end) == 0 && end > from) {
+        if (at->seq != cursor->taken.seq || !cursors_confirm(cursor))
+            return false; /* first what was before it */
+        tell_gap(self, cursor, record->node, from, end - 1);
+        *at = (progress_t){end - 1, at->missed + (end - from)};
+        return true;
+    }
+    note_stuck(self, record, feed, from);
+    return false;
+}
+
+/* Take some of what a feed has; what lies below its floor, too, as long as we hold it: it is
+ * history. Returns false if there was nothing, or nothing to be had. */
 static bool take_feed(reader_t *self, size_t index)
 {
     cursor_t *cursor = cursors_at(self->cursors, index);
     const feed_ref_t *feed = cursor->feed;
     attempt_record_t record;
-    uint64_t seq = cursor->taken;
-    if (!cursor->known || seq >= feed->have)
+    progress_t at = cursor->taken;
+    if (!cursor->known || at.seq >= feed->have)
         return false;
-    if (seq + 1 < feed->oldest)
-        seq = feed->oldest - 1; /* nobody has what is older any more */
     name_origin(self, feed, record.node);
-    uint64_t end = seq + FEED_BATCHES;
-    while (seq < feed->have && seq < end && !block_is_full(self->block)) {
-        /* Under the floor there may be gaps, of what nobody had any more. */
-        if (seq + 1 < feed->floor) {
-            uint64_t next = feed_next(service_feed(self->service), feed, seq);
-            if (next == 0)
-                next = feed->floor;
-            if (next > seq + 1) {
-                seq = next - 1;
-                continue;
-            }
-        }
-        if (!take_batch(self, &record, feed, seq + 1)) {
-            note_stuck(self, &record, feed, seq + 1);
+    for (int i = 0; i < FEED_BATCHES && at.seq < feed->have && !block_is_full(self->block); i++) {
+        if (take_batch(self, &record, feed, at.seq + 1))
+            at.seq++;
+        else if (!pass_over(self, cursor, &record, &at))
             break;
-        }
-        seq++;
     }
-    if (seq == cursor->taken)
+    if (at.seq == cursor->taken.seq)
         return false;
-    cursor->taken = seq;
-    block_move(self->block, index, seq);
+    cursor->taken = at;
+    block_move(self->block, index, at);
     return true;
 }
 
@@ -140,11 +170,15 @@ reader_t *reader_new(service_t *service, enrich_t *enrich, cursors_t *cursors)
     self->service = service;
     self->enrich = enrich;
     self->cursors = cursors;
+    self->gap = gap_new(service_feed(service));
     return self;
 }
 
 void reader_destroy(reader_t **self_p)
 {
+    if (*self_p == NULL)
+        return;
+    gap_destroy(&(*self_p)->gap);
     free(*self_p);
     *self_p = NULL;
 }

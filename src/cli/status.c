@@ -45,13 +45,17 @@ static void print_peers(const json_t *peers)
         printf("  none: the trust directory holds no other node's certificate with an endpoint\n");
 }
 
-/* own: the node's name; its own feeds are not applied here, nor is anything at an aggregator. */
+/* own: the node's name; its own feeds are not applied here. An aggregator stores them instead. */
 static void print_applied(const json_t *feed, const char *own, bool applies)
 {
-    if (applies && strcmp(text(feed, "origin"), own) != 0)
-        printf("%11" JSON_INTEGER_FORMAT "\n", number(feed, "applied"));
+    bool stores = json_object_get(feed, "stored") != NULL;
+    if (stores || (applies && strcmp(text(feed, "origin"), own) != 0))
+        printf("%11" JSON_INTEGER_FORMAT, number(feed, stores ? "stored" : "applied"));
     else
-        printf("%11s\n", "-");
+        printf("%11s", "-");
+    if (number(feed, "missed_batches") > 0)
+        printf("  %" JSON_INTEGER_FORMAT " missed", number(feed, "missed_batches"));
+    putchar('\n');
 }
 
 static void print_feeds(const json_t *feeds, const char *own, bool applies)
@@ -164,7 +168,8 @@ const command_t command_status = {
         "  epoch    when the origin began to count: each start of its daemon is a new one\n"
         "  have     the last batch that this host holds; head: the last one there is\n"
         "  floor    the first batch that still counts\n"
-        "  applied  the last batch that was decided on here\n"
+        "  applied  the last batch that was decided on here; at an aggregator, that is stored\n"
+        "  missed   batches that nobody held any more when an aggregator came to them\n"
         "  held     addresses that this host bans, for itself or for peers\n"
         "\n"
         "What the counters' words mean: docs/protocol.md (messages), src/node/guard.h (bans).\n"

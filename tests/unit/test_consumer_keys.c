@@ -132,16 +132,36 @@ TEST(a_cursors_key_names_origin_epoch_and_channel)
                              "18446744073709551615:4294967295");
 }
 
+static void assert_cursor(const char *text, uint64_t seq, uint64_t missed)
+{
+    progress_t found = cursors_parse(text, "abc");
+    assert_int_equal(found.seq, seq);
+    assert_int_equal(found.missed, missed);
+}
+
 TEST(a_cursor_counts_in_its_own_dataset_only)
 {
-    assert_int_equal(cursors_parse("1234 abc", "abc"), 1234);
-    assert_int_equal(cursors_parse("1234 abd", "abc"), 0);
-    assert_int_equal(cursors_parse("1234", "abc"), 0);
-    assert_int_equal(cursors_parse("-1 abc", "abc"), 0);
-    assert_int_equal(cursors_parse(" 1 abc", "abc"), 0);
-    assert_int_equal(cursors_parse("", "abc"), 0);
-    assert_int_equal(cursors_parse("99999999999999999999 abc", "abc"), 0);
-    assert_int_equal(cursors_parse("1099511627776 abc", "abc"), 0); /* FEED_SEQ_MAX + 1 */
+    assert_cursor("1234 abc", 1234, 0);
+    assert_cursor("1234 abd", 0, 0);
+    assert_cursor("1234 abcd", 0, 0);
+    assert_cursor("1234 ab", 0, 0);
+    assert_cursor("1234", 0, 0);
+    assert_cursor("-1 abc", 0, 0);
+    assert_cursor(" 1 abc", 0, 0);
+    assert_cursor("", 0, 0);
+    assert_cursor("99999999999999999999 abc", 0, 0);
+    assert_cursor("1099511627776 abc", 0, 0); /* FEED_SEQ_MAX + 1 */
+}
+
+TEST(a_cursor_says_how_many_batches_are_missing_before_it)
+{
+    assert_cursor("1234 abc 7", 1234, 7);
+    assert_cursor("7 abc 7", 7, 7);
+    assert_cursor("7 abc 8", 0, 0); /* more than there were */
+    assert_cursor("1234 abc ", 0, 0);
+    assert_cursor("1234 abc x", 0, 0);
+    assert_cursor("1234 abc 7 8", 0, 0);
+    assert_cursor("1234 abc -7", 0, 0);
 }
 
 int main(void)
@@ -155,6 +175,7 @@ int main(void)
         plain(a_ban_for_ever_ends_with_the_calendar),
         plain(a_cursors_key_names_origin_epoch_and_channel),
         plain(a_cursor_counts_in_its_own_dataset_only),
+        plain(a_cursor_says_how_many_batches_are_missing_before_it),
     };
     return cmocka_run_group_tests_name("consumer_keys", tests, NULL, NULL);
 }
