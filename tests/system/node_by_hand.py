@@ -36,6 +36,38 @@ def bytes_field(tag, content):
     return varint(tag << 3 | 2) + varint(len(content)) + content
 
 
+def read_varint(body, at):
+    """A number, and where the rest begins."""
+    number, shift = 0, 0
+    while True:
+        number |= (body[at] & 127) << shift
+        shift += 7
+        at += 1
+        if body[at - 1] < 128:
+            return number, at
+
+
+def read_fields(body):
+    """The fields of a message by their tag; of repeated ones a list has all."""
+    found, at = {}, 0
+    while at < len(body):
+        key, at = read_varint(body, at)
+        value, at = read_varint(body, at)
+        if key & 7 == 2:
+            value, at = body[at:at + value], at + value
+        found.setdefault(key >> 3, []).append(value)
+    return found
+
+
+def body_of(envelope):
+    return envelope[40:-64]
+
+
+def position(epoch, seq, index=0):
+    """The place of an event in its origin's feeds; behind an event, field 15, its true identity."""
+    return number_field(1, epoch) + number_field(3, seq) + number_field(4, index)
+
+
 def ban(ip, jail="sshd", time_ms=None, duration_s=3600):
     """An Event that bans an address."""
     packed = ipaddress.ip_address(ip).packed
@@ -96,10 +128,19 @@ class NodeByHand:
         return self.envelope(BATCH, number_field(1, epoch) + number_field(3, seq) +
                              b"".join(bytes_field(4, event) for event in events))
 
-    def head(self, epoch=0, seq=0):
+    def head(self, epoch=0, seq=0, floor=1):
         return self.envelope(HEAD, number_field(1, epoch) + number_field(3, seq) +
-                             (bytes_field(4, bytes(32)) if seq else b"") + number_field(5, 1) +
+                             (bytes_field(4, bytes(32)) if seq else b"") + number_field(5, floor) +
                              number_field(6, int(time.time() * 1000)))
+
+    def heads(self, heads):
+        """The answer to a survey."""
+        return self.envelope(HEADS, b"".join(bytes_field(1, head) for head in heads))
+
+    def done(self, epoch, through, have):
+        """The end of an answer to a fetch of our own feed."""
+        return self.envelope(DONE, bytes_field(1, self.sign_public) + number_field(2, epoch) +
+                             number_field(4, through) + number_field(5, have))
 
     def answer(self, reply):
         """In the background: a heartbeat all the time, and reply(self, routing_id, request) for

@@ -1,9 +1,12 @@
 """A private Redis on a Unix socket, and what the aggregator should have put into it."""
 
 import os
+import random
+import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 from mesh import ROOT, Process, wait_until
@@ -50,9 +53,19 @@ class Client:
         self.send(*words)
         return self.read()
 
+    def call_each(self, commands):
+        """Many commands, some hundred at once; their answers."""
+        answers = []
+        for start in range(0, len(commands), 500):
+            some = commands[start:start + 500]
+            for words in some:
+                self.send(*words)
+            answers += [self.read() for _ in some]
+        return answers
+
 
 class Store:
-    """redis-server, keeping nothing on disk: killed, it comes back empty."""
+    """redis-server, keeping nothing on disk unless it is told to: killed, it comes back empty."""
 
     def __init__(self, directory, name="store", options=()):
         self.dir = os.path.join(str(directory), name)
@@ -66,19 +79,34 @@ class Store:
     def endpoint(self):
         return "unix:" + self.socket
 
-    def start(self):
+    def start(self, *options, wait=True):
         self.process = Process(
             ["redis-server", "--port", "0", "--unixsocket", self.socket, "--save", "",
-             "--appendonly", "no", "--dir", self.dir, *self.options],
+             "--appendonly", "no", "--dir", self.dir, *self.options, *options],
             os.path.join(self.dir, "log"))
-        wait_until(self.answers, "start of redis-server")
+        if wait:
+            wait_until(self.answers, "start of redis-server")
         return self
 
     def answers(self):
         try:
             return self.call("PING") == "PONG"
-        except (OSError, ConnectionError):
+        except (OSError, ConnectionError, StoreError):  # the last one while it loads
             return False
+
+    def keep(self, path):
+        """Copy what it has on disk, as it is at this moment."""
+        shutil.copytree(self.dir, path, ignore=lambda *_: {"s", "log"})
+
+    def put_back(self, path):
+        """In place of what it has, while it is down."""
+        for name in os.listdir(self.dir):
+            whole = os.path.join(self.dir, name)
+            if os.path.isdir(whole):
+                shutil.rmtree(whole)
+            elif name not in ("s", "log"):
+                os.unlink(whole)
+        shutil.copytree(path, self.dir, dirs_exist_ok=True)
 
     def kill(self):
         """End it as a crash would: its contents are gone."""
@@ -145,13 +173,18 @@ class Store:
         """All contents below f2b:, for comparison."""
         client = self.client()
         try:
+            keys = client.call("KEYS", "f2b:*")
+            kinds = client.call_each([("TYPE", key) for key in keys])
+            reads = {"set": "SMEMBERS", "hash": "HGETALL", "string": "GET", "none": "GET"}
+            words = client.call_each([(reads[kind], key) for key, kind in zip(keys, kinds)])
             found = {}
-            for key in client.call("KEYS", "f2b:*"):
-                if client.call("TYPE", key) == "set":
-                    found[key] = frozenset(client.call("SMEMBERS", key))
+            for key, kind, content in zip(keys, kinds, words):
+                if kind == "set":
+                    found[key] = frozenset(content)
+                elif kind == "hash":
+                    found[key] = dict(zip(content[::2], content[1::2]))
                 else:
-                    words = client.call("HGETALL", key)
-                    found[key] = dict(zip(words[::2], words[1::2]))
+                    found[key] = content
             return found
         finally:
             client.close()
@@ -182,6 +215,143 @@ def bans_of(addresses, jails=("sshd", "postfix", "nginx-botsearch"), start=None)
     start = time.time() if start is None else start
     return [(address, jails[i % len(jails)], start - i % 7 * 86400)
             for i, address in enumerate(addresses)]
+
+
+class Model:
+    """What the store must hold: every attempt that a node said it took, and nothing else. For UTC,
+    and for an aggregator whose country database is country(ip)."""
+
+    def __init__(self, country=lambda ip: "XX"):
+        self.country = country
+        self.attempts = {}  # by nid
+        self.lock = threading.Lock()
+
+    def stream(self, node, bans):
+        """Hand bans to a node, as Node.stream takes them, and take them down."""
+        for (ip, jail, when, *bantime), answer in zip(bans, node.stream(bans)):
+            words = answer.split()
+            assert words[0] == "ok", answer
+            duration = (bantime or [3600])[0]
+            self.add(words[1][len("nid="):], node.name, ip, jail, when, duration)
+
+    def add(self, nid, node, ip, jail, when, duration):
+        """An attempt, or its prolongation."""
+        when_ms = int(round(when * 1000))
+        with self.lock:
+            known = self.attempts.get(nid)
+            if known is not None and not int(known["bantime"]) < duration:
+                return
+            self.attempts[nid] = {
+                "jail": jail, "ip": ip, "country": self.country(ip),
+                "timestamp": str(when_ms // 1000), "node": node, "bantime": str(duration),
+                "expires": str((when_ms + duration * 1000) // 1000), "port": "", "protocol": "",
+                "failures": "0"}
+
+    def keys(self):
+        """All keys below f2b: and their contents."""
+        with self.lock:
+            found = {"f2b:" + nid: dict(attempt) for nid, attempt in self.attempts.items()}
+            for nid, attempt in self.attempts.items():
+                day = time.strftime("%Y-%m-%d", time.gmtime(int(attempt["timestamp"])))
+                for name in (attempt["country"], attempt["jail"], attempt["ip"], day):
+                    found.setdefault("f2b:" + name, set()).add(nid)
+        return {key: frozenset(value) if isinstance(value, set) else value
+                for key, value in found.items()}
+
+    def counts(self, store):
+        """Whether the store counts as we do, every family: SCARD, and the number of hashes."""
+        wanted = {key: len(value) for key, value in self.keys().items()
+                  if isinstance(value, frozenset)}
+        client = store.client()
+        try:
+            found = client.call_each([("SCARD", key) for key in wanted])
+            exist = client.call_each([("EXISTS", "f2b:" + nid) for nid in self.attempts])
+            total = len(client.call("KEYS", "f2b:*"))
+        except (OSError, ConnectionError, StoreError):
+            return False
+        finally:
+            client.close()
+        return (found == list(wanted.values()) and all(exist) and
+                total == len(wanted) + len(self.attempts))
+
+    def wait(self, store, *aggregators):
+        """Until the store holds exactly this."""
+        wanted = self.keys()
+        wait_until(lambda: self.counts(store),
+                   lambda: self.difference(store, wanted) +
+                   "".join("\n" + one.output()[-4000:] for one in aggregators))
+        wait_until(lambda: store.everything() == wanted, lambda: self.difference(store, wanted))
+        assert len(store.check_whole()) == len(self.attempts)
+
+    @staticmethod
+    def difference(store, wanted):
+        """In words, shortly."""
+        found = store.everything()
+        said = []
+        for key in sorted(set(found) | set(wanted)):
+            if found.get(key) != wanted.get(key) and len(said) < 10:
+                one, other = found.get(key), wanted.get(key)
+                if isinstance(one, frozenset) and isinstance(other, frozenset):
+                    one, other = sorted(one - other)[:3], sorted(other - one)[:3]
+                said.append("%s: has %s, expected %s" % (key, one, other))
+        return "%d keys, expected %d: " % (len(found), len(wanted)) + "; ".join(said)
+
+
+class Load:
+    """Bans without end, in the background, some of them again or longer, until it is stopped."""
+
+    JAILS = ("sshd", "postfix", "nginx-botsearch", "ftp", "recidive")
+
+    def __init__(self, nodes, model, seed, pause=0.002, most=40):
+        self.nodes = nodes
+        self.model = model
+        self.chance = random.Random(seed)
+        self.jails = list(self.JAILS)
+        self.pause = pause
+        self.most = most
+        self.error = None
+        self.bans = []
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def ban(self):
+        """A new one, or one that was there before and lasts longer or not."""
+        if self.bans and self.chance.random() < 0.1:
+            ip, jail, when, _, node = self.chance.choice(self.bans)
+            return ip, jail, when, self.chance.randrange(60, 99999), node
+        ip = "%d.%d.%d.%d" % (self.chance.choice([45, 62, 80, 91]), self.chance.randrange(1, 60),
+                              self.chance.randrange(256), self.chance.randrange(256))
+        when = int(time.time()) - self.chance.randrange(3 * 86400) + self.chance.random()
+        self.bans.append((ip, self.chance.choice(self.jails), round(when, 3), 600,
+                          self.chance.randrange(len(self.nodes))))
+        return self.bans[-1]
+
+    def run(self):
+        try:
+            while not self.stopping.wait(self.pause):
+                bans = [self.ban() for _ in range(self.chance.randrange(1, self.most))]
+                for number, node in enumerate(self.nodes):
+                    some = [ban[:4] for ban in bans if ban[4] == number]
+                    if some:
+                        self.model.stream(node, some)
+        except BaseException as error:  # pylint: disable=broad-exception-caught
+            self.error = error
+
+    def more(self, count=100):
+        """Wait until so many new attempts were taken in."""
+        before = len(self.model.attempts)
+        wait_until(lambda: len(self.model.attempts) >= before + count or self.error,
+                   "more bans")
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        self.thread.join()
+        if self.error:
+            raise self.error
 
 
 def add_aggregator(mesh, stores, country="", name="hist1", **more):
