@@ -4,6 +4,7 @@ An independent implementation, and a trusted node gone bad: it announces and ans
 wants. libsodium signs, through ctypes; protobuf is encoded here, since there are few fields.
 """
 
+import collections
 import ctypes
 import ctypes.util
 import ipaddress
@@ -91,6 +92,7 @@ class NodeByHand:
         self.pub = self.server(zmq.PUB, node.listen)
         self.router = self.server(zmq.ROUTER, node.replay)
         self.say = None  # an envelope to announce beside the heartbeat
+        self.once = collections.deque()  # and those to announce once; sockets are for one thread
         self.stopping = threading.Event()
         self.threads = []
 
@@ -150,6 +152,8 @@ class NodeByHand:
                 self.pub.send(self.head())
                 if self.say is not None:
                     self.pub.send(self.say)
+                while self.once:
+                    self.pub.send(self.once.popleft())
                 if self.router.poll(20):
                     routing_id, request = self.router.recv_multipart()[:2]
                     reply(self, routing_id, request)

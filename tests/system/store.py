@@ -1,5 +1,6 @@
 """A private Redis on a Unix socket, and what the aggregator should have put into it."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -362,6 +363,19 @@ def add_aggregator(mesh, stores, country="", name="hist1", **more):
     for section, values in more.items():
         settings.setdefault(section, {}).update(values)
     return mesh.add(name, settings=settings, daemon="banmesh-aggregator")
+
+
+@contextlib.contextmanager
+def stopped(node):
+    """A program that does nothing for a while."""
+    with open("/proc/%d/stat" % node.process.pid, encoding="utf-8") as state:
+        os.kill(node.process.pid, signal.SIGSTOP)
+        try:
+            wait_until(lambda: state.seek(0) or state.read().rsplit(")", 1)[1].split()[0] == "T",
+                       "the program to stop")
+            yield
+        finally:
+            os.kill(node.process.pid, signal.SIGCONT)
 
 
 def make_country_db(path, networks, *options):
