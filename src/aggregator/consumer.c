@@ -7,7 +7,7 @@
 #include "ticker.h"
 
 #define TICK_MS      1000
-#define BLOCKS       6 /* at once: being written, looked up, or waiting for it */
+#define BLOCKS       6  /* at once: being written, looked up, or waiting for it */
 #define UNNOTED_MAX  16 /* written blocks whose cursors may wait for a pause */
 #define DATASET_LOST "its dataset is gone or another one; was it flushed?"
 #define WENT_BACK    "it went back in time; was an old copy put in its place?"
@@ -52,9 +52,9 @@ struct consumer {
     task_t check_task;
     task_t open_task;
     task_t note_task;
-    bool noting;         /* a note is on its way */
-    size_t unnoted;      /* blocks since the last one */
-    bool dataset_same;   /* of the last check */
+    bool noting;       /* a note is on its way */
+    size_t unnoted;    /* blocks since the last one */
+    bool dataset_same; /* of the last check */
     bool mark_same;
     uint64_t outcomes[BLOCK_OUTCOME_COUNT];
     uint64_t transactions;

@@ -1,7 +1,6 @@
 #include "reader.h"
 
 #include "bytes.h"
-#include "gap.h"
 #include "nid.h"
 #include "special.h"
 
@@ -16,7 +15,6 @@ struct reader {
     cursors_t *cursors;
     block_t *block;          /* being filled */
     size_t turn;             /* the feed that is first in the next block */
-    gap_t *gap;
     const feed_ref_t *stuck; /* has a batch that cannot be read; said so */
     unsigned told;           /* gaps in the log */
 };
@@ -77,7 +75,7 @@ static bool take_batch(reader_t *self, attempt_record_t *record, const feed_ref_
     return true;
 }
 
-/* From floor to have there are no gaps: what cannot be read is the disk's fault, and waits. */
+/* What is there and cannot be read is the disk's fault, and waits. */
 static void note_stuck(reader_t *self, const attempt_record_t *record, const feed_ref_t *feed,
                        uint64_t seq)
 {
@@ -113,8 +111,9 @@ static bool pass_over(reader_t *self, cursor_t *cursor, const attempt_record_t *
 {
     const feed_ref_t *feed = cursor->feed;
     uint64_t from = at->seq + 1;
-    uint64_t end = from;
-    if (from < feed->floor && gap_end(self->gap, feed, from, &end) == 0 && end > from) {
+    int64_t next = feed_next(service_feed(self->service), feed, at->seq);
+    uint64_t end = next > 0 && (uint64_t)next < feed->floor ? (uint64_t)next : feed->floor;
+    if (next != -1 && end > from) {
         if (at->seq != cursor->taken.seq || !cursors_confirm(cursor))
             return false; /* first what was before it */
         tell_gap(self, cursor, record->node, from, end - 1);
@@ -170,7 +169,6 @@ reader_t *reader_new(service_t *service, enrich_t *enrich, cursors_t *cursors)
     self->service = service;
     self->enrich = enrich;
     self->cursors = cursors;
-    self->gap = gap_new(service_feed(service));
     return self;
 }
 
@@ -178,7 +176,6 @@ void reader_destroy(reader_t **self_p)
 {
     if (*self_p == NULL)
         return;
-    gap_destroy(&(*self_p)->gap);
     free(*self_p);
     *self_p = NULL;
 }

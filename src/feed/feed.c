@@ -447,16 +447,17 @@ int feed_trim(feed_t *self, feed_ref_t *feed, uint64_t seq)
     sqlite3_bind_int64(store->drop_batches, 2, row_id(feed, seq));
     if (db_step(store->db, store->drop_batches) == -1)
         return -1;
-    uint64_t next = feed_next(self, feed, seq);
-    feed->oldest = next > 0 ? next : feed->have + 1;
+    int64_t next = feed_next(self, feed, seq);
+    if (next == -1)
+        return -1;
+    feed->oldest = next > 0 ? (uint64_t)next : feed->have + 1;
     return 0;
 }
 
-uint64_t feed_next(feed_t *self, const feed_ref_t *feed, uint64_t seq)
+int64_t feed_next(feed_t *self, const feed_ref_t *feed, uint64_t seq)
 {
     store_t *store = store_of(self, feed);
-    int64_t next = read_seq(store, store->next_batch, feed, seq + 1);
-    return next > 0 ? (uint64_t)next : 0;
+    return read_seq(store, store->next_batch, feed, seq + 1);
 }
 
 size_t feed_read_head(feed_t *self, const feed_ref_t *feed, uint8_t *out, size_t max)

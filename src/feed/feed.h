@@ -96,8 +96,8 @@ void feed_give_up(feed_t *self, feed_ref_t *feed, uint64_t seq);
  * heads show its hash. 0, or -1 and errno. Cost: one row each. */
 int feed_trim(feed_t *self, feed_ref_t *feed, uint64_t seq);
 
-/* The oldest stored seq that is larger than seq; 0 if there is none. */
-uint64_t feed_next(feed_t *self, const feed_ref_t *feed, uint64_t seq);
+/* The oldest stored seq that is larger than seq; 0 if there is none; -1 and errno of db_step. */
+int64_t feed_next(feed_t *self, const feed_ref_t *feed, uint64_t seq);
 
 /* The head kept. Returns its size, 0 if there is none; at most max bytes are written. */
 size_t feed_read_head(feed_t *self, const feed_ref_t *feed, uint8_t *out, size_t max);

@@ -7,8 +7,7 @@
 #define ANSWER_MAX_MS       30000 /* for a whole answer */
 #define FRUITLESS_WAIT_MS   500   /* doubled each time, FRUITLESS_DOUBLINGS times at most */
 #define FRUITLESS_DOUBLINGS 6
-#define REFUSALS_ENOUGH     8 /* peers that have nothing as old, before what is older counts as gone \
-                               */
+#define ORIGIN_WAIT_MS      3600000 /* before what only it may have counts as gone */
 
 /* How the search for one feed stands; by the feed's index. */
 typedef struct {
@@ -20,8 +19,9 @@ typedef struct {
     mono_t not_before;  /* wait after an answer that brought nothing */
     size_t turn;        /* 0: ask the origin; then the others in turn */
     unsigned fruitless; /* answers in a row that brought nothing */
-    uint64_t oldest;    /* that anybody offered since the last progress; 0: nobody */
-    size_t refusals;    /* that many had nothing as old as we want */
+    uint64_t oldest;    /* where those who lack what comes next go on; 0: nobody said */
+    mono_t refused_at;  /* when the first of them said so */
+    bool origin_lacks;  /* the origin is one of them */
 } search_t;
 
 struct catchup {
@@ -30,6 +30,7 @@ struct catchup {
     const replica_t *replica;
     search_t *searches;
     size_t count;
+    size_t connected;    /* peers, when last looked at */
     size_t first;        /* feed to begin with, so that each gets its turn */
     const peer_t **busy; /* requests are out to them */
     size_t busy_count;
@@ -159,9 +160,9 @@ static size_t count_connected(peer_t *const *peers, size_t peer_count)
 
 void catchup_pump(catchup_t *self, peer_t *const *peers, size_t peer_count)
 {
-    size_t connected = count_connected(peers, peer_count);
+    self->connected = count_connected(peers, peer_count);
     follow_feeds(self);
-    for (size_t i = 0; i < self->count && self->busy_count < connected; i++) {
+    for (size_t i = 0; i < self->count && self->busy_count < self->connected; i++) {
         size_t at = (self->first + i) % self->count;
         search_t *search = &self->searches[at];
         const feed_ref_t *ref = feed_at(self->feed, at);
@@ -176,20 +177,33 @@ void catchup_pump(catchup_t *self, peer_t *const *peers, size_t peer_count)
     }
 }
 
-/* Where the history is kept: this peer has nothing as old as we want. If it is the origin, or if
- * everybody was asked, what lies before the oldest that is left is gone. */
+static bool lacks_next(const feed_ref_t *ref, const wire_done_t *done)
+{
+    return done->have > 0 && done->oldest > ref->have + 1;
+}
+
+/* Where the history is kept: this peer has nothing as old as we want. Others are asked at once. If
+ * everybody was, and the origin itself, or it is away for long, what lies before the oldest that is
+ * left is gone. */
 static void weigh_oldest(catchup_t *self, search_t *search, feed_ref_t *ref, const peer_t *peer,
                          const wire_done_t *done)
 {
-    if (!feed_keeps_history(self->feed) || done->have == 0 || done->oldest <= ref->have + 1)
-        return;
+    if (search->oldest == 0)
+        search->refused_at = mono_now();
     if (search->oldest == 0 || done->oldest < search->oldest)
         search->oldest = done->oldest;
-    search->refusals++;
-    if (!is_origin(peer, ref) && search->refusals < REFUSALS_ENOUGH)
+    search->origin_lacks = search->origin_lacks || is_origin(peer, ref);
+    if (search->turn < self->connected) {
+        search->turn++;
+        return;
+    }
+    turn_away(search);
+    if (!search->origin_lacks && mono_since_ms(search->refused_at) < ORIGIN_WAIT_MS)
         return;
     feed_give_up(self->feed, ref, search->oldest - 1);
-    search->oldest = search->refusals = 0;
+    search->oldest = search->turn = search->fruitless = 0;
+    search->not_before.ms = 0;
+    search->origin_lacks = false;
 }
 
 static void take_answer(catchup_t *self, search_t *search, feed_ref_t *ref, const peer_t *peer,
@@ -197,13 +211,16 @@ static void take_answer(catchup_t *self, search_t *search, feed_ref_t *ref, cons
 {
     bool progress = ref->have > search->have_then;
     end(self, search);
-    if (progress)
+    if (progress) {
         search->fruitless = 0;
-    else
-        weigh_oldest(self, search, ref, peer, done);
+        search->oldest = 0;
+        search->origin_lacks = false;
+    }
     if (!is_behind(ref))
         search->turn = 0;
-    else if (ref->have == search->have_then || done->through >= done->have)
+    else if (!progress && feed_keeps_history(self->feed) && lacks_next(ref, done))
+        weigh_oldest(self, search, ref, peer, done);
+    else if (!progress || done->through >= done->have)
         turn_away(search);
 }
 

@@ -180,7 +180,10 @@ static int plan_batch(compaction_t *self, wall_t now, uint64_t seq, compaction_p
 {
     wire_batch_t batch;
     size_t count = plan->count;
-    if (feed_next(self->feed, plan->from, seq - 1) != seq)
+    int64_t next = feed_next(self->feed, plan->from, seq - 1);
+    if (next == -1)
+        return -1;
+    if ((uint64_t)next != seq)
         return 1; /* lost: there is nothing to copy */
     if (!open_batch(self, plan->from, seq, &batch))
         return 0;

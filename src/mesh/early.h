@@ -1,6 +1,6 @@
 /* early - verified batches that came before their turn, in memory, until the gap before them is
- * closed. Bounded, in all and for each origin, so that one with many gaps takes no other's place: what
- * does not fit is dropped, and catch-up fetches it again. */
+ * closed. Bounded, in all and for each origin, so that one with many gaps takes no other's place:
+ * what does not fit is dropped, and catch-up fetches it again. */
 #ifndef BANMESH_MESH_EARLY_H
 #define BANMESH_MESH_EARLY_H
 

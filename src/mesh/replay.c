@@ -140,7 +140,8 @@ static void answer_fetch(replay_t *self, const replay_way_t *way, asker_t *asker
     self->counters.fetches++;
     if (ref != NULL) {
         done.have = ref->have;
-        done.oldest = feed_next(self->config.feed, ref, fetch->after);
+        int64_t oldest = feed_next(self->config.feed, ref, fetch->after);
+        done.oldest = oldest > 0 ? (uint64_t)oldest : 0;
         /* If what comes next is gone, the asker decides how to go on. */
         if (done.oldest == fetch->after + 1 && asker_may_ask(asker))
             done.through = send_batches(&answer, ref, fetch->after, fetch->credit);

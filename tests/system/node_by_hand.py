@@ -7,6 +7,7 @@ wants. libsodium signs, through ctypes; protobuf is encoded here, since there ar
 import collections
 import ctypes
 import ctypes.util
+import hashlib
 import ipaddress
 import threading
 import time
@@ -17,7 +18,7 @@ from zmq.utils import z85
 from test_trust import read_cert
 
 SODIUM = ctypes.CDLL(ctypes.util.find_library("sodium"))
-BATCH, HEAD, FETCH, DONE, SURVEY, HEADS = range(1, 7)
+BATCH, HEAD, FETCH, DONE, SURVEY, BUNDLE = range(1, 7)
 
 
 def varint(number):
@@ -91,6 +92,7 @@ class NodeByHand:
         self.context = zmq.Context()
         self.pub = self.server(zmq.PUB, node.listen)
         self.router = self.server(zmq.ROUTER, node.replay)
+        self.hashes = {}  # of batches, by (epoch, seq)
         self.say = None  # an envelope to announce beside the heartbeat
         self.once = collections.deque()  # and those to announce once; sockets are for one thread
         self.stopping = threading.Event()
@@ -127,22 +129,27 @@ class NodeByHand:
         return message + signature.raw
 
     def batch(self, epoch, seq, events):
-        return self.envelope(BATCH, number_field(1, epoch) + number_field(3, seq) +
-                             b"".join(bytes_field(4, event) for event in events))
+        envelope = self.envelope(BATCH, number_field(1, epoch) + number_field(3, seq) +
+                                 b"".join(bytes_field(4, event) for event in events))
+        self.hashes[epoch, seq] = hashlib.blake2b(body_of(envelope), digest_size=32).digest()
+        return envelope
 
     def head(self, epoch=0, seq=0, floor=1):
+        """With the hash of the batch that was made last under that number."""
+        digest = self.hashes.get((epoch, seq), bytes(32))
         return self.envelope(HEAD, number_field(1, epoch) + number_field(3, seq) +
-                             (bytes_field(4, bytes(32)) if seq else b"") + number_field(5, floor) +
+                             (bytes_field(4, digest) if seq else b"") + number_field(5, floor) +
                              number_field(6, int(time.time() * 1000)))
 
     def heads(self, heads):
         """The answer to a survey."""
-        return self.envelope(HEADS, b"".join(bytes_field(1, head) for head in heads))
+        return self.envelope(BUNDLE, b"".join(bytes_field(1, head) for head in heads))
 
-    def done(self, epoch, through, have):
+    def done(self, epoch, through, have, oldest=0):
         """The end of an answer to a fetch of our own feed."""
         return self.envelope(DONE, bytes_field(1, self.sign_public) + number_field(2, epoch) +
-                             number_field(4, through) + number_field(5, have))
+                             number_field(4, through) + number_field(5, have) +
+                             number_field(6, oldest))
 
     def answer(self, reply):
         """In the background: a heartbeat all the time, and reply(self, routing_id, request) for

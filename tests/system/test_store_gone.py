@@ -13,13 +13,14 @@ EPOCH = 1795288025000
 
 
 class Origin(NodeByHand):
-    """A node by hand that holds the batches of one feed from its floor on, and answers for them as
-    banmeshd does."""
+    """A node by hand that holds the batches of one feed from its floor on, or the newest one, and
+    answers for them as banmeshd does."""
 
     def __init__(self, node):
         super().__init__(node)
         self.batches = {}
         self.floor = 1
+        self.floors = {}  # of other epochs, of which nothing below is left
         self.answer(Origin.serve)
 
     def append(self, *events):
@@ -39,11 +40,20 @@ class Origin(NodeByHand):
         if request[5] == SURVEY:
             self.router.send_multipart([routing_id, self.heads([self.head()])])
         elif request[5] == FETCH:
-            (after,) = read_fields(body_of(request)).get(4, [0])
+            fields = read_fields(body_of(request))
+            (epoch,) = fields[2]
+            (after,) = fields.get(4, [0])
+            if epoch != EPOCH:
+                floor = self.floors[epoch]
+                self.router.send_multipart([routing_id, self.done(epoch, after, floor, floor)])
+                return
             last = len(self.batches)
-            for seq in range(max(after + 1, self.floor), last + 1):
+            oldest = max(after + 1, min(self.floor, last))
+            sent = range(oldest, last + 1) if oldest == after + 1 else []
+            for seq in sent:
                 self.router.send_multipart([routing_id, self.batches[seq]])
-            self.router.send_multipart([routing_id, self.done(EPOCH, last, last)])
+            self.router.send_multipart([routing_id, self.done(EPOCH, last if sent else after, last,
+                                                              oldest if oldest <= last else 0)])
 
 
 @contextlib.contextmanager
@@ -113,8 +123,8 @@ def test_what_was_compacted_away_meanwhile_is_said_exactly(tmp_path):
         aggregator.start()
         wait_stored(aggregator, 15)
         assert gone(aggregator)[1:] == [
-            "5 batches of hand (epoch %d, seq 11-15) are gone: older than retention" % EPOCH]
-        assert feed_of(aggregator)["missed_batches"] == 8
+            "4 batches of hand (epoch %d, seq 11-14) are gone: older than retention" % EPOCH]
+        assert feed_of(aggregator)["missed_batches"] == 7
 
 
 def test_a_newcomer_says_what_was_before_its_time(tmp_path):
@@ -205,12 +215,14 @@ def test_a_thousand_gaps_are_said_and_all_are_counted(tmp_path):
         aggregator.start()
         wait_stored(aggregator, 1)
         for epoch in range(EPOCH + 1, EPOCH + 1201):
+            hand.floors[epoch] = 4
             hand.once.append(NodeByHand.head(hand, epoch, 3, 4))
             if epoch % 100 == 0:  # no more than its queue holds
                 wait_until(lambda n=epoch: any(feed["epoch"] == n for feed in
                                                aggregator.status()["mesh"]["feeds"]), "the heads")
         wait_until(lambda: aggregator.status()["store"]["missed_batches"] == 3600,
                    aggregator.output)
+        hand.floors[EPOCH + 1] = 2 ** 39
         hand.once.append(NodeByHand.head(hand, EPOCH + 1, 2 ** 39, 2 ** 39))
         wait_until(lambda: aggregator.status()["store"]["missed_batches"] == 3600 + 2 ** 39 - 4,
                    aggregator.output)

@@ -1,8 +1,6 @@
-/* cursors: what the store says, what we told it, and what it is asked once more. gap: where a feed
- * goes on behind what is gone. */
+/* cursors: what the store says, what we told it, and what it is asked once more. */
 #include "cursors.h"
 #include "feeds.h"
-#include "gap.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,9 +20,8 @@ static void answer(cursors_t *self, const char *const *texts)
     cursors_ask(self, &out);
     assert_false(cursors_may_ask(self)); /* it is on its way */
     for (size_t i = 0; i < count; i++) {
-        items[i] =
-            (redisReply){.type = texts[i] != NULL ? REDIS_REPLY_STRING : REDIS_REPLY_NIL,
-                         .str = (char *)(uintptr_t)texts[i]};
+        items[i] = (redisReply){.type = texts[i] != NULL ? REDIS_REPLY_STRING : REDIS_REPLY_NIL,
+                                .str = (char *)(uintptr_t)texts[i]};
         elements[i] = &items[i];
     }
     redisReply reply = {.type = REDIS_REPLY_ARRAY, .elements = count, .element = elements};
@@ -101,46 +98,11 @@ TEST(what_is_missing_is_asked_for_once_more_when_nothing_is_on_its_way)
     feed_close(&feed);
 }
 
-static void assert_end(gap_t *gap, const feed_ref_t *ref, uint64_t seq, uint64_t expected)
-{
-    uint64_t end = 0;
-    assert_int_equal(gap_end(gap, ref, seq, &end), 0);
-    assert_int_equal(end, expected);
-}
-
-TEST(a_gap_ends_with_what_is_held_or_with_the_floor)
-{
-    feed_t *feed = feeds_open_new();
-    feed_ref_t *before = feeds_add(feed, 1, FEEDS_T0);
-    feed_ref_t *ref = feeds_add(feed, 2, FEEDS_T0);
-    feed_ref_t *behind = feeds_add(feed, 3, FEEDS_T0);
-    for (uint64_t seq = 1; seq <= 6; seq++) {
-        feeds_store(feed, before, seq);
-        feeds_store(feed, ref, seq);
-        feeds_store(feed, behind, seq);
-    }
-    assert_int_equal(feed_keep_head(feed, ref, 6, 6, (const uint8_t *)"head", 4), 1);
-    gap_t *gap = gap_new(feed);
-    assert_end(gap, ref, 2, 2);
-    char sql[160];
-    snprintf(sql, sizeof sql, "DELETE FROM batch WHERE id >> 40 = %lld AND id & 255 IN (2, 3, 5)",
-             (long long)ref->number);
-    sqlite3_stmt *delete = db_prepare(feed_peers_db(feed), sql);
-    assert_int_equal(db_step(feed_peers_db(feed), delete), 0);
-    assert_end(gap, ref, 2, 4);
-    assert_end(gap, ref, 5, 6);
-    assert_int_equal(feed_keep_head(feed, ref, 99, 100, (const uint8_t *)"head", 4), 1);
-    assert_end(gap, ref, 1, 100);
-    gap_destroy(&gap);
-    feed_close(&feed);
-}
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         in_directory(a_note_that_was_refused_is_written_again),
         in_directory(what_is_missing_is_asked_for_once_more_when_nothing_is_on_its_way),
-        in_directory(a_gap_ends_with_what_is_held_or_with_the_floor),
     };
     return cmocka_run_group_tests_name("cursors", tests, NULL, NULL);
 }
