@@ -84,6 +84,9 @@ static int write_record(int fd, int dir_fd, const char *record, size_t length)
         bytes[used++] = '\n';
     memcpy(bytes + used, record, length);
     used += length;
+    /* The hooks of other users and the node share the file, whatever the umask was. */
+    if (size == 0 && fchmod(fd, SPOOL_MODE) == -1 && errno != EPERM)
+        return -1;
     ssize_t written = write(fd, bytes, used);
     if (written != (ssize_t)used) {
         int saved = written == -1 ? errno : ENOSPC;
@@ -92,15 +95,9 @@ static int write_record(int fd, int dir_fd, const char *record, size_t length)
         errno = saved;
         return -1;
     }
-    if (fsync(fd) == -1)
-        return -1;
-    if (size > 0)
-        return 0;
-    /* The first record made the file: its name must be on disk, too. And the hooks of other users
-     * and the node share it, whatever the umask was. */
-    if (fchmod(fd, SPOOL_MODE) == -1 && errno != EPERM)
-        return -1;
-    return fsync(dir_fd);
+    /* The name must be on disk, too, also if another hook made it: that one may have been killed
+     * before it came here. */
+    return fsync(fd) == 0 && fsync(dir_fd) == 0 ? 0 : -1;
 }
 
 int spool_append(const char *directory, const ban_t *ban, fault_t *fault)
@@ -116,6 +113,7 @@ int spool_append(const char *directory, const ban_t *ban, fault_t *fault)
         rc = check_file(fd, directory, SPOOL_FILE, fault);
         if (rc == 0 && write_record(fd, dir_fd, record, length) == -1)
             rc = fail(fault, directory, SPOOL_FILE);
+        flock(fd, LOCK_UN); /* close () wakes the node before it lets go of the lock */
         close(fd);
     }
     close(dir_fd);
