@@ -86,13 +86,36 @@ static bool is_rotated(const shared_log_t *self)
            own.st_ino != named.st_ino || own.st_dev != named.st_dev;
 }
 
+/* Lines are on disk only once the name of their file is, whoever made it. A directory that is not
+ * ours to open, or that cannot be synced, is its owner's choice. */
+static int sync_name(const shared_log_t *self)
+{
+    char *directory = xstrdup(self->path);
+    char *slash = strrchr(directory, '/');
+    if (slash != NULL)
+        slash[slash == directory] = '\0';
+    int fd = open(slash != NULL ? directory : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    free(directory);
+    if (fd == -1)
+        return errno == EACCES ? 0 : -1;
+    int rc = fsync(fd) == 0 || errno == EINVAL ? 0 : -1;
+    close(fd);
+    return rc;
+}
+
 static int open_file(shared_log_t *self)
 {
     if (self->fd != -1 && is_rotated(self))
         close_file(self);
-    if (self->fd == -1)
-        self->fd = open(self->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, LOG_MODE);
-    return self->fd == -1 ? -1 : 0;
+    if (self->fd != -1)
+        return 0;
+    self->fd = open(self->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, LOG_MODE);
+    if (self->fd == -1 || sync_name(self) == 0)
+        return self->fd == -1 ? -1 : 0;
+    int saved = errno;
+    close_file(self);
+    errno = saved;
+    return -1;
 }
 
 int shared_log_touch(shared_log_t *self, fault_t *fault)
