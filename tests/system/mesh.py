@@ -110,6 +110,7 @@ class Node:
         self.spool = os.path.join(self.dir, "spool")
         self.shared_log = os.path.join(self.dir, "log", "shared.log")
         self.log = os.path.join(self.dir, "daemon.log")
+        self.env = {}  # what start () adds to the environment
         self.process = None
         keygen = [program("banmesh"), "keygen", name, "--dir", self.dir]
         if endpoint:
@@ -147,6 +148,7 @@ class Node:
     def start(self, wait=True):
         env = dict(os.environ)
         env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
+        env.update(self.env)
         self.process = Process([program(self.daemon), "--config", self.conf], self.log, env)
         if wait:
             self.wait_started()

@@ -98,13 +98,19 @@ def read_rows(state, file, sql):
         database.close()
 
 
+BATCHES = "SELECT origin, epoch, channel, seq, envelope FROM batches"
+
+
+def place_of(origin, epoch, channel, seq):
+    return Place(bytes.fromhex(origin), epoch, channel, seq)
+
+
 def read_envelopes(state, files=("own.db", "peers.db")):
     """{Place: set of bodies} of a state directory."""
     found = collections.defaultdict(set)
     for file in files:
-        for origin, epoch, channel, seq, envelope in read_rows(
-                state, file, "SELECT origin, epoch, channel, seq, envelope FROM batches"):
-            found[Place(bytes.fromhex(origin), epoch, channel, seq)].add(bytes(envelope))
+        for *place, envelope in read_rows(state, file, BATCHES):
+            found[place_of(*place)].add(envelope)
     return found
 
 
