@@ -13,21 +13,13 @@ import pytest
 
 from effort import new_seed, rounds
 from mesh import TIMEOUT, Mesh, Process, program, public_addresses, wait_until
-from model import Attempt, Model, names_of
+from model import Attempt, Model, names_of, status_of
 from store import Store, add_aggregator
 
 CALLS = ("openat", "write", "pwrite64", "ftruncate", "fsync", "fdatasync", "link", "linkat",
          "rename", "renameat", "renameat2", "unlink", "unlinkat")
 TALK = ("connect", "sendto", "recvfrom")
 START = [call for call in CALLS if call not in ("openat", "write")]
-
-
-def answers(node):
-    """Whether a daemon lives; one that is about to end does not answer any more."""
-    try:
-        return bool(node.status())
-    except subprocess.CalledProcessError:
-        return False
 
 
 class Trial:
@@ -78,27 +70,23 @@ class Trial:
         log = os.path.join(node.dir, "strace.log")
         if os.path.exists(log):
             os.unlink(log)
-        argv = [word for word in argv if word != "-qq"] + ["-p", str(node.process.pid)]
-        tracer = Process(argv, log)
-        wait_until(lambda: "attached" in open(log, encoding="utf-8").read() or
-                   not tracer.running(), "strace")
-        assert tracer.running(), open(log, encoding="utf-8").read()
+        tracer = Process([word for word in argv if word != "-qq"] + ["-p", str(node.process.pid)],
+                         log)
+
+        def said():
+            with open(log, encoding="utf-8") as text:
+                return text.read()
+        wait_until(lambda: "attached" in said() or not tracer.running(), "strace")
+        assert "attached" in said(), said()
         return tracer
 
     def wait_dead_or(self, node, condition):
-        def holds():
-            if not node.process.running():
-                return True
-            try:
-                return condition()
-            except subprocess.CalledProcessError:  # it ended between two questions
-                return False
-        wait_until(holds, node.output)
+        wait_until(lambda: not node.process.running() or condition(), node.output)
 
     def through(self, node, tracer):
         """End a trial of a daemon: whether it survived. It runs again in any case."""
         tracer.end(signal.SIGKILL)  # which lets go; a SIGTERM may wait for one that is dead
-        if answers(node):
+        if status_of(node) is not None:  # one that is about to end does not answer
             return True
         assert node.stop(signal.SIGKILL) == -signal.SIGKILL, node.output()
         self.killed[node.name] += 1
@@ -178,8 +166,9 @@ def test_a_node_killed_at_any_call_while_it_takes_the_spool(trial):
 
 def is_applied(node):
     """Its cursor is where its feeds end."""
-    feeds = node.status()["mesh"]["feeds"]
-    return all(feed["applied"] == feed["have"] for feed in feeds if feed["origin"] != node.name)
+    status = status_of(node)
+    return status is not None and all(feed["applied"] == feed["have"] for feed in
+                                      status["mesh"]["feeds"] if feed["origin"] != node.name)
 
 
 def test_a_node_killed_at_any_call_while_it_applies_a_ban(trial):
