@@ -54,6 +54,7 @@ typedef struct {
         char *jail;
         char *log;
         int64_t bantime_s;
+        int64_t pace; /* lines a second; 0: no limit */
     } shared;
     struct {
         addr_list_t protect;

@@ -117,8 +117,8 @@ static void print_status(const json_t *status)
            number(status, "pid"), number(status, "uptime_s"));
     if (json_object_get(status, "held") != NULL)
         printf("%" JSON_INTEGER_FORMAT " addresses held, %" JSON_INTEGER_FORMAT
-               " accepted bans wait for their time\n",
-               number(status, "held"), number(status, "pending"));
+               " accepted bans wait for their time, %" JSON_INTEGER_FORMAT " for the pace\n",
+               number(status, "held"), number(status, "pending"), number(status, "backlog"));
     print_peers(json_object_get(mesh, "peers"));
     print_feeds(json_object_get(mesh, "feeds"), text(status, "node"),
                 json_object_get(status, "outcomes") != NULL);
@@ -171,6 +171,7 @@ const command_t command_status = {
         "  applied  the last batch that was decided on here; at an aggregator, that is stored\n"
         "  missed   batches that nobody held any more when an aggregator came to them\n"
         "  held     addresses that this host bans, for itself or for peers\n"
+        "  pace     how fast they are written to the shared log (shared / pace); newest first\n"
         "\n"
         "What the counters' words mean: docs/protocol.md (messages), src/node/guard.h (bans).\n"
         "\n"

@@ -7,6 +7,7 @@
 #define V4_PREFIX_MIN 32
 #define V6_PREFIX_MIN 64
 #define FUTURE_MAX_MS 60000 /* clocks differ; more than this is told */
+#define LIVE_MS       60000 /* for the same reason, a ban that began so long ago may be of now */
 
 static const char *const outcome_names[GUARD_OUTCOME_COUNT] = {
     [GUARD_APPLY] = "applied",
@@ -22,6 +23,7 @@ static const char *const outcome_names[GUARD_OUTCOME_COUNT] = {
     [GUARD_TOO_WIDE] = "too-wide",
     [GUARD_SHARED_JAIL] = "shared-jail",
     [GUARD_EXPIRED] = "expired",
+    [GUARD_PACED] = "paced",
 };
 
 const char *guard_outcome_name(guard_outcome_t outcome)
@@ -59,6 +61,12 @@ static guard_outcome_t refuse(const guard_case_t *in)
     return GUARD_APPLY;
 }
 
+static bool is_over_pace(const guard_case_t *in, int64_t start_ms)
+{
+    return in->pace == GUARD_PACE_SPENT ||
+           (in->pace == GUARD_PACE_LIVE && start_ms < in->now.ms - LIVE_MS);
+}
+
 guard_verdict_t guard_decide(const guard_case_t *in)
 {
     guard_verdict_t out = {.outcome = refuse(in)};
@@ -81,6 +89,7 @@ guard_verdict_t guard_decide(const guard_case_t *in)
         /* fail2ban runs no action for an address that it holds: wait until it lets go. */
         out.outcome = GUARD_LATER;
         out.due_ms = in->held_until_ms;
-    }
+    } else if (is_over_pace(in, out.start_ms))
+        out.outcome = GUARD_PACED;
     return out;
 }

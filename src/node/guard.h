@@ -20,8 +20,16 @@ typedef enum {
     GUARD_TOO_WIDE,     /* IPv4 wider than /32, IPv6 wider than /64 */
     GUARD_SHARED_JAIL,  /* it says that it came from a shared jail: a loop */
     GUARD_EXPIRED,      /* it has ended */
+    GUARD_PACED,        /* nothing against it, but the pace: it waits in the backlog */
     GUARD_OUTCOME_COUNT,
 } guard_outcome_t;
+
+/* What the pace of the shared log lets through. */
+typedef enum {
+    GUARD_PACE_FREE = 0, /* anything */
+    GUARD_PACE_LIVE,     /* bans that have just begun; others wait, newest first */
+    GUARD_PACE_SPENT,    /* nothing for now */
+} guard_pace_t;
 
 /* A word for counters: "applied", "already-held", "special-address"... */
 const char *guard_outcome_name(guard_outcome_t outcome);
@@ -33,6 +41,7 @@ typedef struct {
     const event_t *event;
     const char *protected_by; /* why its address is protected; NULL: it is not */
     int64_t held_until_ms;    /* this host holds the address until then; 0: it does not */
+    guard_pace_t pace;
     wall_t now;
     const char *shared_jail;
     bool allow_special;
@@ -41,7 +50,7 @@ typedef struct {
 
 typedef struct {
     guard_outcome_t outcome;
-    int64_t start_ms; /* GUARD_APPLY, GUARD_LATER: when it began; not after now, whatever it says */
+    int64_t start_ms; /* APPLY, LATER, PACED: when it began; not after now, whatever it says */
     int64_t until_ms; /* when it ends, clipped to max_ban_s */
     bool from_future; /* its origin's clock is ahead, or it lies: the time was clamped */
     int64_t due_ms;   /* GUARD_LATER: when to decide again */

@@ -94,6 +94,17 @@ static void set_max_ban(scene_t *scene, const char *value)
     scene->in.max_ban_s = seconds(value);
 }
 
+static void set_pace(scene_t *scene, const char *value)
+{
+    static const char *const words[] = {"free", "live", "spent"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcmp(value, words[i]) == 0) {
+            scene->in.pace = (guard_pace_t)i;
+            return;
+        }
+    fail_msg("pace=%s: expected free, live or spent", value);
+}
+
 static const struct {
     const char *name;
     void (*set)(scene_t *scene, const char *value);
@@ -104,7 +115,7 @@ static const struct {
     {"ourselves", set_ourselves}, {"malformed", set_malformed},
     {"protected", set_protected}, {"held", set_held},
     {"shared", set_shared},       {"special", set_special},
-    {"max-ban", set_max_ban},
+    {"max-ban", set_max_ban},     {"pace", set_pace},
 };
 
 static void set_input(scene_t *scene, char *field)

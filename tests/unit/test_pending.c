@@ -24,6 +24,7 @@ static open_t open_pending(void)
     if (open.feed == NULL)
         fail_msg("%s", fault.text);
     open.pending = pending_new(feed_peers_db(open.feed));
+    assert_non_null(open.pending);
     return open;
 }
 
@@ -38,6 +39,11 @@ static pending_row_t make_row(int64_t nid, int64_t due_ms, const char *ip)
     pending_row_t row = {.nid = nid, .due_ms = due_ms, .ban = support_ban(ip)};
     memset(row.origin, 7, sizeof row.origin);
     return row;
+}
+
+static void drop(open_t *open, const pending_row_t *row)
+{
+    assert_int_equal(pending_remove(open->pending, row), 0);
 }
 
 static void put(open_t *open, int64_t nid, int64_t due_ms)
@@ -106,10 +112,12 @@ TEST(one_ban_waits_once)
 TEST(what_was_removed_is_gone_and_removing_again_is_harmless)
 {
     open_t open = open_pending();
+    pending_row_t row = make_row(1, NOW_MS, "45.154.244.193");
     put(&open, 1, NOW_MS);
-    assert_int_equal(pending_remove(open.pending, 1), 0);
-    assert_int_equal(pending_remove(open.pending, 1), 0);
-    assert_int_equal(pending_count(open.pending), 0);
+    put(&open, 2, NOW_MS);
+    drop(&open, &row);
+    drop(&open, &row);
+    assert_int_equal(pending_count(open.pending), 1);
     close_pending(&open);
 }
 
@@ -120,6 +128,7 @@ TEST(a_rolled_back_row_never_was)
     put(&open, 1, NOW_MS);
     assert_int_equal(pending_count(open.pending), 1);
     db_rollback(feed_peers_db(open.feed));
+    assert_int_equal(pending_recount(open.pending), 0);
     assert_int_equal(pending_count(open.pending), 0);
     close_pending(&open);
 }
@@ -153,6 +162,119 @@ TEST(a_damaged_row_is_an_error_not_a_ban)
     close_pending(&open);
 }
 
+/* ---- the backlog ---- */
+
+static pending_row_t waiting(int64_t nid, int64_t time_ms, int64_t duration_s)
+{
+    pending_row_t row = make_row(nid, PENDING_PACE, "45.154.244.193");
+    row.ban.time_ms = time_ms;
+    row.ban.duration_s = duration_s;
+    return row;
+}
+
+static void put_waiting(open_t *open, int64_t nid, int64_t time_ms, int64_t duration_s)
+{
+    pending_row_t row = waiting(nid, time_ms, duration_s);
+    assert_int_equal(pending_put(open->pending, &row), 0);
+}
+
+TEST(the_backlog_gives_the_newest_ban_first)
+{
+    open_t open = open_pending();
+    pending_row_t rows[8];
+    put_waiting(&open, 1, NOW_MS - 30, 600);
+    put_waiting(&open, 2, NOW_MS - 10, 600);
+    put_waiting(&open, 3, NOW_MS - 20, 600);
+    put_waiting(&open, 4, NOW_MS - 10, 600);
+    close_pending(&open);
+    open = open_pending();
+    assert_int_equal(pending_backlog(open.pending), 4);
+    assert_int_equal(pending_newest(open.pending, rows, 3), 3);
+    assert_int_equal(rows[0].nid, 4);
+    assert_int_equal(rows[1].nid, 2);
+    assert_int_equal(rows[2].nid, 3);
+    assert_int_equal(rows[2].due_ms, PENDING_PACE);
+    assert_int_equal(event_check_ban(&rows[2].ban), EVENT_OK);
+    for (size_t i = 0; i < 3; i++)
+        drop(&open, &rows[i]);
+    assert_int_equal(pending_backlog(open.pending), 1);
+    assert_int_equal(pending_newest(open.pending, rows, 8), 1);
+    assert_int_equal(rows[0].nid, 1);
+    close_pending(&open);
+}
+
+TEST(what_waits_for_the_pace_is_not_taken_for_what_waits_for_a_hold)
+{
+    open_t open = open_pending();
+    pending_row_t rows[8];
+    put(&open, 1, NOW_MS);
+    put_waiting(&open, 1, NOW_MS - 10, 600);
+    put_waiting(&open, 2, NOW_MS - 10, 600);
+    assert_int_equal(pending_count(open.pending), 1);
+    assert_int_equal(pending_backlog(open.pending), 2);
+    assert_int_equal(pending_due(open.pending, NOW_MS + 1000, rows, 8), 1);
+    drop(&open, &rows[0]);
+    assert_int_equal(pending_count(open.pending), 0);
+    assert_int_equal(pending_newest(open.pending, rows, 8), 2);
+    close_pending(&open);
+}
+
+TEST(a_ban_waits_in_the_backlog_for_the_longest_of_its_times)
+{
+    static const struct {
+        int64_t first;
+        int64_t second;
+        int64_t kept;
+    } cases[] = {{600, 3600, 3600}, {3600, 600, 3600}, {600, -1, -1}, {-1, 600, -1}, {-1, -1, -1}};
+    open_t open = open_pending();
+    pending_row_t rows[1];
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        put_waiting(&open, 1, NOW_MS, cases[i].first);
+        put_waiting(&open, 1, NOW_MS, cases[i].second);
+        assert_int_equal(pending_backlog(open.pending), 1);
+        assert_int_equal(pending_newest(open.pending, rows, 1), 1);
+        assert_int_equal(rows[0].ban.duration_s, cases[i].kept);
+        drop(&open, &rows[0]);
+    }
+    close_pending(&open);
+}
+
+/* Steps of all statements of a database so far. */
+static int64_t steps(open_t *open)
+{
+    sqlite3_stmt *any = db_prepare(feed_peers_db(open->feed), "SELECT 1");
+    int64_t sum = 0;
+    for (sqlite3_stmt *s = sqlite3_next_stmt(sqlite3_db_handle(any), NULL); s != NULL;
+         s = sqlite3_next_stmt(sqlite3_db_handle(any), s))
+        sum += sqlite3_stmt_status(s, SQLITE_STMTSTATUS_VM_STEP, 0);
+    sqlite3_finalize(any);
+    return sum;
+}
+
+TEST(looking_costs_no_more_however_many_wait)
+{
+    enum { MANY = 20000, STEPS_A_LOOK = 500 };
+    open_t open = open_pending();
+    pending_row_t rows[8];
+    assert_int_equal(db_begin(feed_peers_db(open.feed)), 0);
+    for (int64_t i = 0; i < MANY; i++) {
+        put(&open, i, NOW_MS + 1 + i * 7919 % MANY);
+        put_waiting(&open, i, NOW_MS - i * 7919 % MANY, 600);
+    }
+    assert_int_equal(db_commit(feed_peers_db(open.feed)), 0);
+    int64_t before = steps(&open);
+    assert_int_equal(pending_due(open.pending, NOW_MS + 8, rows, 8), 8);
+    assert_int_equal(pending_newest(open.pending, rows, 8), 8);
+    for (size_t i = 0; i < 8; i++) {
+        assert_int_equal(rows[i].ban.time_ms, NOW_MS - (int64_t)i);
+        drop(&open, &rows[i]);
+    }
+    assert_int_equal(pending_count(open.pending), MANY);
+    assert_int_equal(pending_backlog(open.pending), MANY - 8);
+    assert_in_range(steps(&open) - before, 1, 10 * STEPS_A_LOOK);
+    close_pending(&open);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -162,6 +284,10 @@ int main(void)
         in_directory(what_was_removed_is_gone_and_removing_again_is_harmless),
         in_directory(a_rolled_back_row_never_was),
         in_directory(a_damaged_row_is_an_error_not_a_ban),
+        in_directory(the_backlog_gives_the_newest_ban_first),
+        in_directory(what_waits_for_the_pace_is_not_taken_for_what_waits_for_a_hold),
+        in_directory(a_ban_waits_in_the_backlog_for_the_longest_of_its_times),
+        in_directory(looking_costs_no_more_however_many_wait),
     };
     return cmocka_run_group_tests_name("pending", tests, NULL, NULL);
 }

@@ -1,0 +1,28 @@
+/* held - which addresses the shared jail holds, and until when, over restarts: the table `held` of
+ * peers.db. A row is written with the cursor, for each line. What is held now is asked of bans.h.
+ */
+#ifndef BANMESH_NODE_HELD_H
+#define BANMESH_NODE_HELD_H
+
+#include "addr.h"
+#include "clock.h"
+#include "db.h"
+
+typedef struct held held_t;
+
+/* db is peers.db, borrowed and closed after us. */
+held_t *held_new(db_t *db);
+void held_destroy(held_t **self_p);
+
+/* A line of this ban was written. Inside the caller's transaction. 0, or -1 and errno of db_step.
+ */
+int held_put(held_t *self, const addr_t *address, int64_t until_ms, int64_t nid);
+
+/* Forget holds that have ended. Looks at each: now and then only. 0, or -1 and errno. */
+int held_drop_ended(held_t *self, wall_t now);
+
+/* Call back for each hold, oldest first. 0, or -1 and errno. */
+typedef void(held_fn)(void *arg, const addr_t *address, int64_t until_ms);
+int held_each(held_t *self, held_fn *tell, void *arg);
+
+#endif

@@ -1,0 +1,262 @@
+#include "sink.h"
+
+#include "bans.h"
+#include "pace.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROOM_MS 100 /* while catching up, the backlog is taken in portions of so long */
+
+struct sink {
+    feed_t *feed;
+    const settings_t *settings;
+    bans_t *bans;
+    held_t *held;
+    pending_t *pending;
+    shared_log_t *log;
+    pace_t pace;
+    mono_t drained_at;
+    slice_t slice;
+    bool written; /* the slice's lines are on disk, its rows are not yet */
+    uint64_t outcomes[GUARD_OUTCOME_COUNT];
+    uint64_t from_future; /* besides their outcome */
+};
+
+static int state_fault(fault_t *fault)
+{
+    if (errno == EIO || errno == EBADMSG)
+        fatalx("state directory: %s", strerror(errno));
+    return fault_set(fault, "state directory: %s", strerror(errno));
+}
+
+/* ---- start ---- */
+
+static void recall(void *arg, const addr_t *address, int64_t until_ms)
+{
+    sink_note_held(arg, address, until_ms);
+}
+
+sink_t *sink_new(feed_t *feed, const settings_t *settings, fault_t *fault)
+{
+    sink_t *self = xcalloc(1, sizeof *self);
+    db_t *db = feed_peers_db(feed);
+    self->feed = feed;
+    self->settings = settings;
+    self->bans = bans_new();
+    self->log = shared_log_new(settings->shared.log);
+    self->pace = pace_of(settings->shared.pace, mono_now());
+    self->held = held_new(db);
+    self->pending = pending_new(db);
+    if (self->pending == NULL || sink_sweep(self) == -1 ||
+        held_each(self->held, recall, self) == -1) {
+        fault_set(fault, "state directory: %s", db_error(db));
+        sink_destroy(&self);
+    }
+    return self;
+}
+
+void sink_destroy(sink_t **self_p)
+{
+    sink_t *self = *self_p;
+    if (self == NULL)
+        return;
+    *self_p = NULL;
+    shared_log_destroy(&self->log);
+    pending_destroy(&self->pending);
+    held_destroy(&self->held);
+    bans_destroy(&self->bans);
+    slice_free(&self->slice);
+    free(self);
+}
+
+void sink_set(sink_t *self, const settings_t *settings)
+{
+    self->settings = settings;
+    pace_set(&self->pace, settings->shared.pace, mono_now());
+}
+
+int64_t sink_held_until(const sink_t *self, const addr_t *address)
+{
+    return bans_until(self->bans, address);
+}
+
+void sink_note_held(sink_t *self, const addr_t *address, int64_t until_ms)
+{
+    if (until_ms > wall_now().ms && until_ms > bans_until(self->bans, address))
+        bans_set(self->bans, address, until_ms);
+}
+
+/* ---- the slice ---- */
+
+void sink_write(sink_t *self, const pending_row_t *row, const char *name, int64_t until_ms,
+                wall_t now)
+{
+    const ban_t *ban = &row->ban;
+    /* fail2ban holds the address for so long, whatever the line says. */
+    int64_t held_ms = now.ms + self->settings->shared.bantime_s * MS_PER_S;
+    /* As clipped: a ban for ever has an end here. */
+    int64_t duration_s = (until_ms - ban->time_ms) / MS_PER_S;
+    shared_line_t line = {&ban->address, name, ban->jail, duration_s, until_ms, row->nid};
+    shared_log_add(self->log, &line, now);
+    self->slice.lines++;
+    slice_hold_t hold = {ban->address, bans_set(self->bans, &ban->address, held_ms), held_ms,
+                         row->nid};
+    slice_hold(&self->slice, &hold);
+    if (until_ms > held_ms) {
+        pending_row_t again = *row;
+        again.due_ms = held_ms;
+        slice_wait(&self->slice, &again);
+    }
+}
+
+void sink_wait(sink_t *self, const pending_row_t *row)
+{
+    slice_wait(&self->slice, row);
+}
+
+void sink_waited(sink_t *self, const pending_row_t *row)
+{
+    slice_waited(&self->slice, row);
+}
+
+void sink_move(sink_t *self, feed_ref_t *feed, uint64_t seq)
+{
+    slice_move(&self->slice, feed, seq);
+}
+
+void sink_count(sink_t *self, const guard_verdict_t *verdict)
+{
+    self->slice.outcomes[verdict->outcome]++;
+    self->slice.from_future += verdict->from_future;
+    self->slice.events++;
+}
+
+size_t sink_events(const sink_t *self)
+{
+    return self->slice.events;
+}
+
+size_t sink_moves(const sink_t *self)
+{
+    return self->slice.move_count;
+}
+
+bool sink_is_half_done(const sink_t *self)
+{
+    return self->written;
+}
+
+static void take_back(sink_t *self)
+{
+    slice_t *slice = &self->slice;
+    for (size_t i = slice->hold_count; i > 0; i--)
+        bans_set(self->bans, &slice->holds[i - 1].address, slice->holds[i - 1].before_ms);
+    shared_log_clear(self->log);
+    slice_clear(slice);
+}
+
+int sink_finish(sink_t *self, fault_t *fault)
+{
+    slice_t *slice = &self->slice;
+    if (!self->written && shared_log_write(self->log, fault) == -1) {
+        take_back(self);
+        return -1;
+    }
+    if (!self->written)
+        pace_spend(&self->pace, (int64_t)slice->lines);
+    self->written = true;
+    if (slice_commit(slice, self->feed, self->held, self->pending) == -1)
+        return state_fault(fault);
+    self->written = false;
+    for (int i = 0; i < GUARD_OUTCOME_COUNT; i++)
+        self->outcomes[i] += slice->outcomes[i];
+    self->from_future += slice->from_future;
+    slice_clear(slice);
+    return 0;
+}
+
+/* ---- what waits ---- */
+
+int sink_due(sink_t *self, pending_row_t *out, int max, fault_t *fault)
+{
+    if (pending_count(self->pending) == 0)
+        return 0;
+    int count = pending_due(self->pending, wall_now().ms, out, max);
+    return count == -1 ? state_fault(fault) : count;
+}
+
+int sink_newest(sink_t *self, pending_row_t *out, int max, fault_t *fault)
+{
+    int count = pending_newest(self->pending, out, max);
+    self->drained_at = mono_now();
+    return count == -1 ? state_fault(fault) : count;
+}
+
+int64_t sink_pending(const sink_t *self)
+{
+    return pending_count(self->pending);
+}
+
+int64_t sink_backlog(const sink_t *self)
+{
+    return pending_backlog(self->pending);
+}
+
+/* ---- the pace ---- */
+
+guard_pace_t sink_pace(sink_t *self)
+{
+    if (self->slice.events == 0)
+        pace_refill(&self->pace, mono_now());
+    int64_t live = pace_live(&self->pace);
+    if (live == PACE_NO_LIMIT)
+        return GUARD_PACE_FREE;
+    return (int64_t)self->slice.lines < live ? GUARD_PACE_LIVE : GUARD_PACE_SPENT;
+}
+
+int64_t sink_room(sink_t *self, bool catching_up)
+{
+    pace_refill(&self->pace, mono_now());
+    int64_t spare = pace_spare(&self->pace);
+    if (pending_backlog(self->pending) == 0)
+        return 0;
+    if (spare == PACE_NO_LIMIT || !catching_up)
+        return spare;
+    if (mono_since_ms(self->drained_at) < ROOM_MS)
+        return 0;
+    int64_t portion = 1 + self->settings->shared.pace * ROOM_MS / MS_PER_S;
+    return portion < spare ? portion : spare;
+}
+
+/* ---- now and then ---- */
+
+int sink_check(sink_t *self, fault_t *fault)
+{
+    return shared_log_touch(self->log, fault);
+}
+
+int sink_sweep(sink_t *self)
+{
+    wall_t now = wall_now();
+    bans_sweep(self->bans, now);
+    return held_drop_ended(self->held, now);
+}
+
+/* ---- for the status ---- */
+
+uint64_t sink_outcome(const sink_t *self, guard_outcome_t outcome)
+{
+    return self->outcomes[outcome];
+}
+
+uint64_t sink_from_future(const sink_t *self)
+{
+    return self->from_future;
+}
+
+size_t sink_held(const sink_t *self)
+{
+    return bans_active(self->bans, wall_now());
+}

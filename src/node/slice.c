@@ -1,0 +1,87 @@
+#include "slice.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+void slice_hold(slice_t *self, const slice_hold_t *hold)
+{
+    if (self->hold_count == self->hold_size) {
+        self->hold_size = self->hold_size * 2 + 64;
+        self->holds = xrealloc(self->holds, self->hold_size * sizeof *self->holds);
+    }
+    self->holds[self->hold_count++] = *hold;
+}
+
+static void add_row(slice_rows_t *rows, const pending_row_t *row)
+{
+    if (rows->count == rows->size) {
+        rows->size = rows->size * 2 + 16;
+        rows->items = xrealloc(rows->items, rows->size * sizeof *rows->items);
+    }
+    rows->items[rows->count++] = *row;
+}
+
+void slice_wait(slice_t *self, const pending_row_t *row)
+{
+    add_row(&self->waiting, row);
+}
+
+void slice_waited(slice_t *self, const pending_row_t *row)
+{
+    add_row(&self->waited, row);
+}
+
+void slice_move(slice_t *self, feed_ref_t *feed, uint64_t seq)
+{
+    if (self->move_count == SLICE_FEEDS)
+        fatalx("more than %d feeds in a slice", SLICE_FEEDS);
+    self->moves[self->move_count++] = (slice_move_t){feed, seq};
+}
+
+static int put_rows(const slice_t *self, feed_t *feed, held_t *held, pending_t *pending)
+{
+    for (size_t i = 0; i < self->waited.count; i++)
+        if (pending_remove(pending, &self->waited.items[i]) == -1)
+            return -1;
+    for (size_t i = 0; i < self->waiting.count; i++)
+        if (pending_put(pending, &self->waiting.items[i]) == -1)
+            return -1;
+    for (size_t i = 0; i < self->hold_count; i++)
+        if (held_put(held, &self->holds[i].address, self->holds[i].until_ms, self->holds[i].nid) ==
+            -1)
+            return -1;
+    for (size_t i = 0; i < self->move_count; i++)
+        if (feed_set_cursor(feed, self->moves[i].feed, self->moves[i].seq) == -1)
+            return -1;
+    return 0;
+}
+
+int slice_commit(const slice_t *self, feed_t *feed, held_t *held, pending_t *pending)
+{
+    db_t *db = feed_peers_db(feed);
+    if (db_begin(db) == 0 && put_rows(self, feed, held, pending) == 0 && db_commit(db) == 0)
+        return 0;
+    int saved = errno;
+    db_rollback(db);
+    feed_forget(feed);
+    if (pending_recount(pending) == -1)
+        fatal("state databases cannot be read again");
+    errno = saved;
+    return -1;
+}
+
+void slice_clear(slice_t *self)
+{
+    self->hold_count = self->waiting.count = self->waited.count = self->move_count = 0;
+    self->events = self->lines = self->from_future = 0;
+    memset(self->outcomes, 0, sizeof self->outcomes);
+}
+
+void slice_free(slice_t *self)
+{
+    free(self->holds);
+    free(self->waiting.items);
+    free(self->waited.items);
+    *self = (slice_t){0};
+}

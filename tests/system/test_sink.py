@@ -1,0 +1,141 @@
+"""The end of the way: at what pace, how often and through which faults lines reach the shared log."""
+
+import datetime
+import random
+import re
+import signal
+import time
+
+from effort import new_seed, rounds
+from mesh import Mesh, public_addresses, wait_until
+
+LINE = re.compile(r"^(\S+): (\S+): reported by \S+ in \S+ for (\d+) s until (\d+) nid (\d+)$")
+DAY_S = 86400
+
+
+def parsed(node):
+    """(stamp, address, second at which the ban began) of each line."""
+    rows = []
+    for line in node.lines():
+        stamp, address, duration, until = LINE.match(line).groups()[:4]
+        stamp = datetime.datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
+        rows.append((stamp, address, int(until) - int(duration)))
+    return rows
+
+
+def old_bans(addresses, generator, oldest_s=7200):
+    """A ban of a day for each, begun at whole seconds between then and half of that ago."""
+    now = int(time.time())
+    return [(address, "sshd", now - generator.randrange(oldest_s // 2, oldest_s), DAY_S)
+            for address in addresses]
+
+
+def reload(node, **shared):
+    node.write_settings({"shared": shared})
+    node.process.process.send_signal(signal.SIGHUP)
+
+
+def paced(pace, names=("mx1", "mx2")):
+    return {"extra": {"shared": {"pace": pace}}, "names": list(names)}
+
+
+# --- the pace ------------------------------------------------------------------------------------
+
+def test_a_backlog_goes_to_the_log_newest_first_at_the_pace_and_over_a_restart(tmp_path):
+    seed = new_seed()
+    pace = 200
+    addresses = public_addresses(rounds(3000, 20000), seed)
+    with Mesh(tmp_path, **paced(pace)) as mesh:
+        mx1, mx2 = mesh.nodes
+        mx2.stop()
+        mx1.stream(old_bans(addresses, random.Random(seed)))
+        mx2.start()
+        wait_until(lambda: mx2.status()["outcomes"].get("paced") == len(addresses), "the backlog")
+        mx2.stop()
+        before = len(mx2.lines())
+        assert 0 < before < len(addresses)
+        mx2.start()
+        mx2.wait_reported(addresses)
+        rows = parsed(mx2)
+        assert sorted(address for _, address, _ in rows) == addresses, "each once"
+        began = [start for _, _, start in rows[before:]]
+        assert began == sorted(began, reverse=True), "newest first, all of them having been there"
+        # Half of the burst at once, then the rate; a slow machine writes fewer.
+        first = rows[before][0]
+        for count, (stamp, _, _) in enumerate(rows[before:]):
+            assert count <= pace * 5 + pace * (stamp - first) + pace
+        status = mx2.status()
+        assert status["backlog"] == status["pending"] == 0
+        assert status["held"] == len(addresses)
+
+
+def test_a_live_ban_does_not_wait_behind_a_backlog(tmp_path):
+    seed = new_seed()
+    addresses = public_addresses(330, seed)
+    old, live = addresses[:300], addresses[300:]
+    with Mesh(tmp_path, **paced(4)) as mesh:
+        mx1, mx2 = mesh.nodes
+        mx1.stream(old_bans(old, random.Random(seed)))
+        wait_until(lambda: mx2.status()["outcomes"].get("paced") == 300, "the backlog")
+        for address in live[:10]:
+            mx1.publish(address)
+            mx2.wait_reported([address])
+        assert mx2.status()["backlog"] > 200, "all of them before it"
+        # A flood of live ones waits, too, when it is more than fail2ban keeps.
+        mx1.stream([(address, "sshd", time.time()) for address in live[10:]])
+        wait_until(lambda: mx2.status()["outcomes"]["paced"] > 300, "the flood to wait")
+        reload(mx2, pace=0)
+        mx2.wait_reported(addresses)
+        assert sorted(mx2.reported()) == sorted(addresses), "each once"
+        assert mx2.status()["backlog"] == 0
+
+
+def test_an_address_is_held_when_its_line_is_written_not_before(tmp_path):
+    seed = new_seed()
+    addresses = public_addresses(40, seed)
+    with Mesh(tmp_path, **paced(1)) as mesh:
+        mx1, mx2 = mesh.nodes
+        bans = old_bans(addresses, random.Random(seed))
+        oldest = min(bans, key=lambda ban: ban[2])[0]
+        mx1.stream(bans)
+        wait_until(lambda: mx2.status()["outcomes"].get("paced") == 40, "the backlog")
+        assert mx2.status()["held"] < 20
+        mx1.publish(oldest, jail="postfix")  # held by nobody yet: written at once
+        mx2.wait_reported([oldest])
+        assert " in postfix " in mx2.lines()[-1] and mx2.status()["backlog"] > 0
+        reload(mx2, pace=0)
+        mx2.wait_reported(addresses)
+        wait_until(lambda: mx2.status()["backlog"] == 0, "the backlog to be done")
+        assert mx2.status()["outcomes"]["already-held"] == 1
+        assert sorted(mx2.reported()) == addresses
+
+
+def test_bans_that_end_while_they_wait_for_the_pace_are_counted_as_expired(tmp_path):
+    addresses = public_addresses(40, new_seed())
+    with Mesh(tmp_path, **paced(1)) as mesh:
+        mx1, mx2 = mesh.nodes
+        now = time.time()
+        mx1.stream([(address, "sshd", now - 600, 606) for address in addresses])
+        wait_until(lambda: mx2.status()["outcomes"].get("expired"), "bans to end")
+        wait_until(lambda: mx2.status()["backlog"] == 0, "the backlog to be done")
+        outcomes = mx2.status()["outcomes"]
+        assert outcomes["paced"] + outcomes.get("expired", 0) >= 40
+        assert outcomes["applied"] + outcomes["expired"] == 40
+        assert outcomes["applied"] == len(mx2.reported()) == len(set(mx2.reported()))
+
+
+def test_what_waits_for_the_pace_waits_again_for_a_hold(tmp_path):
+    """The backlog's turn comes while a local jail holds the address for a shorter time."""
+    with Mesh(tmp_path, **paced(1)) as mesh:
+        mx1, mx2 = mesh.nodes
+        addresses = public_addresses(20, new_seed())
+        mx1.stream(old_bans(addresses, random.Random(1)))
+        wait_until(lambda: mx2.status()["outcomes"].get("paced") == 20, "the backlog")
+        waiting = (set(addresses) - set(mx2.reported())).pop()
+        mx2.publish(waiting, jail="nginx", bantime=6)
+        reload(mx2, pace=0)
+        wait_until(lambda: mx2.status()["backlog"] == 0, "the backlog to be done")
+        assert mx2.status()["pending"] == 1 or waiting in mx2.reported()
+        mx2.wait_reported(addresses)
+        assert sorted(mx2.reported()) == addresses
+        assert mx2.status()["pending"] == mx2.status()["backlog"] == 0
