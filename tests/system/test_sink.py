@@ -81,6 +81,7 @@ def test_a_live_ban_does_not_wait_behind_a_backlog(tmp_path):
             mx1.publish(address)
             mx2.wait_reported([address])
         assert mx2.status()["backlog"] > 200, "all of them before it"
+        assert mx2.status()["outcomes"]["paced"] == 300, "none of them through it"
         # A flood of live ones waits, too, when it is more than fail2ban keeps.
         mx1.stream([(address, "sshd", time.time()) for address in live[10:]])
         wait_until(lambda: mx2.status()["outcomes"]["paced"] > 300, "the flood to wait")
