@@ -1,7 +1,6 @@
-/* applier - the consumer of this host: follows the replica with a cursor, asks the guard, and
- * writes what it lets through to the shared log. At least once: lines are synced before the cursor
- * is committed, so after a crash the last ones may stand twice, and fail2ban does nothing with an
- * address that it holds. Never touches the network. */
+/* applier - the consumer of this host: follows the replica with a cursor, asks the guard, and gives
+ * what it lets through to the sink. At least once; the sink sees to it that no line stands twice.
+ * Never touches the network. */
 #ifndef BANMESH_NODE_APPLIER_H
 #define BANMESH_NODE_APPLIER_H
 

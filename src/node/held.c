@@ -8,6 +8,7 @@ struct held {
     sqlite3_stmt *add;
     sqlite3_stmt *drop;
     sqlite3_stmt *all;
+    sqlite3_stmt *newest;
 };
 
 held_t *held_new(db_t *db)
@@ -18,6 +19,7 @@ held_t *held_new(db_t *db)
         db_prepare(db, "INSERT INTO held (nid, address, prefix, until_ms) VALUES (?, ?, ?, ?)");
     self->drop = db_prepare(db, "DELETE FROM held WHERE until_ms <= ?");
     self->all = db_prepare(db, "SELECT address, prefix, until_ms FROM held ORDER BY id");
+    self->newest = db_prepare(db, "SELECT nid, until_ms FROM held ORDER BY id DESC LIMIT ?");
     return self;
 }
 
@@ -52,5 +54,14 @@ int held_each(held_t *self, held_fn *tell, void *arg)
                             (uint32_t)sqlite3_column_int(self->all, 1), &address) == ADDR_OK)
             tell(arg, &address, sqlite3_column_int64(self->all, 2));
     }
+    return rc;
+}
+
+int held_newest(held_t *self, size_t max, held_ban_fn *tell, void *arg)
+{
+    int rc;
+    sqlite3_bind_int64(self->newest, 1, (int64_t)max);
+    while ((rc = db_step(self->db, self->newest)) == 1)
+        tell(arg, sqlite3_column_int64(self->newest, 0), sqlite3_column_int64(self->newest, 1));
     return rc;
 }

@@ -25,4 +25,8 @@ int held_drop_ended(held_t *self, wall_t now);
 typedef void(held_fn)(void *arg, const addr_t *address, int64_t until_ms);
 int held_each(held_t *self, held_fn *tell, void *arg);
 
+/* The same for the newest rows, up to max of them, newest first: which ban, and its hold's end. */
+typedef void(held_ban_fn)(void *arg, int64_t nid, int64_t until_ms);
+int held_newest(held_t *self, size_t max, held_ban_fn *tell, void *arg);
+
 #endif

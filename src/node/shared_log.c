@@ -2,15 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LINE_MAX_BYTES 320
-#define LOG_MODE       0640
+#define LOG_MODE 0640
 
 struct shared_log {
     char *path;
@@ -46,30 +44,13 @@ void shared_log_destroy(shared_log_t **self_p)
     *self_p = NULL;
 }
 
-static size_t format_stamp(wall_t now, char *out, size_t size)
-{
-    time_t seconds = (time_t)(now.ms / MS_PER_S);
-    struct tm utc;
-    gmtime_r(&seconds, &utc);
-    size_t used = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &utc);
-    return used + (size_t)snprintf(out + used, size - used, ".%03dZ", (int)(now.ms % MS_PER_S));
-}
-
 void shared_log_add(shared_log_t *self, const shared_line_t *line, wall_t now)
 {
-    char address[ADDR_TEXT_MAX];
-    if (self->size - self->used < LINE_MAX_BYTES) {
-        self->size = self->size * 2 + LINE_MAX_BYTES;
+    if (self->size - self->used < SHARED_LINE_MAX) {
+        self->size = self->size * 2 + SHARED_LINE_MAX;
         self->text = xrealloc(self->text, self->size);
     }
-    char *out = self->text + self->used;
-    size_t used = format_stamp(now, out, LINE_MAX_BYTES);
-    int written =
-        snprintf(out + used, LINE_MAX_BYTES - used,
-                 ": %s: reported by %s in %s for %" PRId64 " s until %" PRId64 " nid %" PRId64 "\n",
-                 addr_print(line->address, address), line->origin, line->jail, line->duration_s,
-                 line->until_ms / MS_PER_S, line->nid);
-    self->used += used + (size_t)written;
+    self->used += shared_line_format(line, now, self->text + self->used);
 }
 
 void shared_log_clear(shared_log_t *self)

@@ -2,6 +2,7 @@
 
 #include "bans.h"
 #include "pace.h"
+#include "written.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@ struct sink {
     held_t *held;
     pending_t *pending;
     shared_log_t *log;
+    written_t *stands; /* lines of the run before whose rows were never committed */
     pace_t pace;
     mono_t drained_at;
     slice_t slice;
@@ -49,7 +51,11 @@ sink_t *sink_new(feed_t *feed, const settings_t *settings, fault_t *fault)
     self->pace = pace_of(settings->shared.pace, mono_now());
     self->held = held_new(db);
     self->pending = pending_new(db);
-    if (self->pending == NULL || sink_sweep(self) == -1 ||
+    self->stands = written_new(settings->shared.log, self->held); /* before ended holds are swept */
+    if (written_count(self->stands) > 0)
+        log_info("%zu lines stand in %s without their rows: it ended in between",
+                 written_count(self->stands), settings->shared.log);
+    if (self->pending == NULL || held_drop_ended(self->held, wall_now()) == -1 ||
         held_each(self->held, recall, self) == -1) {
         fault_set(fault, "state directory: %s", db_error(db));
         sink_destroy(&self);
@@ -64,6 +70,7 @@ void sink_destroy(sink_t **self_p)
         return;
     *self_p = NULL;
     shared_log_destroy(&self->log);
+    written_destroy(&self->stands);
     pending_destroy(&self->pending);
     held_destroy(&self->held);
     bans_destroy(&self->bans);
@@ -94,13 +101,18 @@ void sink_write(sink_t *self, const pending_row_t *row, const char *name, int64_
                 wall_t now)
 {
     const ban_t *ban = &row->ban;
-    /* fail2ban holds the address for so long, whatever the line says. */
-    int64_t held_ms = now.ms + self->settings->shared.bantime_s * MS_PER_S;
+    int64_t bantime_ms = self->settings->shared.bantime_s * MS_PER_S;
     /* As clipped: a ban for ever has an end here. */
     int64_t duration_s = (until_ms - ban->time_ms) / MS_PER_S;
     shared_line_t line = {&ban->address, name, ban->jail, duration_s, until_ms, row->nid};
-    shared_log_add(self->log, &line, now);
-    self->slice.lines++;
+    int64_t since_ms = written_take(self->stands, row->nid, bantime_ms, now);
+    if (since_ms == 0) {
+        shared_log_add(self->log, &line, now);
+        self->slice.lines++;
+        since_ms = now.ms;
+    }
+    /* fail2ban holds the address for so long, whatever the line says. */
+    int64_t held_ms = since_ms + bantime_ms;
     slice_hold_t hold = {ban->address, bans_set(self->bans, &ban->address, held_ms), held_ms,
                          row->nid};
     slice_hold(&self->slice, &hold);
@@ -154,6 +166,7 @@ static void take_back(sink_t *self)
     for (size_t i = slice->hold_count; i > 0; i--)
         bans_set(self->bans, &slice->holds[i - 1].address, slice->holds[i - 1].before_ms);
     shared_log_clear(self->log);
+    written_take_back(self->stands);
     slice_clear(slice);
 }
 
@@ -173,6 +186,7 @@ int sink_finish(sink_t *self, fault_t *fault)
     for (int i = 0; i < GUARD_OUTCOME_COUNT; i++)
         self->outcomes[i] += slice->outcomes[i];
     self->from_future += slice->from_future;
+    written_commit(self->stands);
     slice_clear(slice);
     return 0;
 }
@@ -241,6 +255,7 @@ int sink_sweep(sink_t *self)
 {
     wall_t now = wall_now();
     bans_sweep(self->bans, now);
+    written_clear(self->stands); /* long done with */
     return held_drop_ended(self->held, now);
 }
 

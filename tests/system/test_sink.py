@@ -1,9 +1,11 @@
 """The end of the way: at what pace, how often and through which faults lines reach the shared log."""
 
 import datetime
+import os
 import random
 import re
 import signal
+import subprocess
 import time
 
 from effort import new_seed, rounds
@@ -140,3 +142,94 @@ def test_what_waits_for_the_pace_waits_again_for_a_hold(tmp_path):
         mx2.wait_reported(addresses)
         assert sorted(mx2.reported()) == addresses
         assert mx2.status()["pending"] == mx2.status()["backlog"] == 0
+
+
+# --- each line once ------------------------------------------------------------------------------
+
+class KillAt:
+    """Kills a node's daemon (signal 9) when it enters a system call on a file for the n-th time."""
+
+    def __init__(self, node, call, path, count):
+        self.node = node
+        self.trace = os.path.join(node.dir, "strace")
+        with open(self.trace, "wb") as out:
+            self.strace = subprocess.Popen(
+                ["strace", "-p", str(node.process.pid), "-P", path, "-e", "trace=" + call,
+                 "-e", "inject=%s:signal=KILL:when=%d" % (call, count)], stderr=out)
+        wait_until(lambda: "attached" in self.said(), self.said)
+
+    def said(self):
+        with open(self.trace, encoding="utf-8", errors="replace") as text:
+            return text.read()
+
+    def wait(self):
+        """Until the daemon is dead; it may be started again."""
+        wait_until(lambda: not self.node.process.running(), self.said)
+        self.node.stop(signal.SIGKILL)
+        self.strace.wait()
+
+
+def kill_often(mesh, addresses, hand_in, generator, rounds_count):
+    """Kill mx2 while it takes in the addresses, a share of them in each round; returns how often a
+    line stood without its rows."""
+    mx1, mx2 = mesh.nodes
+    state = os.path.join(mx2.dir, "state", "peers.db-wal")
+    share = len(addresses) // rounds_count
+    for i in range(rounds_count):
+        call, path = [("fdatasync", mx2.shared_log), ("pwrite64", state)][i % 2]
+        killer = KillAt(mx2, call, path, generator.randrange(1, 6))
+        hand_in(mx1, addresses[i * share:(i + 1) * share])
+        killer.wait()
+        mx2.start()
+        mx2.wait_connected(["mx1"])
+    return mx2.output().count("stand in ")
+
+
+def test_killed_between_the_log_and_the_state_no_line_stands_twice(tmp_path):
+    seed = new_seed()
+    generator = random.Random(seed)
+    count = rounds(6, 60)
+    addresses = public_addresses(count * 20, seed)
+
+    with Mesh(tmp_path, ["mx1", "mx2"]) as mesh:
+        mx2 = mesh.nodes[1]
+
+        def one_by_one(node, some):
+            for address in some:
+                node.publish(address)
+                wait_until(lambda: address in mx2.reported() or not mx2.process.running(),
+                           "a line, or the end")
+
+        assert kill_often(mesh, addresses, one_by_one, generator, count) >= count // 2
+        mx2.wait_reported(addresses)
+        wait_until(lambda: mx2.status()["held"] == len(addresses), "the rows")
+        assert sorted(mx2.reported()) == addresses
+
+
+def test_killed_in_the_middle_of_a_backlog_no_line_is_missing_or_stands_twice(tmp_path):
+    seed = new_seed()
+    generator = random.Random(seed)
+    count = rounds(6, 60)
+    addresses = public_addresses(count * 130, seed)  # half a burst, and some
+    with Mesh(tmp_path, **paced(20)) as mesh:
+        mx2 = mesh.nodes[1]
+        old = lambda node, some: node.stream(old_bans(some, generator))
+        assert kill_often(mesh, addresses, old, generator, count) >= 1
+        reload(mx2, pace=0)
+        mx2.wait_reported(addresses)
+        wait_until(lambda: mx2.status()["held"] == len(addresses), "the rows")
+        assert sorted(mx2.reported()) == addresses
+        assert mx2.status()["backlog"] == 0
+
+
+def test_after_such_a_kill_the_line_comes_again_when_the_jail_lets_go(tmp_path):
+    with Mesh(tmp_path, ["mx1", "mx2"], extra={"shared": {"bantime": 3}}) as mesh:
+        mx1, mx2 = mesh.nodes
+        killer = KillAt(mx2, "fdatasync", mx2.shared_log, 1)
+        mx1.publish("80.94.95.112", bantime=3600)
+        killer.wait()
+        mx2.start()
+        wait_until(lambda: len(mx2.reported()) == 2, "the line again")
+        stamps = [row[0] for row in parsed(mx2)]
+        assert "1 lines stand in" in mx2.output()
+        assert all(later - sooner >= 3 for sooner, later in zip(stamps, stamps[1:]))
