@@ -3,19 +3,30 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LAST_WORDS_TICKS 3 /* an origin that lives signs a head in any two of our heartbeats */
+
 /* What all were told of a feed; by the feed's index. */
 typedef struct {
     uint64_t seq;
     uint64_t floor;
 } told_t;
 
+/* A batch beyond the head; by the feed's index. */
+typedef struct {
+    uint64_t seq;
+    unsigned ticks; /* for how many heartbeats it has been the newest; LAST_WORDS_TICKS: told */
+} last_t;
+
 struct heads {
     feed_t *feed;
     wire_t *wire;
     uint8_t own[WIRE_KEY_BYTES];
     told_t *told;
+    last_t *last;
     size_t count;
-    size_t next; /* feed to begin with, so that each gets its turn */
+    size_t next;       /* feed to begin with, so that each gets its turn */
+    size_t last_at;    /* feed to look at next for last words */
+    size_t last_count; /* given out in this heartbeat */
 };
 
 size_t heads_sign(feed_t *feed, wire_t *wire, const feed_ref_t *ref, wall_t now, uint8_t *out)
@@ -59,6 +70,7 @@ void heads_destroy(heads_t **self_p)
     if (*self_p == NULL)
         return;
     free((*self_p)->told);
+    free((*self_p)->last);
     free(*self_p);
     *self_p = NULL;
 }
@@ -70,20 +82,27 @@ static void follow_feeds(heads_t *self)
         return;
     self->told = xrealloc(self->told, count * sizeof *self->told);
     memset(self->told + self->count, 0, (count - self->count) * sizeof *self->told);
+    self->last = xrealloc(self->last, count * sizeof *self->last);
+    memset(self->last + self->count, 0, (count - self->count) * sizeof *self->last);
     self->count = count;
+}
+
+static bool is_ours(const heads_t *self, const feed_ref_t *ref)
+{
+    return memcmp(ref->id.origin, self->own, WIRE_KEY_BYTES) == 0;
 }
 
 /* What its head says: ours is made from what is stored. */
 static told_t state_of(const heads_t *self, const feed_ref_t *ref)
 {
-    bool ours = memcmp(ref->id.origin, self->own, WIRE_KEY_BYTES) == 0;
-    return (told_t){ours ? ref->have : ref->kept_seq, ref->floor};
+    return (told_t){is_ours(self, ref) ? ref->have : ref->kept_seq, ref->floor};
 }
 
 void heads_gather_changed(heads_t *self, wall_t now, wire_bundle_t *out)
 {
     const feed_ref_t *heartbeat = feed_own_newest(self->feed);
     follow_feeds(self);
+    self->last_at = self->last_count = 0;
     out->count = out->used = 0;
     for (size_t i = 0; i < self->count; i++) {
         size_t at = (self->next + i) % self->count;
@@ -99,4 +118,28 @@ void heads_gather_changed(heads_t *self, wall_t now, wire_bundle_t *out)
         }
         self->told[at] = is;
     }
+}
+
+/* True if the newest batch of a feed has waited long enough for its head, and was not told yet. */
+static bool is_unsaid(heads_t *self, size_t at)
+{
+    const feed_ref_t *ref = feed_at(self->feed, at);
+    last_t *last = &self->last[at];
+    if (is_ours(self, ref) || ref->have <= ref->kept_seq)
+        return false;
+    if (last->seq != ref->have)
+        *last = (last_t){.seq = ref->have};
+    if (last->ticks == LAST_WORDS_TICKS || self->last_count == HEADS_LAST_WORDS_MAX)
+        return false;
+    return ++last->ticks == LAST_WORDS_TICKS;
+}
+
+const feed_ref_t *heads_last_words(heads_t *self)
+{
+    while (self->last_at < self->count)
+        if (is_unsaid(self, self->last_at++)) {
+            self->last_count++;
+            return feed_at(self->feed, self->last_at - 1);
+        }
+    return NULL;
 }

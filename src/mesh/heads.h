@@ -27,4 +27,10 @@ void heads_destroy(heads_t **self_p);
  * heartbeat. Fills one bundle; what has no room comes the next time. */
 void heads_gather_changed(heads_t *self, wall_t now, wire_bundle_t *out);
 
+/* A feed whose newest batch no head tells of, though its origin had the time to sign one: it died
+ * in between, and that batch itself is the only proof that it is there. Call behind
+ * heads_gather_changed until NULL; each batch once, HEADS_LAST_WORDS_MAX a heartbeat. */
+#define HEADS_LAST_WORDS_MAX 16
+const feed_ref_t *heads_last_words(heads_t *self);
+
 #endif

@@ -171,6 +171,13 @@ static void announce_heads(mesh_t *self)
     heads_gather_changed(self->heads, now, &self->bundle);
     if (self->bundle.count > 0)
         tell_all(self, self->out, wire_write_bundle(self->config.wire, &self->bundle, self->out));
+    const feed_ref_t *ref;
+    while ((ref = heads_last_words(self->heads)) != NULL) {
+        const uint8_t *batch;
+        size = feed_read(self->config.feed, ref, ref->have, &batch);
+        if (size > 0)
+            tell_all(self, batch, size);
+    }
 }
 
 /* What was asked of it will not come, nor does what is on its way count as an answer. */

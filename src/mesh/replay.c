@@ -152,6 +152,23 @@ static void answer_fetch(replay_t *self, const replay_way_t *way, asker_t *asker
     send_one(&answer, self->out, wire_write_done(self->config.wire, &done, self->out));
 }
 
+/* The head of a feed; and where its origin died before it signed for the newest batch, that one: it
+ * proves by itself that it is there. */
+static void add_head(answer_t *answer, const feed_ref_t *ref, wall_t now)
+{
+    const replay_config_t *config = &answer->replay->config;
+    uint8_t head[HEADS_ENVELOPE_MAX];
+    const uint8_t *batch;
+    size_t size =
+        heads_read(config->feed, config->wire, config->own->sign_public, ref, now, head);
+    if (size > 0 && !add_envelope(answer, head, size))
+        return;
+    bool ours = memcmp(ref->id.origin, config->own->sign_public, WIRE_KEY_BYTES) == 0;
+    size = !ours && ref->have > ref->kept_seq ? feed_read(config->feed, ref, ref->have, &batch) : 0;
+    if (size > 0)
+        add_envelope(answer, batch, size);
+}
+
 static void answer_survey(replay_t *self, const replay_way_t *way, asker_t *asker)
 {
     answer_t answer = start_answer(self, way);
@@ -161,14 +178,8 @@ static void answer_survey(replay_t *self, const replay_way_t *way, asker_t *aske
         self->counters.put_off++;
         return;
     }
-    for (size_t i = 0; i < feed_count(self->config.feed) && !answer.cut; i++) {
-        uint8_t head[HEADS_ENVELOPE_MAX];
-        size_t size =
-            heads_read(self->config.feed, self->config.wire, self->config.own->sign_public,
-                       feed_at(self->config.feed, i), now, head);
-        if (size > 0)
-            add_envelope(&answer, head, size);
-    }
+    for (size_t i = 0; i < feed_count(self->config.feed) && !answer.cut; i++)
+        add_head(&answer, feed_at(self->config.feed, i), now);
     send_bundle(&answer);
     asker_pay(asker, answer.bytes);
 }

@@ -95,15 +95,17 @@ class Process:
 class Node:
     """One banmeshd (or another program with the same settings)."""
 
-    def __init__(self, mesh, name, settings="", daemon="banmeshd", endpoint=True):
+    def __init__(self, mesh, name, settings=None, daemon="banmeshd", endpoint=True,
+                 host="127.0.0.1"):
         self.mesh = mesh
         self.name = name
         self.daemon = daemon
+        self.prefix = []  # of the command line: in which namespace, under which tracer
         self.dir = os.path.join(mesh.dir, name)
         for folder in ("state", "spool", "log"):
             os.makedirs(os.path.join(self.dir, folder), exist_ok=True)
-        self.listen = "tcp://127.0.0.1:%d" % free_port()
-        self.replay = "tcp://127.0.0.1:%d" % free_port()
+        self.listen = "tcp://%s:%d" % (host, free_port())
+        self.replay = "tcp://%s:%d" % (host, free_port())
         self.conf = os.path.join(self.dir, "node.conf")
         self.socket = os.path.join(self.dir, "publish.sock")
         self.admin = os.path.join(self.dir, "admin.sock")
@@ -118,7 +120,7 @@ class Node:
         subprocess.run(keygen, check=True, stdout=subprocess.DEVNULL)
         self.cert = os.path.join(self.dir, name + ".cert")
         self.secret = self.cert + "_secret"
-        self.settings = settings
+        self.settings = settings or {}
         self.write_settings()
 
     def write_settings(self, extra=None):
@@ -133,7 +135,7 @@ class Node:
             # Most tests send floods that fail2ban would not keep up with; test_sink.py paces.
             "shared": {"log": self.shared_log, "pace": 0},
         }
-        for more in (self.mesh.extra, self.settings or {}, extra or {}):
+        for more in (self.mesh.extra, self.settings, extra or {}):
             for section, values in more.items():
                 sections.setdefault(section, {}).update(values)
         with open(self.conf, "w", encoding="utf-8") as out:
@@ -150,7 +152,8 @@ class Node:
         env = dict(os.environ)
         env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
         env.update(self.env)
-        self.process = Process([program(self.daemon), "--config", self.conf], self.log, env)
+        self.process = Process(self.prefix + [program(self.daemon), "--config", self.conf],
+                               self.log, env)
         if wait:
             self.wait_started()
         return self
@@ -185,12 +188,15 @@ class Node:
                                 check=True, stdout=subprocess.PIPE)
         return json.loads(answer.stdout)
 
+    def messages(self):
+        """The counters of the mesh."""
+        return self.status()["mesh"]["messages"]
+
     def peers(self):
         return {peer["name"]: peer for peer in self.status()["mesh"]["peers"]}
 
     def wait_connected(self, names=None):
-        names = set(names if names is not None else
-                    [other.name for other in self.mesh.nodes if other is not self])
+        names = set(names if names is not None else self.mesh.neighbours(self))
         wait_until(lambda: names <= {name for name, peer in self.peers().items()
                                      if peer["connected"]},
                    lambda: "%s is not connected to all of %s: %s" % (self.name, names, self.peers()))
@@ -241,17 +247,43 @@ class Node:
 
 
 class Mesh:
-    """Nodes that trust each other through one shared directory of certificates."""
+    """Nodes that trust each other through one shared directory of certificates.
 
-    def __init__(self, directory, names=(), heartbeat=200, extra=None):
+    With links, pairs of names, the certificates have no endpoint, and only those pairs connect.
+    """
+
+    def __init__(self, directory, names=(), heartbeat=200, extra=None, links=None):
         self.dir = str(directory)
         self.heartbeat = heartbeat
         self.extra = extra or {}
         self.trust = os.path.join(self.dir, "trust")
         os.makedirs(self.trust, exist_ok=True)
         self.nodes = []
+        self.links = None if links is None else set()
         for name in names:
-            self.add(name)
+            self.add(name, endpoint=links is None)
+        for one, other in links or ():
+            self.link(one, other)
+
+    def node(self, name):
+        return next(node for node in self.nodes if node.name == name)
+
+    def link(self, one, other, back=True):
+        """Two nodes, by name, connect to each other from their next start or reload on; without
+        `back` only the first one to the second one."""
+        self.links.add((one, other))
+        for node, peer in ((one, other), (other, one))[:1 + back]:
+            node, peer = self.node(node), self.node(peer)
+            mesh = node.settings.setdefault("mesh", {})
+            mesh.setdefault("peers", {})[peer.name] = peer.listen + " " + peer.replay
+            node.write_settings()
+
+    def neighbours(self, node):
+        """The names of those that it should be connected to."""
+        if self.links is None:
+            return [other.name for other in self.nodes if other is not node]
+        return [other for pair in self.links for other in pair if node.name in pair and
+                other != node.name]
 
     def add(self, name, trusted=True, **options):
         node = Node(self, name, **options)
@@ -270,7 +302,7 @@ class Mesh:
         for node in self.nodes:
             node.wait_started()
         for node in self.nodes:
-            node.wait_connected([other.name for other in self.nodes if other is not node])
+            node.wait_connected()
         return self
 
     def stop(self):
