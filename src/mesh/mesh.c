@@ -437,6 +437,9 @@ void mesh_destroy(mesh_t **self_p)
 int mesh_reset(mesh_t *self, const char *name)
 {
     const trusted_t *node = trust_by_name(self->trust, name);
+    /* Our own certificate need not lie in the directory. */
+    if (node == NULL && streq(name, self->config.settings->node.name))
+        return replica_reset(self->replica, self->config.own->sign_public);
     return node != NULL ? replica_reset(self->replica, node->sign_public) : 0;
 }
 

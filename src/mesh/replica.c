@@ -35,6 +35,26 @@ const char *replica_reason_name(replica_reason_t reason)
     return reason_names[reason];
 }
 
+/* What a quarantined origin signed for is not missed: it would not be taken in, so nobody is to ask
+ * for it. Of another origin all is that a kept head tells of. */
+static void count_missing(replica_t *self, const uint8_t *origin)
+{
+    bool quarantined = forks_holds(self->forks, origin);
+    for (size_t i = 0; i < feed_count(self->feed); i++) {
+        feed_ref_t *ref = feed_at(self->feed, i);
+        if (memcmp(ref->id.origin, origin, FEED_ORIGIN_BYTES) == 0)
+            ref->head_seq = quarantined || ref->kept_seq < ref->have ? ref->have : ref->kept_seq;
+    }
+}
+
+static void miss_nothing_in_quarantine(replica_t *self)
+{
+    const fork_t *fork;
+    for (size_t i = 0; (fork = forks_at(self->forks, i)) != NULL; i++)
+        if (!fork->reset)
+            count_missing(self, fork->feed.origin);
+}
+
 replica_t *replica_new(const replica_config_t *config, const trust_t *trust,
                        const settings_t *settings, fault_t *fault)
 {
@@ -48,6 +68,8 @@ replica_t *replica_new(const replica_config_t *config, const trust_t *trust,
     replica_set_trust(self, trust, settings);
     if (self->forks == NULL)
         replica_destroy(&self);
+    else
+        miss_nothing_in_quarantine(self);
     return self;
 }
 
@@ -140,6 +162,7 @@ static int roll_back(replica_t *self)
     self->in_transaction = false;
     seen_clear(self->seen);
     feed_forget(self->feed);
+    miss_nothing_in_quarantine(self);
     errno = saved;
     return -1;
 }
@@ -198,6 +221,7 @@ static bool is_forked(replica_t *self, const feed_ref_t *feed, uint64_t seq,
     memcpy(fork.hash_there, hash_there, WIRE_HASH_BYTES);
     if (forks_add(self->forks, &fork))
         complain(self, &fork);
+    count_missing(self, feed->id.origin);
     return true;
 }
 
@@ -330,6 +354,8 @@ replica_result_t replica_look(replica_t *self, const uint8_t *envelope, size_t s
 {
     if (!is_trusted(self, wire_origin(envelope)))
         return refuse(self, REPLICA_UNKNOWN_ORIGIN);
+    if (wire_kind(envelope) == WIRE_BATCH && forks_holds(self->forks, wire_origin(envelope)))
+        return refuse(self, REPLICA_QUARANTINED);
     if (!seen_has(self->seen, envelope, size))
         return REPLICA_WANTED;
     self->counters.known++;
@@ -350,7 +376,10 @@ int replica_reset(replica_t *self, const uint8_t origin[static WIRE_KEY_BYTES])
 {
     if (replica_commit(self) == -1)
         return -1;
-    return forks_reset(self->forks, origin);
+    int count = forks_reset(self->forks, origin);
+    if (count > 0)
+        count_missing(self, origin);
+    return count;
 }
 
 const fork_t *replica_fork(const replica_t *self, size_t index)

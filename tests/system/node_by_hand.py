@@ -61,6 +61,11 @@ def read_fields(body):
     return found
 
 
+def fields(body):
+    """The same, of repeated ones the last: {tag: value}."""
+    return {tag: values[-1] for tag, values in read_fields(body).items()}
+
+
 def body_of(envelope):
     return envelope[40:-64]
 
@@ -68,6 +73,11 @@ def body_of(envelope):
 def position(epoch, seq, index=0):
     """The place of an event in its origin's feeds; behind an event, field 15, its true identity."""
     return number_field(1, epoch) + number_field(3, seq) + number_field(4, index)
+
+
+def body_hash(envelope):
+    """As a head carries it."""
+    return hashlib.blake2b(body_of(envelope), digest_size=32).digest()
 
 
 def ban(ip, jail="sshd", time_ms=None, duration_s=3600):
@@ -79,20 +89,66 @@ def ban(ip, jail="sshd", time_ms=None, duration_s=3600):
                        number_field(3, when) + number_field(4, duration_s << 1))
 
 
-class NodeByHand:
-    """Takes the place of a mesh.Node that is never started: its keys and addresses."""
+class Signer:
+    """Makes any envelope with the keys of a node."""
 
-    def __init__(self, node):
-        self.keys = read_cert(node.secret)
+    def __init__(self, secret):
+        self.keys = read_cert(secret)
         self.sign_public = z85.decode(self.keys["sign/public-key"])
         public = ctypes.create_string_buffer(32)
         self.secret = ctypes.create_string_buffer(64)
         SODIUM.crypto_sign_seed_keypair(public, self.secret, z85.decode(self.keys["sign/seed"]))
         assert public.raw == self.sign_public
+        self.hashes = {}  # of batches, by (epoch, seq)
+
+    def envelope(self, kind, body):
+        message = b"BNMS" + bytes([1, kind, 0, 0]) + self.sign_public + body
+        signed = b"banmesh envelope 1" + message
+        signature = ctypes.create_string_buffer(64)
+        SODIUM.crypto_sign_detached(signature, None, signed, ctypes.c_ulonglong(len(signed)),
+                                    self.secret)
+        return message + signature.raw
+
+    def batch(self, epoch, seq, events):
+        envelope = self.envelope(BATCH, number_field(1, epoch) + number_field(3, seq) +
+                                 b"".join(bytes_field(4, event) for event in events))
+        self.hashes[epoch, seq] = body_hash(envelope)
+        return envelope
+
+    def head(self, epoch=0, seq=0, floor=1, content_hash=None):
+        """With the hash of the batch that was made last under that number, or another one."""
+        digest = content_hash or self.hashes.get((epoch, seq), bytes(32))
+        return self.envelope(HEAD, number_field(1, epoch) + number_field(3, seq) +
+                             (bytes_field(4, digest) if seq else b"") + number_field(5, floor) +
+                             number_field(6, int(time.time() * 1000)))
+
+    def bundle(self, envelopes):
+        return self.envelope(BUNDLE, b"".join(bytes_field(1, one) for one in envelopes))
+
+    def fetch(self, origin, epoch, after=0, credit=16384):
+        return self.envelope(FETCH, bytes_field(1, origin) + number_field(2, epoch) +
+                             number_field(4, after) + number_field(5, credit))
+
+    def survey(self):
+        return self.envelope(SURVEY, b"")
+
+    def done(self, fetch, through=0, have=0, oldest=0):
+        """The end of the answer to a fetch."""
+        asked = fields(body_of(fetch))
+        return self.envelope(DONE, bytes_field(1, asked[1]) + number_field(2, asked.get(2, 0)) +
+                             number_field(3, asked.get(3, 0)) +
+                             number_field(4, through or asked.get(4, 0)) + number_field(5, have) +
+                             number_field(6, oldest))
+
+
+class NodeByHand(Signer):
+    """Takes the place of a mesh.Node that is never started: its keys and addresses."""
+
+    def __init__(self, node):
+        super().__init__(node.secret)
         self.context = zmq.Context()
         self.pub = self.server(zmq.PUB, node.listen)
         self.router = self.server(zmq.ROUTER, node.replay)
-        self.hashes = {}  # of batches, by (epoch, seq)
         self.say = None  # an envelope to announce beside the heartbeat
         self.once = collections.deque()  # and those to announce once; sockets are for one thread
         self.stopping = threading.Event()
@@ -120,32 +176,19 @@ class NodeByHand:
     def __exit__(self, *_):
         self.close()
 
-    def envelope(self, kind, body):
-        message = b"BNMS" + bytes([1, kind, 0, 0]) + self.sign_public + body
-        signed = b"banmesh envelope 1" + message
-        signature = ctypes.create_string_buffer(64)
-        SODIUM.crypto_sign_detached(signature, None, signed, ctypes.c_ulonglong(len(signed)),
-                                    self.secret)
-        return message + signature.raw
+    def client(self, kind, node):
+        """A connection of its own to a real node: zmq.SUB to hear it, zmq.DEALER to ask it."""
+        sock = self.context.socket(kind)
+        sock.linger = 0
+        sock.curve_publickey = self.keys["curve/public-key"].encode()
+        sock.curve_secretkey = self.keys["curve/secret-key"].encode()
+        sock.curve_serverkey = read_cert(node.cert)["curve/public-key"].encode()
+        if kind == zmq.SUB:
+            sock.subscribe(b"")
+        sock.connect(node.listen if kind == zmq.SUB else node.replay)
+        return sock
 
-    def batch(self, epoch, seq, events):
-        envelope = self.envelope(BATCH, number_field(1, epoch) + number_field(3, seq) +
-                                 b"".join(bytes_field(4, event) for event in events))
-        self.hashes[epoch, seq] = hashlib.blake2b(body_of(envelope), digest_size=32).digest()
-        return envelope
-
-    def head(self, epoch=0, seq=0, floor=1):
-        """With the hash of the batch that was made last under that number."""
-        digest = self.hashes.get((epoch, seq), bytes(32))
-        return self.envelope(HEAD, number_field(1, epoch) + number_field(3, seq) +
-                             (bytes_field(4, digest) if seq else b"") + number_field(5, floor) +
-                             number_field(6, int(time.time() * 1000)))
-
-    def heads(self, heads):
-        """The answer to a survey."""
-        return self.envelope(BUNDLE, b"".join(bytes_field(1, head) for head in heads))
-
-    def done(self, epoch, through, have, oldest=0):
+    def done_with(self, epoch, through, have, oldest=0):
         """The end of an answer to a fetch of our own feed."""
         return self.envelope(DONE, bytes_field(1, self.sign_public) + number_field(2, epoch) +
                              number_field(4, through) + number_field(5, have) +

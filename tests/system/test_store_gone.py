@@ -38,21 +38,21 @@ class Origin(NodeByHand):
     def serve(self, routing_id, request):
         """A survey gets the head, a fetch the batches that are left."""
         if request[5] == SURVEY:
-            self.router.send_multipart([routing_id, self.heads([self.head()])])
+            self.router.send_multipart([routing_id, self.bundle([self.head()])])
         elif request[5] == FETCH:
             fields = read_fields(body_of(request))
             (epoch,) = fields[2]
             (after,) = fields.get(4, [0])
             if epoch != EPOCH:
                 floor = self.floors[epoch]
-                self.router.send_multipart([routing_id, self.done(epoch, after, floor, floor)])
+                self.router.send_multipart([routing_id, self.done_with(epoch, after, floor, floor)])
                 return
             last = len(self.batches)
             oldest = max(after + 1, min(self.floor, last))
             sent = range(oldest, last + 1) if oldest == after + 1 else []
             for seq in sent:
                 self.router.send_multipart([routing_id, self.batches[seq]])
-            self.router.send_multipart([routing_id, self.done(EPOCH, last if sent else after, last,
+            self.router.send_multipart([routing_id, self.done_with(EPOCH, last if sent else after, last,
                                                               oldest if oldest <= last else 0)])
 
 
