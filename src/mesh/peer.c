@@ -1,10 +1,13 @@
 #include "peer.h"
 
+#include "lookup.h"
+
 #include <sodium.h>
 
 #define SILENT_HEARTBEATS 5
 #define BACKOFF_MAX_MS    60000
 #define BURST_MAX         64 /* messages of one socket before others get their turn */
+#define LOOKUP_MS         20 /* between looks whether its name was found */
 
 /* What is known of the peer's heartbeat by one way. */
 typedef struct {
@@ -22,9 +25,13 @@ struct peer {
     const peer_calls_t *calls;
     zsock_t *sub; /* both NULL: it is not connected to */
     zsock_t *dealer;
+    lookup_t *sub_lookup; /* both NULL: no name is being looked up */
+    lookup_t *dealer_lookup;
+    int lookup_timer;              /* -1: none */
+    bool lookup_failed;            /* and the log knows */
     uint8_t route[PEER_ROUTE_MAX]; /* back to where it offers */
     size_t route_size;
-    addr_t endpoint_address; /* family 0 if the endpoint has a name, not an address */
+    addr_t endpoint_address; /* family 0 until its name was looked up */
     addr_t address;
     char address_text[ADDR_TEXT_MAX];
     way_t out;
@@ -78,21 +85,18 @@ static zsock_t *connect_one(peer_t *self, int type, const char *endpoint, fault_
     return socket;
 }
 
-static int connect_both(peer_t *self, fault_t *fault)
+static void stop_lookup(peer_t *self)
 {
-    self->made_at = mono_now();
-    /* Its clock may have been set back: what it signs from now on counts again. */
-    self->out = (way_t){0};
-    if (self->endpoint[0] == '\0')
-        return 0;
-    self->sub = connect_one(self, ZMQ_SUB, self->endpoint, fault);
-    if (self->sub != NULL && self->replay[0] != '\0')
-        self->dealer = connect_one(self, ZMQ_DEALER, self->replay, fault);
-    return self->sub != NULL && (self->dealer != NULL || self->replay[0] == '\0') ? 0 : -1;
+    if (self->lookup_timer != -1)
+        zloop_timer_end(self->loop, self->lookup_timer);
+    self->lookup_timer = -1;
+    lookup_destroy(&self->sub_lookup);
+    lookup_destroy(&self->dealer_lookup);
 }
 
 static void disconnect_both(peer_t *self)
 {
+    stop_lookup(self);
     if (self->sub != NULL)
         zloop_reader_end(self->loop, self->sub);
     if (self->dealer != NULL)
@@ -119,6 +123,70 @@ static void parse_endpoint(const char *endpoint, addr_t *out)
         out->family = 0;
 }
 
+static int connect_found(peer_t *self, const char *endpoint, const char *replay, fault_t *fault)
+{
+    self->made_at = mono_now();
+    parse_endpoint(endpoint, &self->endpoint_address);
+    self->sub = connect_one(self, ZMQ_SUB, endpoint, fault);
+    if (self->sub != NULL && *replay != '\0')
+        self->dealer = connect_one(self, ZMQ_DEALER, replay, fault);
+    return self->sub != NULL && (self->dealer != NULL || *replay == '\0') ? 0 : -1;
+}
+
+static int look(zloop_t *loop, int timer, void *arg);
+
+/* Connect if both addresses are known; or look again later. 0, or -1 with the fault. */
+static int go_on(peer_t *self, fault_t *fault)
+{
+    char endpoint[CERT_ENDPOINT_MAX + 1];
+    char replay[CERT_ENDPOINT_MAX + 1] = "";
+    size_t turn = (size_t)self->reconnects;
+    int rc = lookup_result(self->sub_lookup, turn, endpoint, fault);
+    if (rc == 1 && self->dealer_lookup != NULL)
+        rc = lookup_result(self->dealer_lookup, turn, replay, fault);
+    if (rc == 0) {
+        self->lookup_timer = zloop_timer(self->loop, LOOKUP_MS, 1, look, self);
+        return 0;
+    }
+    stop_lookup(self);
+    return rc == 1 ? connect_found(self, endpoint, replay, fault) : -1;
+}
+
+/* It only adds readers: a zloop timer may. */
+static int look(zloop_t *loop, int timer, void *arg)
+{
+    (void)loop;
+    (void)timer;
+    peer_t *self = arg;
+    fault_t fault;
+    self->lookup_timer = -1;
+    int rc = go_on(self, &fault);
+    if (rc == -1) {
+        self->made_at = mono_now();
+        if (!self->lookup_failed)
+            log_warnx("peer %s: %s; trying again", self->node.name, fault.text);
+    }
+    self->lookup_failed = rc == -1;
+    return 0;
+}
+
+static int connect_both(peer_t *self, fault_t *fault)
+{
+    self->made_at = mono_now();
+    /* Its clock may have been set back: what it signs from now on counts again. */
+    self->out = (way_t){0};
+    if (self->endpoint[0] == '\0')
+        return 0;
+    self->sub_lookup = lookup_new(self->endpoint, fault);
+    if (self->sub_lookup != NULL && self->replay[0] != '\0')
+        self->dealer_lookup = lookup_new(self->replay, fault);
+    if (self->sub_lookup == NULL || (self->dealer_lookup == NULL && self->replay[0] != '\0')) {
+        stop_lookup(self);
+        return -1;
+    }
+    return go_on(self, fault);
+}
+
 peer_t *peer_new(zloop_t *loop, const cert_t *own, const trusted_t *node, const char *endpoint,
                  const char *replay, const peer_calls_t *calls, fault_t *fault)
 {
@@ -129,7 +197,7 @@ peer_t *peer_new(zloop_t *loop, const cert_t *own, const trusted_t *node, const 
     self->calls = calls;
     snprintf(self->endpoint, sizeof self->endpoint, "%s", endpoint);
     snprintf(self->replay, sizeof self->replay, "%s", replay);
-    parse_endpoint(endpoint, &self->endpoint_address);
+    self->lookup_timer = -1;
     if (connect_both(self, fault) == -1)
         peer_destroy(&self);
     return self;
@@ -242,7 +310,10 @@ static bool watch_offers(peer_t *self, int64_t limit_ms)
 bool peer_watch(peer_t *self, int64_t heartbeat_ms)
 {
     int64_t limit = heartbeat_ms * SILENT_HEARTBEATS;
-    bool offers_ended = watch_offers(self, limit);
+    /* Where the way out stands, nothing is lost with the other one. */
+    bool offers_ended = watch_offers(self, limit) && !self->out.connected;
+    if (self->sub_lookup != NULL)
+        return offers_ended; /* it ends by itself, when the name servers had their time */
     int64_t silent = mono_since_ms(self->made_at);
     if (self->out.connected && mono_since_ms(self->out.heard_at) < silent)
         silent = mono_since_ms(self->out.heard_at);

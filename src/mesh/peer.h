@@ -1,7 +1,8 @@
 /* peer - the ways to one other node. Out: a SUB to what it announces, a DEALER to its replay. In: a
  * node that nobody can reach offers its own over its DEALER to our ROUTER, and is asked back there.
  * A socket each, so that what comes in is known to be from that key, and so that a connection can
- * be made anew alone: libzmq never mends one that was refused or that met a protocol error. Watches
+ * be made anew alone: libzmq never mends one that was refused or that met a protocol error. A host
+ * name is looked up beforehand (lookup.h), since libzmq would keep all connections waiting. Watches
  * the peer's signed heartbeat. Knows neither feeds nor what messages mean. */
 #ifndef BANMESH_MESH_PEER_H
 #define BANMESH_MESH_PEER_H
@@ -82,7 +83,9 @@ int64_t peer_heard_ms(const peer_t *self);
 uint64_t peer_reconnects(const peer_t *self);
 
 /* Call each heartbeat interval: makes the connection anew when it was silent for five of them, with
- * back-off up to a minute and jitter. Returns true if it did, or if offers stopped. */
+ * back-off up to a minute and jitter. Returns true if it did, or if offers were the only way and
+ * ended.
+ */
 bool peer_watch(peer_t *self, int64_t heartbeat_ms);
 
 /* Make both connections anew, now; the name in its endpoint is looked up again. */

@@ -159,8 +159,7 @@ static void add_head(answer_t *answer, const feed_ref_t *ref, wall_t now)
     const replay_config_t *config = &answer->replay->config;
     uint8_t head[HEADS_ENVELOPE_MAX];
     const uint8_t *batch;
-    size_t size =
-        heads_read(config->feed, config->wire, config->own->sign_public, ref, now, head);
+    size_t size = heads_read(config->feed, config->wire, config->own->sign_public, ref, now, head);
     if (size > 0 && !add_envelope(answer, head, size))
         return;
     bool ours = memcmp(ref->id.origin, config->own->sign_public, WIRE_KEY_BYTES) == 0;

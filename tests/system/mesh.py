@@ -87,6 +87,7 @@ class Process:
         """Send a signal and wait; returns the exit status. Harmless if it has ended."""
         if self.running():
             self.process.send_signal(number)
+            self.process.send_signal(signal.SIGCONT)  # a test may have stopped it
         status = self.process.wait(TIMEOUT)
         self.file.close()
         return status
@@ -325,3 +326,27 @@ class Mesh:
 
     def __exit__(self, *_):
         self.stop()
+
+
+# ---- every node bans, and all of it is everywhere ----
+
+def publish_everywhere(nodes, count, seed):
+    """Ban from each node, `count` each; returns {its name: its addresses}."""
+    addresses = public_addresses(count * len(nodes), seed)
+    bans = {node.name: addresses[i::len(nodes)] for i, node in enumerate(nodes)}
+    for i in range(count):
+        for node in nodes:
+            node.publish(bans[node.name][i])
+    return bans
+
+
+def all_but(bans, name):
+    return sorted(address for origin, some in bans.items() if origin != name for address in some)
+
+
+def check_logs(nodes, bans):
+    """Each ban of another node is in each shared log, once."""
+    for node in nodes:
+        expected = all_but(bans, node.name)
+        node.wait_reported(expected)
+        assert sorted(node.reported()) == expected, node.name
