@@ -219,11 +219,11 @@ def bans_of(addresses, jails=("sshd", "postfix", "nginx-botsearch"), start=None)
 
 
 class Model:
-    """What the store must hold: every attempt that a node said it took, and nothing else. For UTC,
-    and for an aggregator whose country database is country(ip)."""
+    """What the store must hold: every attempt that a node said it took, and nothing else. For UTC.
+    countries: which one an attempt may have; each has one of them."""
 
-    def __init__(self, country=lambda ip: "XX"):
-        self.country = country
+    def __init__(self, countries=("XX",)):
+        self.countries = countries
         self.attempts = {}  # by nid
         self.lock = threading.Lock()
 
@@ -243,59 +243,73 @@ class Model:
             if known is not None and not int(known["bantime"]) < duration:
                 return
             self.attempts[nid] = {
-                "jail": jail, "ip": ip, "country": self.country(ip),
-                "timestamp": str(when_ms // 1000), "node": node, "bantime": str(duration),
-                "expires": str((when_ms + duration * 1000) // 1000), "port": "", "protocol": "",
-                "failures": "0"}
+                "jail": jail, "ip": ip, "timestamp": str(when_ms // 1000), "node": node,
+                "bantime": str(duration), "expires": str((when_ms + duration * 1000) // 1000),
+                "port": "", "protocol": "", "failures": "0"}
 
-    def keys(self):
-        """All keys below f2b: and their contents."""
+    @staticmethod
+    def families(attempt):
+        """The sets that an attempt is in, but for its country's."""
+        day = time.strftime("%Y-%m-%d", time.gmtime(int(attempt["timestamp"])))
+        return "f2b:" + attempt["jail"], "f2b:" + attempt["ip"], "f2b:" + day
+
+    def sets(self):
+        """The nids by key, countries left out."""
+        found = {}
         with self.lock:
-            found = {"f2b:" + nid: dict(attempt) for nid, attempt in self.attempts.items()}
             for nid, attempt in self.attempts.items():
-                day = time.strftime("%Y-%m-%d", time.gmtime(int(attempt["timestamp"])))
-                for name in (attempt["country"], attempt["jail"], attempt["ip"], day):
-                    found.setdefault("f2b:" + name, set()).add(nid)
+                for key in self.families(attempt):
+                    found.setdefault(key, set()).add(nid)
+        return found
+
+    def keys(self, found):
+        """All keys below f2b: and their contents, with the countries that were found."""
+        wanted = self.sets()
+        for nid, attempt in self.attempts.items():
+            country = (found.get("f2b:" + nid) or {}).get("country")
+            if country not in self.countries:
+                country = self.countries[0]
+            wanted["f2b:" + nid] = {**attempt, "country": country}
+            wanted.setdefault("f2b:" + country, set()).add(nid)
         return {key: frozenset(value) if isinstance(value, set) else value
-                for key, value in found.items()}
+                for key, value in wanted.items()}
 
     def counts(self, store):
-        """Whether the store counts as we do, every family: SCARD, and the number of hashes."""
-        wanted = {key: len(value) for key, value in self.keys().items()
-                  if isinstance(value, frozenset)}
+        """Whether the store counts as we do: SCARD of each set, and how many hashes there are."""
+        sets = self.sets()
+        countries = ["f2b:" + country for country in self.countries]
         client = store.client()
         try:
-            found = client.call_each([("SCARD", key) for key in wanted])
+            found = client.call_each([("SCARD", key) for key in sets])
+            located = client.call_each([("SCARD", key) for key in countries])
             exist = client.call_each([("EXISTS", "f2b:" + nid) for nid in self.attempts])
             total = len(client.call("KEYS", "f2b:*"))
-        except (OSError, ConnectionError, StoreError):
-            return False
         finally:
             client.close()
-        return (found == list(wanted.values()) and all(exist) and
-                total == len(wanted) + len(self.attempts))
+        return (found == [len(nids) for nids in sets.values()] and all(exist) and
+                sum(located) == len(self.attempts) and
+                total == len(sets) + sum(count > 0 for count in located) + len(self.attempts))
 
     def wait(self, store, *aggregators):
         """Until the store holds exactly this."""
-        wanted = self.keys()
         wait_until(lambda: self.counts(store),
-                   lambda: self.difference(store, wanted) +
+                   lambda: self.difference(store) +
                    "".join("\n" + one.output()[-4000:] for one in aggregators))
-        wait_until(lambda: store.everything() == wanted, lambda: self.difference(store, wanted))
+        wait_until(lambda: self.difference(store) == "", lambda: self.difference(store))
         assert len(store.check_whole()) == len(self.attempts)
 
-    @staticmethod
-    def difference(store, wanted):
-        """In words, shortly."""
+    def difference(self, store):
+        """In words, shortly; "" if there is none."""
         found = store.everything()
+        wanted = self.keys(found)
         said = []
-        for key in sorted(set(found) | set(wanted)):
-            if found.get(key) != wanted.get(key) and len(said) < 10:
-                one, other = found.get(key), wanted.get(key)
-                if isinstance(one, frozenset) and isinstance(other, frozenset):
-                    one, other = sorted(one - other)[:3], sorted(other - one)[:3]
-                said.append("%s: has %s, expected %s" % (key, one, other))
-        return "%d keys, expected %d: " % (len(found), len(wanted)) + "; ".join(said)
+        for key in sorted(key for key in set(found) | set(wanted)
+                          if found.get(key) != wanted.get(key))[:10]:
+            one, other = found.get(key), wanted.get(key)
+            if isinstance(one, frozenset) and isinstance(other, frozenset):
+                one, other = sorted(one - other)[:3], sorted(other - one)[:3]
+            said.append("%s: has %s, expected %s" % (key, one, other))
+        return said and "%d keys, expected %d: " % (len(found), len(wanted)) + "; ".join(said) or ""
 
 
 class Load:
