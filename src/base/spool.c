@@ -1,9 +1,11 @@
 #include "spool.h"
 
+#include "clock.h"
 #include "request.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +17,12 @@
 #define SPOOL_FILE     "spool"
 #define SPOOL_TAKING   "spool.taking"
 #define SPOOL_REJECTED "spool.rejected"
+#define SPOOL_STRANGE  "spool.strange-"
 #define SPOOL_MODE     0660
 #define LOCK_TRIES_MAX 100
+#define LINE_BYTES     1024 /* longer than any record */
+
+#define REJECTED_MAX_BYTES (1024 * 1024)
 
 static int fail(fault_t *fault, const char *directory, const char *file)
 {
@@ -120,6 +126,59 @@ int spool_append(const char *directory, const ban_t *ban, fault_t *fault)
     return rc;
 }
 
+/* ---- lines ---- */
+
+typedef struct {
+    const char *text;
+    size_t length;
+    bool is_piece; /* of a line that is longer than any record */
+    bool ends;     /* the line */
+} line_t;
+
+/* Bounded: whoever may write into the directory may write a line without end. */
+typedef struct {
+    int fd;
+    bool in_long_line;
+    size_t at;
+    size_t used;
+    char bytes[LINE_BYTES];
+} reader_t;
+
+static int cut_line(reader_t *self, size_t length, bool ends, line_t *line)
+{
+    *line = (line_t){self->bytes + self->at, length, self->in_long_line || !ends, ends};
+    self->in_long_line = !ends;
+    self->at += length;
+    return 1;
+}
+
+/* Returns 1 with a line or a piece of one, until the next call; 0 at the end; -1 and errno. */
+static int next_line(reader_t *self, line_t *line)
+{
+    for (;;) {
+        size_t left = self->used - self->at;
+        const char *newline = memchr(self->bytes + self->at, '\n', left);
+        if (newline != NULL) {
+            cut_line(self, (size_t)(newline - self->bytes) - self->at, true, line);
+            self->at++;
+            return 1;
+        }
+        if (left == sizeof self->bytes)
+            return cut_line(self, left, false, line);
+        memmove(self->bytes, self->bytes + self->at, left);
+        self->at = 0;
+        self->used = left;
+        ssize_t got = read(self->fd, self->bytes + left, sizeof self->bytes - left);
+        if (got == -1)
+            return -1;
+        if (got == 0)
+            return left > 0 || self->in_long_line ? cut_line(self, left, true, line) : 0;
+        self->used += (size_t)got;
+    }
+}
+
+/* ---- taking ---- */
+
 typedef struct {
     const char *directory;
     int dir_fd;
@@ -127,85 +186,152 @@ typedef struct {
     void *arg;
     spool_result_t *result;
     fault_t *fault;
+    uint64_t taken; /* of the file at hand */
+    uint64_t bad;
     ban_t bans[SPOOL_GROUP_MAX];
     size_t count;
+    reader_t reader;
 } taker_t;
+
+/* What is no spool cannot be taken, and would stop those that are: out of the way, for the operator
+ * to look at. Returns 0 also if there is nothing. */
+static int move_strange(taker_t *self, const char *file)
+{
+    struct stat status;
+    char name[NAME_MAX];
+    if (fstatat(self->dir_fd, file, &status, AT_SYMLINK_NOFOLLOW) == -1)
+        return errno == ENOENT ? 0 : fail(self->fault, self->directory, file);
+    if (S_ISREG(status.st_mode) && status.st_nlink == 1)
+        return 0;
+    snprintf(name, sizeof name, SPOOL_STRANGE "%" PRId64, wall_now().ms);
+    if (renameat(self->dir_fd, file, self->dir_fd, name) == -1)
+        return fail(self->fault, self->directory, file);
+    self->result->moved++;
+    return 0;
+}
 
 static int hand_over(taker_t *self)
 {
     if (self->count > 0 && self->take(self->arg, self->bans, self->count) == -1)
-        return fault_set(self->fault, "%s: %zu spooled bans cannot be stored now", self->directory,
-                         self->count);
-    self->result->taken += self->count;
+        return fault_set(self->fault, "%s: spooled bans cannot be stored now", self->directory);
+    self->taken += self->count;
     self->count = 0;
     return 0;
 }
 
-/* Kept for the operator: it may be a ban that somebody can still read. */
-static int reject(taker_t *self, const char *line, size_t length)
+/* Returns 1 for a record, with its ban; 0 for nothing; -1 for what is damaged. */
+static int read_record(const line_t *line, ban_t *ban)
 {
+    fault_t why;
+    if (line->is_piece)
+        return -1;
+    if (line->length == 0)
+        return 0;
+    return request_record_parse(line->text, line->length, ban, &why) == 0 ? 1 : -1;
+}
+
+static int take_lines(taker_t *self)
+{
+    line_t line;
+    int rc;
+    while ((rc = next_line(&self->reader, &line)) == 1) {
+        int kind = read_record(&line, &self->bans[self->count]);
+        self->bad += kind == -1 && line.ends;
+        if (kind == 1 && ++self->count == SPOOL_GROUP_MAX && hand_over(self) == -1)
+            return -1;
+    }
+    if (rc == -1)
+        return fail(self->fault, self->directory, SPOOL_TAKING);
+    return hand_over(self);
+}
+
+static int keep_line(int fd, const line_t *line)
+{
+    struct stat status;
+    if (fstat(fd, &status) == -1)
+        return -1;
+    if (status.st_size + (off_t)line->length >= REJECTED_MAX_BYTES)
+        return 0;
+    if (write(fd, line->text, line->length) != (ssize_t)line->length)
+        return -1;
+    return !line->ends || write(fd, "\n", 1) == 1 ? 0 : -1;
+}
+
+static int keep_bad_lines(taker_t *self, int fd)
+{
+    line_t line;
+    ban_t ban;
+    int rc;
+    off_t before = lseek(fd, 0, SEEK_END);
+    self->reader.at = self->reader.used = 0;
+    self->reader.in_long_line = false;
+    if (before == -1 || lseek(self->reader.fd, 0, SEEK_SET) == -1)
+        return -1;
+    while ((rc = next_line(&self->reader, &line)) == 1)
+        if (read_record(&line, &ban) == -1 && keep_line(fd, &line) == -1)
+            break;
+    if (rc == 0 && fsync(fd) == 0)
+        return 0;
+    /* All of it is tried again: none of it may stand there twice. */
+    int saved = errno;
+    if (ftruncate(fd, before) == 0)
+        errno = saved;
+    return -1;
+}
+
+/* Kept for the operator: it may be a ban that somebody can still read. Only once the good ones are
+ * stored: until then all of the file is read again and again. */
+static int reject(taker_t *self)
+{
+    if (self->bad == 0)
+        return 0;
+    if (move_strange(self, SPOOL_REJECTED) == -1)
+        return -1;
     int fd = openat(self->dir_fd, SPOOL_REJECTED,
                     O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0660);
     if (fd == -1)
         return fail(self->fault, self->directory, SPOOL_REJECTED);
     int rc = check_file(fd, self->directory, SPOOL_REJECTED, self->fault);
-    if (rc == 0 &&
-        (write(fd, line, length) != (ssize_t)length || write(fd, "\n", 1) != 1 || fsync(fd) == -1))
+    if (rc == 0 && keep_bad_lines(self, fd) == -1)
         rc = fail(self->fault, self->directory, SPOOL_REJECTED);
     close(fd);
-    self->result->rejected++;
     return rc;
-}
-
-static int take_line(taker_t *self, const char *line, size_t length)
-{
-    fault_t why;
-    while (length > 0 && line[length - 1] == '\n')
-        length--;
-    if (length == 0)
-        return 0;
-    if (request_record_parse(line, length, &self->bans[self->count], &why) == -1)
-        return reject(self, line, length);
-    return ++self->count == SPOOL_GROUP_MAX ? hand_over(self) : 0;
 }
 
 static int take_file(taker_t *self)
 {
+    if (move_strange(self, SPOOL_TAKING) == -1)
+        return -1;
     int fd = openat(self->dir_fd, SPOOL_TAKING, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd == -1)
         return errno == ENOENT ? 0 : fail(self->fault, self->directory, SPOOL_TAKING);
-    if (check_file(fd, self->directory, SPOOL_TAKING, self->fault) == -1) {
-        close(fd);
-        return -1;
-    }
-    FILE *file = fdopen(fd, "r");
-    char *line = NULL;
-    size_t size = 0;
-    ssize_t length;
-    int rc = file == NULL ? fail(self->fault, self->directory, SPOOL_TAKING) : 0;
-    while (rc == 0 && (length = getline(&line, &size, file)) != -1)
-        rc = take_line(self, line, (size_t)length);
-    if (rc == 0 && ferror(file))
-        rc = fail(self->fault, self->directory, SPOOL_TAKING);
+    self->reader.fd = fd;
+    self->reader.at = self->reader.used = 0;
+    self->reader.in_long_line = false;
+    self->taken = self->bad = 0;
+    int rc = check_file(fd, self->directory, SPOOL_TAKING, self->fault);
     if (rc == 0)
-        rc = hand_over(self);
-    free(line);
-    if (file != NULL)
-        fclose(file);
+        rc = take_lines(self);
+    if (rc == 0)
+        rc = reject(self);
+    close(fd);
     if (rc == 0 && unlinkat(self->dir_fd, SPOOL_TAKING, 0) == -1)
         rc = fail(self->fault, self->directory, SPOOL_TAKING);
+    if (rc == 0) {
+        self->result->taken += self->taken;
+        self->result->rejected += self->bad;
+    }
     return rc;
 }
 
 /* Set the file aside, so that writers go on with a new one. Returns 1 if there was one. */
 static int set_aside(taker_t *self)
 {
-    struct stat status;
-    if (fstatat(self->dir_fd, SPOOL_FILE, &status, AT_SYMLINK_NOFOLLOW) == -1)
-        return errno == ENOENT ? 0 : fail(self->fault, self->directory, SPOOL_FILE);
+    if (move_strange(self, SPOOL_FILE) == -1)
+        return -1;
     int fd = openat(self->dir_fd, SPOOL_FILE, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd == -1)
-        return fail(self->fault, self->directory, SPOOL_FILE);
+        return errno == ENOENT ? 0 : fail(self->fault, self->directory, SPOOL_FILE);
     int rc = 1;
     if (check_file(fd, self->directory, SPOOL_FILE, self->fault) == -1)
         rc = -1;

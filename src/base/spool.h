@@ -4,7 +4,9 @@
  * The file is DIR/spool, a line a record (request.h). Writers hold an exclusive flock while they
  * append and sync. The node renames the file under the same lock to DIR/spool.taking, so a writer
  * that got the lock afterwards finds another file behind the name and opens that. What cannot be
- * read goes to DIR/spool.rejected. DIR is made by the package, never here. */
+ * read goes to DIR/spool.rejected, which grows to 1 MiB; what stands in the place of one of these
+ * and is no file with one name, to DIR/spool.strange-TIME. DIR is made by the package, never here.
+ */
 #ifndef BANMESH_BASE_SPOOL_H
 #define BANMESH_BASE_SPOOL_H
 
@@ -23,11 +25,13 @@ typedef int(spool_take_fn)(void *arg, const ban_t *bans, size_t count);
 typedef struct {
     uint64_t taken;
     uint64_t rejected;
+    uint64_t moved; /* out of the way, to spool.strange-TIME */
 } spool_result_t;
 
 /* Hand over every record, oldest first; each file is removed only after all of it was stored. A
  * crash in between hands records over again. Returns 0 (also if there was nothing); -1 with the
- * fault: what is left stays for the next time. Counts are added to result. */
+ * fault: the file stays for the next time. What was done with files that went is added to result.
+ */
 int spool_take(const char *directory, spool_take_fn *take, void *arg, spool_result_t *result,
                fault_t *fault);
 

@@ -3,13 +3,22 @@
 #include "spool.h"
 #include "support.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+#ifdef __SANITIZE_ADDRESS__
+#define SANITIZED true
+#else
+#define SANITIZED false
+#endif
 
 #define WRITERS         8
 #define BANS_PER_WRITER 60
@@ -244,81 +253,195 @@ TEST(a_missing_directory_is_an_error_and_is_not_made)
     assert_false(support_exists("missing"));
 }
 
-TEST(a_symlink_in_its_place_is_refused)
+/* What the node found in the place of one of its files is out of the way. */
+static void assert_moved_away(const char *name)
 {
     taken_t taken = {0};
-    support_write_text("victim", "");
-    assert_int_equal(symlink("victim", "spool"), 0);
-    append_fails("symbolic links");
-    take_fails(&taken, "symbolic links");
+    char there[NAME_MAX + 1] = "";
+    assert_int_equal(take(&taken).moved, 1);
+    DIR *directory = opendir(".");
+    for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory))
+        if (strncmp(entry->d_name, "spool.strange-", 14) == 0)
+            snprintf(there, sizeof there, "%s", entry->d_name);
+    closedir(directory);
+    assert_string_not_equal(there, "");
+    assert_false(support_exists(name));
+}
+
+/* The hook refuses it; once the node has looked, bans come through again. */
+static void assert_strange_spool(const char *words)
+{
+    taken_t taken = {0};
+    append_fails(words);
+    assert_moved_away("spool");
+    append(1);
+    assert_int_equal(take(&taken).taken, 1);
+}
+
+static void assert_empty_victim(void)
+{
     char *victim = support_read("victim", NULL);
     assert_string_equal(victim, "");
     free(victim);
+}
+
+TEST(a_symlink_in_its_place_is_refused_and_moved_away)
+{
+    support_write_text("victim", "");
+    assert_int_equal(symlink("victim", "spool"), 0);
+    assert_strange_spool("symbolic links");
+    assert_empty_victim();
 }
 
 TEST(a_dangling_symlink_in_its_place_makes_no_file)
 {
     assert_int_equal(symlink("victim", "spool"), 0);
-    append_fails("symbolic links");
+    assert_strange_spool("symbolic links");
     assert_false(support_exists("victim"));
 }
 
-TEST(a_second_name_of_the_file_is_refused)
+TEST(a_second_name_of_the_file_is_refused_and_moved_away)
 {
-    taken_t taken = {0};
     support_write_text("victim", "");
     assert_int_equal(link("victim", "spool"), 0);
-    append_fails("expected a regular file with one name");
-    take_fails(&taken, "expected a regular file with one name");
-    char *victim = support_read("victim", NULL);
-    assert_string_equal(victim, "");
-    free(victim);
+    assert_strange_spool("expected a regular file with one name");
+    assert_empty_victim();
 }
 
 TEST(a_pipe_in_its_place_is_refused_without_waiting)
 {
-    taken_t taken = {0};
     assert_int_equal(mkfifo("spool", 0600), 0);
-    append_fails("expected a regular file with one name");
-    take_fails(&taken, "expected a regular file with one name");
+    assert_strange_spool("expected a regular file with one name");
 }
 
-TEST(a_device_in_its_place_is_refused)
+TEST(a_device_in_its_place_is_refused_and_moved_away)
 {
-    taken_t taken = {0};
     if (mknod("spool", S_IFCHR | 0600, makedev(1, 3)) == -1)
         skip(); /* needs root */
-    append_fails("");
-    take_fails(&taken, "");
+    assert_strange_spool("");
 }
 
-TEST(a_directory_in_its_place_is_refused)
+TEST(a_directory_in_its_place_is_refused_and_moved_away)
 {
-    taken_t taken = {0};
     support_make_directory("spool");
-    append_fails("spool: Is a directory");
-    take_fails(&taken, "");
+    support_write_text("spool/victim", "");
+    assert_strange_spool("spool: Is a directory");
 }
 
-TEST(a_pipe_in_the_place_of_the_rejected_is_refused_without_waiting)
+/* It used to stop the spool for ever. */
+TEST(what_stands_in_the_place_of_the_file_being_taken_is_moved_away)
 {
     taken_t taken = {0};
-    append(0);
+    assert_int_equal(mkfifo("spool.taking", 0600), 0);
+    assert_moved_away("spool.taking");
+    support_make_directory("spool.taking");
+    append(1);
+    assert_int_equal(take(&taken).taken, 1);
+    support_write_text("victim", "");
+    assert_int_equal(symlink("victim", "spool.taking"), 0);
+    append(2);
+    assert_int_equal(take(&taken).taken, 1);
+    assert_int_equal(link("victim", "spool.taking"), 0);
+    append(3);
+    assert_int_equal(take(&taken).taken, 1);
+    assert_empty_victim();
+}
+
+TEST(what_stands_in_the_place_of_the_rejected_is_moved_away)
+{
+    taken_t taken = {0};
     support_write_text("spool", "damaged\n");
     assert_int_equal(mkfifo("spool.rejected", 0600), 0);
-    take_fails(&taken, "spool.rejected");
-}
-
-TEST(a_second_name_of_the_rejected_is_refused)
-{
-    taken_t taken = {0};
+    spool_result_t result = take(&taken);
+    assert_int_equal(result.moved, 1);
+    assert_int_equal(result.rejected, 1);
+    unlink("spool.rejected");
     support_write_text("spool", "damaged\n");
     support_write_text("victim", "");
     assert_int_equal(link("victim", "spool.rejected"), 0);
+    assert_int_equal(take(&taken).moved, 1);
+    assert_empty_victim();
+    char *rejected = support_read("spool.rejected", NULL);
+    assert_string_equal(rejected, "damaged\n");
+    free(rejected);
+}
+
+/* A line without end used to be read into memory whole. */
+TEST(a_line_longer_than_any_record_costs_no_memory_and_only_itself)
+{
+    enum { LONG_BYTES = 5000 };
+    static char text[LONG_BYTES + 2];
+    taken_t taken = {0};
+    memset(text, 'x', LONG_BYTES);
+    text[LONG_BYTES] = '\n';
+    append(1);
+    FILE *file = fopen("spool", "a");
+    assert_non_null(file);
+    fwrite(text, 1, LONG_BYTES + 1, file);
+    fclose(file);
+    append(2);
+    spool_result_t result = take(&taken);
+    assert_int_equal(result.taken, 2);
+    assert_int_equal(result.rejected, 1);
+    char *rejected = support_read("spool.rejected", NULL);
+    assert_string_equal(rejected, text);
+    free(rejected);
+}
+
+static int take_with_little_memory(void *arg)
+{
+    static const struct rlimit little = {64 * 1024 * 1024, 64 * 1024 * 1024};
+    spool_result_t result = {0};
+    taken_t taken = {0};
+    fault_t fault;
+    (void)arg;
+    if (setrlimit(RLIMIT_AS, &little) == -1 || spool_take(".", note, &taken, &result, &fault) == -1)
+        return 1;
+    return result.rejected == 1 && result.taken == 1 && taken.seen[1] == 1 ? 0 : 2;
+}
+
+TEST(a_huge_line_of_zeros_is_passed_over)
+{
+    if (SANITIZED)
+        skip(); /* the sanitizer's own memory is beyond any limit */
+    struct stat status;
+    int fd = open("spool", O_WRONLY | O_CREAT, 0660);
+    assert_true(fd != -1);
+    assert_int_equal(ftruncate(fd, 256 * 1024 * 1024), 0);
+    close(fd);
+    append(1);
+    assert_int_equal(support_exit_status(take_with_little_memory, NULL), 0);
+    assert_int_equal(stat("spool.rejected", &status), 0);
+    assert_in_range(status.st_size, 1, 1024 * 1024);
+}
+
+/* A store that says no used to have the bad lines added at each attempt. */
+TEST(what_is_rejected_is_kept_once_however_often_it_is_tried)
+{
+    taken_t refusing = {.groups = 1, .refuse_after = 1};
+    taken_t taken = {0};
+    support_write_text("spool", "damaged\n");
+    append(1);
+    for (int i = 0; i < 5; i++)
+        take_fails(&refusing, "cannot be stored now");
+    assert_false(support_exists("spool.rejected"));
+    assert_int_equal(take(&taken).rejected, 1);
+    char *rejected = support_read("spool.rejected", NULL);
+    assert_string_equal(rejected, "damaged\n");
+    free(rejected);
+}
+
+TEST(rejected_records_that_find_no_room_stay_and_stand_there_once_afterwards)
+{
+    taken_t taken = {0};
+    support_write_text("spool", "one\ntwo\nthree\n");
+    support_limit_files(6);
     take_fails(&taken, "spool.rejected");
-    char *victim = support_read("victim", NULL);
-    assert_string_equal(victim, "");
-    free(victim);
+    support_limit_files(-1);
+    assert_int_equal(take(&taken).rejected, 3);
+    char *rejected = support_read("spool.rejected", NULL);
+    assert_string_equal(rejected, "one\ntwo\nthree\n");
+    free(rejected);
 }
 
 TEST(a_full_disk_keeps_what_was_there_and_no_piece_more)
@@ -357,14 +480,18 @@ int main(void)
         in_directory(what_the_node_cannot_store_stays),
         in_directory(a_file_left_by_a_crash_is_taken_first),
         in_directory(a_missing_directory_is_an_error_and_is_not_made),
-        in_directory(a_symlink_in_its_place_is_refused),
+        in_directory(a_symlink_in_its_place_is_refused_and_moved_away),
         in_directory(a_dangling_symlink_in_its_place_makes_no_file),
-        in_directory(a_second_name_of_the_file_is_refused),
+        in_directory(a_second_name_of_the_file_is_refused_and_moved_away),
         in_directory(a_pipe_in_its_place_is_refused_without_waiting),
-        in_directory(a_device_in_its_place_is_refused),
-        in_directory(a_directory_in_its_place_is_refused),
-        in_directory(a_pipe_in_the_place_of_the_rejected_is_refused_without_waiting),
-        in_directory(a_second_name_of_the_rejected_is_refused),
+        in_directory(a_device_in_its_place_is_refused_and_moved_away),
+        in_directory(a_directory_in_its_place_is_refused_and_moved_away),
+        in_directory(what_stands_in_the_place_of_the_file_being_taken_is_moved_away),
+        in_directory(what_stands_in_the_place_of_the_rejected_is_moved_away),
+        in_directory(a_line_longer_than_any_record_costs_no_memory_and_only_itself),
+        in_directory(a_huge_line_of_zeros_is_passed_over),
+        in_directory(what_is_rejected_is_kept_once_however_often_it_is_tried),
+        in_directory(rejected_records_that_find_no_room_stay_and_stand_there_once_afterwards),
         in_directory(a_full_disk_keeps_what_was_there_and_no_piece_more),
     };
     return cmocka_run_group_tests_name("spool", tests, NULL, NULL);
