@@ -42,7 +42,10 @@ attempts_t *attempts_new(db_t *db)
                                  "duration_s) VALUES (?, ?, ?, ?, ?, ?)");
     self->move = db_prepare(db, "UPDATE attempt SET duration_s = ?, at_epoch = ?, at_seq = ?, "
                                 "at_idx = ? WHERE key = ?");
-    self->prune = db_prepare(db, "DELETE FROM attempt WHERE key < ?");
+    self->prune = db_prepare(
+        db,
+        "DELETE FROM attempt WHERE key IN "
+        "(SELECT key FROM attempt WHERE key < ? LIMIT 5000)"); /* in pieces: see db_begin_freeing */
     return self;
 }
 
@@ -104,5 +107,9 @@ int attempts_prune(attempts_t *self, wall_t now)
     if (now.ms > ATTEMPTS_KEPT_MS)
         put_u64(first, (uint64_t)(now.ms - ATTEMPTS_KEPT_MS) << 16);
     sqlite3_bind_blob(self->prune, 1, first, sizeof first, SQLITE_STATIC);
-    return db_step(self->db, self->prune);
+    int rc;
+    do {
+        rc = db_step(self->db, self->prune);
+    } while (rc == 0 && db_changed(self->db) > 0);
+    return rc;
 }

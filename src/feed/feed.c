@@ -1,19 +1,16 @@
 #include "feed.h"
 
-#include "schema.h"
+#include "sum.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <search.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #define SEQ_BITS 40
 #define CONSUMER "sink"
+
+#define READ_TRIES 20 /* each waits as long as db does */
 
 /* The statements on one database. */
 typedef struct {
@@ -32,8 +29,8 @@ typedef struct {
 
 struct feed {
     uint8_t self[FEED_ORIGIN_BYTES];
-    int lock_fd;
     bool keeps_history;
+    state_t *state;
     store_t own;
     store_t peers;
     sqlite3_stmt *set_cursor;
@@ -86,8 +83,9 @@ static void prepare(store_t *store)
     store->add_feed =
         db_prepare(store->db, "INSERT INTO feed (origin, epoch, channel) VALUES (?, ?, ?) "
                               "RETURNING number");
-    store->add_batch = db_prepare(store->db, "INSERT INTO batch (id, envelope) VALUES (?, ?)");
-    store->read_batch = db_prepare(store->db, "SELECT envelope FROM batch WHERE id = ?");
+    store->add_batch =
+        db_prepare(store->db, "INSERT INTO batch (id, envelope, sum) VALUES (?, ?, ?)");
+    store->read_batch = db_prepare(store->db, "SELECT envelope, sum FROM batch WHERE id = ?");
     store->newest_batch =
         db_prepare(store->db, "SELECT max (id) FROM batch WHERE id BETWEEN ? AND ?");
     store->next_batch =
@@ -119,8 +117,10 @@ static int load_position(feed_t *self, feed_ref_t *feed)
 {
     store_t *store = store_of(self, feed);
     sqlite3_bind_int64(store->read_feed, 1, feed->number);
-    errno = EBADMSG; /* unless the step says otherwise: the row must be there */
-    if (db_step(store->db, store->read_feed) != 1)
+    int rc = db_step(store->db, store->read_feed);
+    if (rc == 0)
+        db_fail(store->db, "feed %lld is not there", (long long)feed->number);
+    if (rc != 1)
         return -1;
     feed->floor = (uint64_t)sqlite3_column_int64(store->read_feed, 0);
     feed->kept_seq = (uint64_t)sqlite3_column_int64(store->read_feed, 1);
@@ -137,6 +137,18 @@ static int load_position(feed_t *self, feed_ref_t *feed)
     return 0;
 }
 
+/* An epoch of ours may be in both: own.db was lost, peers brought the epoch back, and then own.db
+ * came back, too, from a backup that ends earlier. The longer one counts. */
+static int choose_longer(feed_t *self, feed_ref_t *known, int64_t number)
+{
+    feed_ref_t copy = {.id = known->id, .number = number};
+    if (load_position(self, &copy) == -1)
+        return -1;
+    if (copy.have > known->have)
+        *known = copy;
+    return 0;
+}
+
 static int load_feeds(feed_t *self, store_t *store)
 {
     sqlite3_stmt *all = db_prepare(store->db, "SELECT number, origin, epoch, channel FROM feed");
@@ -144,22 +156,23 @@ static int load_feeds(feed_t *self, store_t *store)
     while ((rc = db_step(store->db, all)) == 1) {
         feed_id_t id = {0};
         if (sqlite3_column_bytes(all, 1) != FEED_ORIGIN_BYTES) {
-            errno = EBADMSG;
+            db_fail(store->db, "a feed has a key of %d bytes", sqlite3_column_bytes(all, 1));
             rc = -1;
             break;
         }
         memcpy(id.origin, sqlite3_column_blob(all, 1), FEED_ORIGIN_BYTES);
         id.epoch = (uint64_t)sqlite3_column_int64(all, 2);
         id.channel = (uint32_t)sqlite3_column_int64(all, 3);
-        if (feed_find(self, &id) != NULL)
-            continue; /* our own record of an epoch of ours goes before a peer's copy */
-        feed_ref_t *feed = remember(self, &id, sqlite3_column_int64(all, 0), store == &self->own);
-        if (load_position(self, feed) == -1) {
-            rc = -1;
+        int64_t number = sqlite3_column_int64(all, 0);
+        feed_ref_t *feed = feed_find(self, &id);
+        rc = feed != NULL ? choose_longer(self, feed, number)
+                          : load_position(self, remember(self, &id, number, store == &self->own));
+        if (rc == -1)
             break;
-        }
     }
+    int saved = errno;
     sqlite3_finalize(all);
+    errno = saved;
     return rc;
 }
 
@@ -175,47 +188,27 @@ static int load_cursors(feed_t *self)
         sqlite3_bind_int64(one, 1, self->refs[i]->number);
         rc = db_step(self->peers.db, one);
         self->refs[i]->cursor = rc == 1 ? (uint64_t)sqlite3_column_int64(one, 0) : 0;
-        sqlite3_reset(one);
+        if (rc == 1)
+            sqlite3_reset(one);
     }
+    int saved = errno;
     sqlite3_finalize(one);
+    errno = saved;
     return rc == -1 ? -1 : 0;
 }
 
-/* Two daemons on one state directory would each number batches: a fork. */
-static int lock_directory(feed_t *self, const char *directory, fault_t *fault)
-{
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/lock", directory);
-    self->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (self->lock_fd == -1)
-        return fault_set(fault, "%s: %s", path, strerror(errno));
-    if (flock(self->lock_fd, LOCK_EX | LOCK_NB) == -1)
-        return fault_set(fault,
-                         "%s: another process uses this state directory; is it running already?",
-                         directory);
-    return 0;
-}
-
-static db_t *open_one(const char *directory, const char *file, const char *schema, bool durable,
-                      fault_t *fault)
-{
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/%s", directory, file);
-    return db_open(path, schema, SCHEMA_VERSION, durable, fault);
-}
-
-feed_t *feed_open(const char *directory, const uint8_t self_key[static FEED_ORIGIN_BYTES],
-                  fault_t *fault)
+static feed_t *open_once(const char *directory, const uint8_t self_key[static FEED_ORIGIN_BYTES],
+                         fault_t *fault)
 {
     feed_t *self = xcalloc(1, sizeof *self);
     memcpy(self->self, self_key, FEED_ORIGIN_BYTES);
-    self->lock_fd = -1;
-    if (lock_directory(self, directory, fault) == -1 ||
-        (self->own.db = open_one(directory, "own.db", SCHEMA_OWN, true, fault)) == NULL ||
-        (self->peers.db = open_one(directory, "peers.db", SCHEMA_PEERS, false, fault)) == NULL) {
-        feed_close(&self);
+    self->state = state_open(directory, fault);
+    if (self->state == NULL) {
+        free(self);
         return NULL;
     }
+    self->own.db = state_own_db(self->state);
+    self->peers.db = state_peers_db(self->state);
     prepare(&self->own);
     prepare(&self->peers);
     self->set_cursor =
@@ -223,9 +216,22 @@ feed_t *feed_open(const char *directory, const uint8_t self_key[static FEED_ORIG
                                    "VALUES ('" CONSUMER "', ?, ?)");
     if (load_feeds(self, &self->own) == -1 || load_feeds(self, &self->peers) == -1 ||
         load_cursors(self) == -1) {
-        fault_set(fault, "%s: cannot be read: %s", directory, strerror(errno));
+        int saved = errno;
+        fault_set(fault, "%s: %s", state_failure(self->state), strerror(saved));
         feed_close(&self);
+        errno = saved;
     }
+    return self;
+}
+
+/* Damage that shows only when the rows are read is marked by then: the second time all of the file
+ * is looked at, and it is mended or set aside. */
+feed_t *feed_open(const char *directory, const uint8_t self_key[static FEED_ORIGIN_BYTES],
+                  fault_t *fault)
+{
+    feed_t *self = open_once(directory, self_key, fault);
+    if (self == NULL && errno == EBADMSG)
+        self = open_once(directory, self_key, fault);
     return self;
 }
 
@@ -245,10 +251,7 @@ void feed_close(feed_t **self_p)
         free(self->refs[i]);
     free(self->refs);
     free(self->buffer);
-    db_destroy(&self->own.db);
-    db_destroy(&self->peers.db);
-    if (self->lock_fd != -1)
-        close(self->lock_fd);
+    state_close(&self->state);
     free(self);
 }
 
@@ -261,6 +264,11 @@ void feed_keep_history(feed_t *self)
 bool feed_keeps_history(const feed_t *self)
 {
     return self->keeps_history;
+}
+
+state_t *feed_state(feed_t *self)
+{
+    return self->state;
 }
 
 db_t *feed_own_db(feed_t *self)
@@ -310,6 +318,10 @@ static feed_ref_t *add_to(feed_t *self, store_t *store, const feed_id_t *id)
         errno = EDQUOT;
         return NULL;
     }
+    if (db_is_shut(store->db)) {
+        errno = ENOSPC;
+        return NULL;
+    }
     sqlite3_bind_blob(store->add_feed, 1, id->origin, FEED_ORIGIN_BYTES, SQLITE_STATIC);
     sqlite3_bind_int64(store->add_feed, 2, (int64_t)id->epoch);
     sqlite3_bind_int64(store->add_feed, 3, id->channel);
@@ -322,17 +334,37 @@ static feed_ref_t *add_to(feed_t *self, store_t *store, const feed_id_t *id)
     return remember(self, id, number, store == &self->own);
 }
 
+static bool is_ours(const feed_t *self, const feed_id_t *id)
+{
+    return memcmp(id->origin, self->self, FEED_ORIGIN_BYTES) == 0;
+}
+
+/* The newest epoch of ours is the one that we append to. If a later one comes back from peers, the
+ * state directory was lost and the clock was behind: the running one ends. */
 feed_ref_t *feed_add(feed_t *self, const feed_id_t *id)
 {
     feed_ref_t *feed = feed_find(self, id);
-    return feed != NULL ? feed : add_to(self, &self->peers, id);
+    if (feed == NULL)
+        feed = add_to(self, &self->peers, id);
+    if (feed != NULL && self->current != NULL && is_ours(self, id) &&
+        id->epoch > self->current->id.epoch)
+        self->current = NULL;
+    return feed;
+}
+
+feed_ref_t *feed_add_own(feed_t *self, uint64_t epoch, uint32_t channel)
+{
+    feed_id_t id = {.epoch = epoch, .channel = channel};
+    memcpy(id.origin, self->self, FEED_ORIGIN_BYTES);
+    feed_ref_t *feed = feed_find(self, &id);
+    return feed != NULL ? feed : add_to(self, &self->own, &id);
 }
 
 feed_ref_t *feed_own_newest(feed_t *self)
 {
     feed_ref_t *newest = NULL;
     for (size_t i = 0; i < self->ref_count; i++)
-        if (memcmp(self->refs[i]->id.origin, self->self, FEED_ORIGIN_BYTES) == 0 &&
+        if (is_ours(self, &self->refs[i]->id) &&
             (newest == NULL || self->refs[i]->id.epoch > newest->id.epoch))
             newest = self->refs[i];
     return newest;
@@ -364,6 +396,7 @@ int feed_store(feed_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *byte
                (unsigned long long)feed->have);
     sqlite3_bind_int64(store->add_batch, 1, row_id(feed, seq));
     sqlite3_bind_blob(store->add_batch, 2, bytes, (int)size, SQLITE_STATIC);
+    sqlite3_bind_int64(store->add_batch, 3, sum_of(row_id(feed, seq), bytes, size));
     if (db_step(store->db, store->add_batch) == -1)
         return -1;
     feed->have = seq;
@@ -376,9 +409,9 @@ void feed_forget(feed_t *self)
 {
     for (size_t i = 0; i < self->ref_count; i++)
         if (load_position(self, self->refs[i]) == -1)
-            fatal("state databases cannot be read again");
+            fatal("%s", state_failure(self->state));
     if (load_cursors(self) == -1)
-        fatal("state databases cannot be read again");
+        fatal("%s", state_failure(self->state));
 }
 
 int feed_keep_head(feed_t *self, feed_ref_t *feed, uint64_t seq, uint64_t floor,
@@ -395,7 +428,7 @@ int feed_keep_head(feed_t *self, feed_ref_t *feed, uint64_t seq, uint64_t floor,
     if (db_step(store->db, store->keep_head) == -1)
         return -1;
     if (db_changed(store->db) != 1) {
-        errno = EBADMSG;
+        db_fail(store->db, "feed %lld is not there", (long long)feed->number);
         return -1;
     }
     feed->kept_seq = seq;
@@ -460,12 +493,24 @@ int64_t feed_next(feed_t *self, const feed_ref_t *feed, uint64_t seq)
     return read_seq(store, store->next_batch, feed, seq + 1);
 }
 
+/* Read a row. Nobody may take a read that failed for a row that is not there: its events would be
+ * passed over. Returns 1 or 0. */
+static int read_row(const store_t *store, sqlite3_stmt *statement)
+{
+    int rc = db_step(store->db, statement);
+    for (int i = 0; rc == -1 && errno == EBUSY && i < READ_TRIES; i++)
+        rc = db_step(store->db, statement);
+    if (rc == -1)
+        fatal("%s", errno == EBUSY ? db_path(store->db) : db_error(store->db));
+    return rc;
+}
+
 size_t feed_read_head(feed_t *self, const feed_ref_t *feed, uint8_t *out, size_t max)
 {
     store_t *store = store_of(self, feed);
     size_t size = 0;
     sqlite3_bind_int64(store->read_head, 1, feed->number);
-    if (db_step(store->db, store->read_head) == 1) {
+    if (read_row(store, store->read_head) == 1) {
         size = (size_t)sqlite3_column_bytes(store->read_head, 0);
         if (size <= max && size > 0)
             memcpy(out, sqlite3_column_blob(store->read_head, 0), size);
@@ -476,22 +521,37 @@ size_t feed_read_head(feed_t *self, const feed_ref_t *feed, uint8_t *out, size_t
     return size;
 }
 
-size_t feed_read(feed_t *self, const feed_ref_t *feed, uint64_t seq, const uint8_t **bytes)
+/* Copied, not lent: a statement left open would keep the write-ahead log from ever shrinking.
+ * Returns 0 if it is not what was stored. */
+static size_t copy_batch(feed_t *self, sqlite3_stmt *row, int64_t id)
 {
-    store_t *store = store_of(self, feed);
-    sqlite3_bind_int64(store->read_batch, 1, row_id(feed, seq));
-    if (db_step(store->db, store->read_batch) != 1)
-        return 0;
-    /* Copied, not lent: a statement left open would keep the write-ahead log from ever shrinking.
-     */
-    size_t size = (size_t)sqlite3_column_bytes(store->read_batch, 0);
+    size_t size = (size_t)sqlite3_column_bytes(row, 0);
     if (size > self->buffer_size) {
         self->buffer = xrealloc(self->buffer, size);
         self->buffer_size = size;
     }
     if (size > 0)
-        memcpy(self->buffer, sqlite3_column_blob(store->read_batch, 0), size);
-    sqlite3_reset(store->read_batch);
+        memcpy(self->buffer, sqlite3_column_blob(row, 0), size);
+    bool has_sum = sqlite3_column_type(row, 1) != SQLITE_NULL;
+    bool is_whole = !has_sum || sqlite3_column_int64(row, 1) == sum_of(id, self->buffer, size);
+    return is_whole ? size : 0;
+}
+
+size_t feed_read(feed_t *self, const feed_ref_t *feed, uint64_t seq, const uint8_t **bytes)
+{
+    store_t *store = store_of(self, feed);
+    size_t size = 0;
+    sqlite3_bind_int64(store->read_batch, 1, row_id(feed, seq));
+    if (read_row(store, store->read_batch) == 1) {
+        size = copy_batch(self, store->read_batch, row_id(feed, seq));
+        sqlite3_reset(store->read_batch);
+    }
+    /* From floor to have there are no gaps. */
+    if (size == 0 && seq >= feed->floor && seq <= feed->have) {
+        db_fail(store->db, "batch %llu of epoch %llu is damaged", (unsigned long long)seq,
+                (unsigned long long)feed->id.epoch);
+        fatalx("%s; the next start mends what can be mended", db_failure(store->db));
+    }
     *bytes = self->buffer;
     return size;
 }

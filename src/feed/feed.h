@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "db.h"
 #include "event.h"
+#include "state.h"
 
 #define FEED_ORIGIN_BYTES         EVENT_ORIGIN_BYTES
 #define FEED_SEQ_MAX              ((1ULL << 40) - 1) /* a row's key is feed number << 40 | seq */
@@ -31,7 +32,8 @@ typedef struct {
 
 typedef struct feed feed_t;
 
-/* Open the state directory (it must exist) and read which feeds it holds.
+/* Open the state directory (it must exist) and read which feeds it holds. A damaged database is
+ * mended or set aside: state_note says so, and state_wreck whether there is something to salvage.
  *   self_key  the public signing key of this node; borrowed for the call
  * NULL with the fault; also if another process uses the directory. */
 feed_t *feed_open(const char *directory, const uint8_t self_key[static FEED_ORIGIN_BYTES],
@@ -42,6 +44,8 @@ void feed_close(feed_t **self_p);
  * anything comes in. */
 void feed_keep_history(feed_t *self);
 bool feed_keeps_history(const feed_t *self);
+
+state_t *feed_state(feed_t *self);
 
 /* The databases, for rooms that keep rows in the same transaction. */
 db_t *feed_own_db(feed_t *self);
@@ -57,6 +61,10 @@ feed_ref_t *feed_find(feed_t *self, const feed_id_t *id);
 /* The same, made if there is none; call outside a transaction, so that a rollback cannot undo it.
  * NULL: errno EDQUOT if its origin has too many, or of db_step. */
 feed_ref_t *feed_add(feed_t *self, const feed_id_t *id);
+
+/* An older epoch of ours, in own.db if it is made here: for what is read back from a wreck. NULL as
+ * feed_add. */
+feed_ref_t *feed_add_own(feed_t *self, uint64_t epoch, uint32_t channel);
 
 /* Our own feed to append to, next number have + 1. The first call after a start begins a new epoch,
  * the larger of now and one more than any that we know of ours: so neither a restored backup nor a
@@ -102,7 +110,8 @@ int64_t feed_next(feed_t *self, const feed_ref_t *feed, uint64_t seq);
 /* The head kept. Returns its size, 0 if there is none; at most max bytes are written. */
 size_t feed_read_head(feed_t *self, const feed_ref_t *feed, uint8_t *out, size_t max);
 
-/* One batch. *bytes lives until the next call on this feed_t. Returns its size, 0 if not held. */
+/* One batch. *bytes lives until the next call on this feed_t. Returns its size, 0 if not held. One
+ * that should be there and is not, or is not what was stored, is fatal: the next start mends it. */
 size_t feed_read(feed_t *self, const feed_ref_t *feed, uint64_t seq, const uint8_t **bytes);
 
 /* Move our consumer's cursor, inside the caller's transaction of peers.db. 0 or -1 and errno. */

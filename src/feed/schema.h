@@ -3,15 +3,15 @@
 #ifndef BANMESH_FEED_SCHEMA_H
 #define BANMESH_FEED_SCHEMA_H
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 
 /* batch.id is feed.number << 40 | seq: one B-tree, ascending within a feed, the feed's rows
- * together. `batches` shows it in columns. */
+ * together. sum: see sum.h; NULL in rows of version 1. `batches` shows it in columns. */
 #define SCHEMA_FEEDS                                                                               \
     "CREATE TABLE feed (number INTEGER PRIMARY KEY AUTOINCREMENT, origin BLOB NOT NULL, "          \
     " epoch INTEGER NOT NULL, channel INTEGER NOT NULL, floor INTEGER NOT NULL DEFAULT 1, "        \
     " head_seq INTEGER NOT NULL DEFAULT 0, head BLOB, UNIQUE (origin, epoch, channel));"           \
-    "CREATE TABLE batch (id INTEGER PRIMARY KEY, envelope BLOB NOT NULL);"                         \
+    "CREATE TABLE batch (id INTEGER PRIMARY KEY, envelope BLOB NOT NULL, sum INTEGER);"            \
     "CREATE VIEW batches AS SELECT hex (origin) AS origin, epoch, channel, "                       \
     " batch.id & 1099511627775 AS seq, length (envelope) AS bytes, envelope "                      \
     " FROM batch JOIN feed ON feed.number = batch.id >> 40"
@@ -41,5 +41,11 @@
     "CREATE TABLE fork (origin BLOB NOT NULL, epoch INTEGER NOT NULL, channel INTEGER NOT NULL, "  \
     " seq INTEGER NOT NULL, here BLOB NOT NULL, there BLOB NOT NULL, found_ms INTEGER NOT NULL, "  \
     " reset INTEGER NOT NULL, PRIMARY KEY (origin, epoch, channel)) WITHOUT ROWID"
+
+/* SQL that makes version v + 1 of version v, by v; the same for both. */
+#define SCHEMA_UPGRADES                                                                            \
+    {                                                                                              \
+        NULL, "ALTER TABLE batch ADD COLUMN sum INTEGER"                                           \
+    }
 
 #endif

@@ -6,14 +6,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
-#define SCHEMA    "CREATE TABLE thing (id INTEGER PRIMARY KEY, text TEXT NOT NULL)"
 #define KIB_BLOCK 64
+
+/* Version 1 had no text, and there is no way from 0. */
+static const char *const upgrades[] = {NULL, "ALTER TABLE thing ADD COLUMN text TEXT", "SELECT 1"};
+static const db_schema_t schema = {
+    .version = 3,
+    .create = "CREATE TABLE thing (id INTEGER PRIMARY KEY, text TEXT)",
+    .upgrades = upgrades,
+};
 
 static db_t *open_ours(bool durable)
 {
     fault_t fault;
-    db_t *db = db_open("a.db", SCHEMA, 3, durable, &fault);
+    db_t *db = db_open("a.db", &schema, durable, &fault);
     if (db == NULL)
         fail_msg("%s", fault.text);
     return db;
@@ -22,7 +30,7 @@ static db_t *open_ours(bool durable)
 static const char *open_fault(void)
 {
     static fault_t fault;
-    db_t *db = db_open("a.db", SCHEMA, 3, true, &fault);
+    db_t *db = db_open("a.db", &schema, true, &fault);
     if (db == NULL)
         return fault.text;
     db_destroy(&db);
@@ -102,12 +110,82 @@ TEST(a_newer_schema_is_refused_in_words)
                         "banmesh that wrote it, or a later one");
 }
 
-TEST(an_older_schema_is_refused_in_words)
+TEST(an_older_schema_is_brought_up_to_date)
 {
     db_t *db = open_ours(true);
     db_destroy(&db);
-    run_sql("PRAGMA user_version = 2");
-    assert_string_equal(open_fault(), "a.db: schema version 2, expected 3");
+    run_sql("ALTER TABLE thing DROP COLUMN text; PRAGMA user_version = 1; "
+            "INSERT INTO thing VALUES (7)");
+    db = open_ours(true);
+    assert_int_equal(number(db, "PRAGMA user_version"), 3);
+    assert_int_equal(number(db, "SELECT count(*) FROM thing WHERE text IS NULL"), 1);
+    db_destroy(&db);
+}
+
+TEST(a_schema_that_there_is_no_way_from_is_refused_in_words)
+{
+    db_t *db = open_ours(true);
+    db_destroy(&db);
+    run_sql("PRAGMA user_version = 0");
+    assert_string_equal(open_fault(), "a.db: schema version 0, expected 3");
+}
+
+TEST(tables_that_are_not_those_of_the_version_are_damage)
+{
+    fault_t fault;
+    db_t *db = open_ours(true);
+    db_destroy(&db);
+    run_sql("CREATE TABLE more (id INTEGER)"); /* an operator's: no harm */
+    assert_string_equal(open_fault(), "no fault");
+    run_sql("ALTER TABLE thing RENAME COLUMN text TO tuxt");
+    errno = 0;
+    assert_null(db_open("a.db", &schema, true, &fault));
+    assert_int_equal(errno, EBADMSG);
+    assert_string_equal(fault.text, "a.db: its tables are not those that were made");
+}
+
+TEST(a_header_that_says_foreign_over_tables_of_ours_is_damage)
+{
+    fault_t fault;
+    db_t *db = open_ours(true);
+    db_destroy(&db);
+    run_sql("PRAGMA application_id = 77");
+    assert_null(db_open("a.db", &schema, true, &fault));
+    assert_int_equal(errno, EBADMSG);
+}
+
+TEST(a_database_that_is_shut_begins_nothing_but_what_frees)
+{
+    db_t *db = open_ours(true);
+    db_shut(db, true);
+    assert_true(db_is_shut(db));
+    assert_int_equal(db_begin(db), -1);
+    assert_int_equal(errno, ENOSPC);
+    assert_int_equal(db_begin_freeing(db), 0);
+    assert_int_equal(db_commit(db), 0);
+    db_shut(db, false);
+    assert_int_equal(db_begin(db), 0);
+    assert_int_equal(db_commit(db), 0);
+    db_destroy(&db);
+}
+
+TEST(deleting_takes_far_less_room_than_it_frees)
+{
+    struct stat log;
+    db_t *db = open_ours(false);
+    sqlite3_stmt *insert = db_prepare(db, "INSERT INTO thing VALUES (?, ?)");
+    assert_int_equal(db_begin(db), 0);
+    for (int64_t id = 1; id <= 500; id++)
+        assert_int_equal(insert_block(db, insert, id), 0);
+    assert_int_equal(db_commit(db), 0);
+    assert_int_equal(db_checkpoint(db), 0);
+    assert_int_equal(stat("a.db-wal", &log), 0);
+    assert_int_equal(log.st_size, 0);
+    sqlite3_stmt *drop = db_prepare(db, "DELETE FROM thing WHERE id > 0");
+    assert_int_equal(db_step(db, drop), 0);
+    assert_int_equal(stat("a.db-wal", &log), 0);
+    assert_in_range(log.st_size, 1, 1024 * 1024); /* of 32 MB */
+    db_destroy(&db);
 }
 
 TEST(a_foreign_database_is_refused_and_left_as_it_is)
@@ -140,7 +218,7 @@ TEST(a_file_that_cannot_be_opened_is_named)
     fault_t fault;
     support_make_directory("a.db");
     assert_string_equal(open_fault(), "a.db: unable to open database file");
-    assert_null(db_open("missing/a.db", SCHEMA, 3, true, &fault));
+    assert_null(db_open("missing/a.db", &schema, true, &fault));
     assert_string_equal(fault.text, "missing/a.db: unable to open database file");
 }
 
@@ -244,7 +322,12 @@ int main(void)
         in_directory(a_new_file_becomes_a_database_of_ours),
         in_directory(what_was_committed_is_there_after_opening_again),
         in_directory(a_newer_schema_is_refused_in_words),
-        in_directory(an_older_schema_is_refused_in_words),
+        in_directory(an_older_schema_is_brought_up_to_date),
+        in_directory(a_schema_that_there_is_no_way_from_is_refused_in_words),
+        in_directory(tables_that_are_not_those_of_the_version_are_damage),
+        in_directory(a_header_that_says_foreign_over_tables_of_ours_is_damage),
+        in_directory(a_database_that_is_shut_begins_nothing_but_what_frees),
+        in_directory(deleting_takes_far_less_room_than_it_frees),
         in_directory(a_foreign_database_is_refused_and_left_as_it_is),
         in_directory(what_is_no_database_is_refused),
         in_directory(a_file_that_cannot_be_opened_is_named),

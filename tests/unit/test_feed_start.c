@@ -1,6 +1,7 @@
 /* feed: epochs are never used twice, and a start takes only a directory that is ours alone. */
 #include "feeds.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -144,13 +145,65 @@ TEST(a_foreign_database_in_the_directory_is_refused)
     assert_string_equal(feeds_open_fault(), "state/own.db: a SQLite database, but not of banmesh");
 }
 
-TEST(a_key_of_the_wrong_size_in_the_database_is_refused)
+TEST(a_key_of_the_wrong_size_sets_the_database_aside)
 {
     feed_t *feed = feeds_open_new();
     feeds_add(feed, 2, FEEDS_T0);
     feed_close(&feed);
     run_sql("state/peers.db", "UPDATE feed SET origin = x'0203'");
-    assert_non_null(strstr(feeds_open_fault(), "state: cannot be read"));
+    feed = feeds_open();
+    assert_non_null(
+        strstr(state_note(feed_state(feed), 0), "set aside as state/peers.db.damaged-"));
+    assert_int_equal(feed_count(feed), 0);
+    feed_close(&feed);
+}
+
+/* A backup of own.db came back after peers had brought all of the epoch into peers.db. */
+TEST(of_two_records_of_an_epoch_of_ours_the_longer_one_counts)
+{
+    for (uint64_t in_own = 1; in_own <= 5; in_own += 2) {
+        support_make_directory("state");
+        feed_t *feed = feeds_open();
+        feed_id_t id = {.epoch = FEEDS_T0};
+        memcpy(id.origin, feeds_self, sizeof id.origin);
+        feed_ref_t *copy = feed_add(feed, &id);
+        for (uint64_t seq = 1; seq <= 3; seq++)
+            assert_int_equal(feeds_store(feed, copy, seq), 0);
+        feed_close(&feed);
+        assert_int_equal(rename("state/peers.db", "peers.db"), 0);
+        feed = feeds_open();
+        feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
+        for (uint64_t seq = 1; seq <= in_own; seq++)
+            assert_int_equal(feeds_store(feed, own, seq), 0);
+        feed_close(&feed);
+        assert_int_equal(rename("peers.db", "state/peers.db"), 0);
+        feed = feeds_open();
+        assert_int_equal(feed_count(feed), 1);
+        uint64_t longer = in_own > 3 ? in_own : 3;
+        assert_int_equal(feed_at(feed, 0)->have, longer);
+        assert_int_equal(feed_at(feed, 0)->own_db, in_own >= 3);
+        feeds_assert_holds(feed, feed_at(feed, 0), longer);
+        feed_close(&feed);
+        assert_int_equal(rename("state", in_own == 1 ? "one" : in_own == 3 ? "three" : "five"), 0);
+    }
+}
+
+/* The state directory was lost while the clock was behind. */
+TEST(a_later_epoch_of_ours_that_comes_back_ends_the_running_one)
+{
+    feed_t *feed = feeds_open_new();
+    feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
+    assert_int_equal(feeds_store(feed, own, 1), 0);
+    feed_id_t id = own->id;
+    id.epoch = FEEDS_T0 - 1;
+    assert_non_null(feed_add(feed, &id));
+    assert_ptr_equal(feed_own_current(feed), own);
+    id.epoch = FEEDS_T0 + 700;
+    assert_non_null(feed_add(feed, &id));
+    assert_null(feed_own_current(feed));
+    assert_int_equal(feed_own(feed, feeds_at(FEEDS_T0 + 5))->id.epoch, FEEDS_T0 + 701);
+    feeds_assert_holds(feed, own, 1);
+    feed_close(&feed);
 }
 
 int main(void)
@@ -165,7 +218,9 @@ int main(void)
         in_directory(a_killed_process_leaves_what_it_committed),
         in_directory(a_directory_of_a_newer_version_is_refused_in_words),
         in_directory(a_foreign_database_in_the_directory_is_refused),
-        in_directory(a_key_of_the_wrong_size_in_the_database_is_refused),
+        in_directory(a_key_of_the_wrong_size_sets_the_database_aside),
+        in_directory(of_two_records_of_an_epoch_of_ours_the_longer_one_counts),
+        in_directory(a_later_epoch_of_ours_that_comes_back_ends_the_running_one),
     };
     return cmocka_run_group_tests_name("feed: start", tests, NULL, NULL);
 }
