@@ -203,9 +203,14 @@ static int move_strange(taker_t *self, const char *file)
         return errno == ENOENT ? 0 : fail(self->fault, self->directory, file);
     if (S_ISREG(status.st_mode) && status.st_nlink == 1)
         return 0;
-    snprintf(name, sizeof name, SPOOL_STRANGE "%" PRId64, wall_now().ms);
-    if (renameat(self->dir_fd, file, self->dir_fd, name) == -1)
-        return fail(self->fault, self->directory, file);
+    /* Two of them within one millisecond: the second must not take the first one's name. */
+    for (int64_t stamp = wall_now().ms;; stamp++) {
+        snprintf(name, sizeof name, SPOOL_STRANGE "%" PRId64, stamp);
+        if (renameat2(self->dir_fd, file, self->dir_fd, name, RENAME_NOREPLACE) == 0)
+            break;
+        if (errno != EEXIST)
+            return fail(self->fault, self->directory, file);
+    }
     self->result->moved++;
     return 0;
 }

@@ -149,6 +149,14 @@ static bool is_at(const event_position_t *one, const event_position_t *other)
     return one->epoch == other->epoch && one->seq == other->seq && one->index == other->index;
 }
 
+/* Copies and prolongations only ever go forward. */
+static bool is_later(const event_position_t *one, const event_position_t *other)
+{
+    if (one->epoch != other->epoch)
+        return one->epoch > other->epoch;
+    return one->seq != other->seq ? one->seq > other->seq : one->index > other->index;
+}
+
 /* Complete an event to the copy that would be made of it. Returns 1; 0 if none is needed, because
  * it has ended or a later event carries it; -1 and errno. */
 static int make_copy(compaction_t *self, event_t *event, const event_position_t *place, wall_t now)
@@ -167,7 +175,7 @@ static int make_copy(compaction_t *self, event_t *event, const event_position_t 
     if (found == -1)
         return -1;
     if (found == 1 && is_at(&attempt.position, &event->original)) {
-        if (!is_at(&attempt.place, place))
+        if (is_later(&attempt.place, place))
             return 0;
         event->ban.duration_s = attempt.duration_s;
     }

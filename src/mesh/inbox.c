@@ -17,22 +17,17 @@ static void take_verified(inbox_t *self, peer_t *peer, const uint8_t *envelope, 
                           peer_way_t way, bool live)
 {
     wire_head_t head;
-    switch (replica_receive(self->config.replica, envelope, size, live, &head)) {
-    case REPLICA_STORED:
-        self->advanced = true;
-        break;
-    case REPLICA_HEAD:
-        /* Only over its own connection does a head prove that the peer is there. */
-        if (peer != NULL && way != PEER_ANSWERED && is_signed_by(peer, envelope) &&
-            peer_heartbeat(peer, head.time_ms, way))
-            self->config.connected(self->config.arg, peer);
-        break;
-    case REPLICA_FAILED:
+    replica_result_t result = replica_receive(self->config.replica, envelope, size, live, &head);
+    if (result == REPLICA_FAILED)
         self->config.failed(self->config.arg);
-        break;
-    default:
-        break;
-    }
+    if (result == REPLICA_STORED)
+        self->advanced = true;
+    /* A head that cannot be kept now shows all the same that its sender is there; but only over its
+     * own connection. */
+    else if ((result == REPLICA_HEAD || result == REPLICA_FAILED) &&
+             wire_kind(envelope) == WIRE_HEAD && peer != NULL && way != PEER_ANSWERED &&
+             is_signed_by(peer, envelope) && peer_heartbeat(peer, head.time_ms, way))
+        self->config.connected(self->config.arg, peer);
 }
 
 /* Check a batch or head here and now. */

@@ -25,7 +25,7 @@ struct mesh {
     peer_t **peers; /* room for each node of the trust set */
     size_t peer_count;
     peer_calls_t calls;
-    bool disk_is_full; /* said so already */
+    bool failing; /* the databases say no; said so already */
     mono_t surveyed_at;
     uint64_t announced;
     uint64_t relayed;
@@ -106,29 +106,40 @@ static bool send_back(void *arg, const uint8_t *route, size_t route_size, const 
     return replay_send(self->replay, route, route_size, bytes, size);
 }
 
-/* A disk that is full may have room again; one that fails cannot be believed any longer. */
+/* A disk that is full may have room again: whoever tends the state directory says both. One that
+ * fails cannot be believed any longer. */
 static void storage_failed(void *arg)
 {
     mesh_t *self = arg;
     if (errno == EIO || errno == EBADMSG)
-        fatal("state directory %s", self->config.settings->node.state);
-    if (!self->disk_is_full)
-        log_warn("state directory %s: nothing more can be stored; peers' events wait with them",
+        fatalx("%s", state_failure(feed_state(self->config.feed)));
+    if (errno == ENOSPC)
+        return;
+    if (!self->failing)
+        log_warn("state directory %s: peers' events wait with them",
                  self->config.settings->node.state);
-    self->disk_is_full = true;
+    self->failing = true;
+}
+
+/* With the disk full nothing could be stored of what would come. */
+static void pump(mesh_t *self)
+{
+    if (!state_is_full(feed_state(self->config.feed)))
+        catchup_pump(self->catchup, self->peers, self->peer_count);
 }
 
 /* The end of a burst: what was stored becomes durable, then visible to consumers. */
 static void settle(void *arg)
 {
     mesh_t *self = arg;
+    bool advanced = inbox_advanced(self->inbox);
     if (replica_commit(self->replica) == -1)
         storage_failed(self);
-    else if (inbox_advanced(self->inbox)) {
-        self->disk_is_full = false;
+    else if (advanced) {
+        self->failing = false;
         self->config.advanced(self->config.arg);
     }
-    catchup_pump(self->catchup, self->peers, self->peer_count);
+    pump(self);
 }
 
 /* ---- what goes out ---- */
@@ -229,7 +240,7 @@ static void tick(void *arg)
             if (peer_connected(self->peers[i]))
                 survey(self, self->peers[i]);
     }
-    catchup_pump(self->catchup, self->peers, self->peer_count);
+    pump(self);
 }
 
 /* ---- who takes part ---- */

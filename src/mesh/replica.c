@@ -10,6 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define COMMIT_BYTES                                                                               \
+    (1024 * 1024) /* in one transaction: with the disk nearly full it needs room                   \
+                   */
+
 struct replica {
     replica_config_t config;
     feed_t *feed;
@@ -19,7 +23,8 @@ struct replica {
     early_t *early;
     seen_t *seen;
     forks_t *forks;
-    bool in_transaction;
+    bool in_transaction[2]; /* of peers.db, of own.db */
+    size_t uncommitted_bytes;
     replica_counters_t counters;
 };
 
@@ -145,35 +150,51 @@ static replica_result_t open_failure(replica_t *self)
     return errno == EDQUOT ? refuse(self, REPLICA_TOO_MANY_FEEDS) : REPLICA_FAILED;
 }
 
-static int begin(replica_t *self)
+static db_t *database(const replica_t *self, bool own_db)
 {
-    if (self->in_transaction)
+    return own_db ? feed_own_db(self->feed) : feed_peers_db(self->feed);
+}
+
+/* The database that a feed is in: an older epoch of ours that comes back may be in own.db. */
+static int begin(replica_t *self, const feed_ref_t *feed)
+{
+    if (self->in_transaction[feed->own_db])
         return 0;
-    if (db_begin(feed_peers_db(self->feed)) == -1)
+    if (db_begin(database(self, feed->own_db)) == -1)
         return -1;
-    self->in_transaction = true;
+    self->in_transaction[feed->own_db] = true;
     return 0;
 }
 
+static bool is_in_transaction(const replica_t *self)
+{
+    return self->in_transaction[false] || self->in_transaction[true];
+}
+
+/* Feeds are read again only if something of them was taken back. */
 static int roll_back(replica_t *self)
 {
     int saved = errno;
-    db_rollback(feed_peers_db(self->feed));
-    self->in_transaction = false;
-    seen_clear(self->seen);
-    feed_forget(self->feed);
-    miss_nothing_in_quarantine(self);
+    if (is_in_transaction(self)) {
+        db_rollback(database(self, false));
+        db_rollback(database(self, true));
+        self->in_transaction[false] = self->in_transaction[true] = false;
+        seen_clear(self->seen);
+        feed_forget(self->feed);
+        miss_nothing_in_quarantine(self);
+    }
     errno = saved;
     return -1;
 }
 
 int replica_commit(replica_t *self)
 {
-    if (!self->in_transaction)
-        return 0;
-    if (db_commit(feed_peers_db(self->feed)) == -1)
-        return roll_back(self);
-    self->in_transaction = false;
+    for (int own_db = 0; own_db < 2; own_db++) {
+        if (self->in_transaction[own_db] && db_commit(database(self, own_db)) == -1)
+            return roll_back(self);
+        self->in_transaction[own_db] = false;
+    }
+    self->uncommitted_bytes = 0;
     return 0;
 }
 
@@ -240,7 +261,7 @@ static bool differs_from_head(replica_t *self, const feed_ref_t *feed)
 static replica_result_t store(replica_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *bytes,
                               size_t size, bool live)
 {
-    if (begin(self) == -1 || feed_store(self->feed, feed, seq, bytes, size) == -1) {
+    if (begin(self, feed) == -1 || feed_store(self->feed, feed, seq, bytes, size) == -1) {
         roll_back(self);
         return REPLICA_FAILED;
     }
@@ -250,6 +271,9 @@ static replica_result_t store(replica_t *self, feed_ref_t *feed, uint64_t seq, c
         differs_from_head(self, feed);
     if (live && self->config.stored_live != NULL)
         self->config.stored_live(self->config.arg, bytes, size);
+    self->uncommitted_bytes += size;
+    if (self->uncommitted_bytes >= COMMIT_BYTES && replica_commit(self) == -1)
+        return REPLICA_FAILED;
     return REPLICA_STORED;
 }
 
@@ -319,9 +343,11 @@ static replica_result_t keep_head(replica_t *self, const uint8_t *envelope, size
     if (numbers_are_ours(self, feed) || forks_holds(self->forks, head->feed.origin))
         return REPLICA_HEAD;
     bool newer = head->seq > feed->kept_seq || head->floor > feed->floor;
-    if (newer && (begin(self) == -1 ||
+    if (newer && (begin(self, feed) == -1 ||
                   feed_keep_head(self->feed, feed, head->seq, head->floor, envelope, size) == -1)) {
         roll_back(self);
+        if (feed->head_seq < head->seq)
+            feed->head_seq = head->seq; /* to be fetched as soon as it can be stored */
         return REPLICA_FAILED;
     }
     seen_add(self->seen, envelope, size);

@@ -10,6 +10,7 @@
 
 #include <pwd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #define CONNECTIONS_MAX 256
 #define READ_MAX        WIRE_EVENTS_MAX /* requests of one connection before others get their turn */
@@ -87,6 +88,8 @@ struct intake {
     size_t user_count;
     uid_t last_foreign;
     bool failing;
+    bool was_full;
+    fault_t spool_failure; /* what was said last */
     mono_t pruned_at;
     uint64_t counts[INTAKE_COUNT];
 };
@@ -146,10 +149,10 @@ static int store(intake_t *self, origin_item_t *items, size_t count)
         return 0;
     if (origin_append(self->origin, items, count) == -1) {
         if (errno == EIO || errno == EBADMSG)
-            fatal("state directory %s", service_settings(self->service)->node.state);
-        if (!self->failing)
+            fatalx("%s", state_failure(feed_state(service_feed(self->service))));
+        if (!self->failing && errno != ENOSPC) /* that is said for the whole state directory */
             log_warn("bans of this host cannot be stored");
-        self->failing = true;
+        self->failing = self->failing || errno != ENOSPC;
         return -1;
     }
     self->failing = false;
@@ -357,6 +360,11 @@ static int greet(zloop_t *loop, zmq_pollitem_t *item, void *arg)
 
 /* ---- the spool ---- */
 
+static bool is_full(const intake_t *self)
+{
+    return state_is_full(feed_state(service_feed(self->service)));
+}
+
 static int take_spooled(void *arg, const ban_t *bans, size_t count)
 {
     intake_t *self = arg;
@@ -373,15 +381,33 @@ static int take_spooled(void *arg, const ban_t *bans, size_t count)
     return 0;
 }
 
+/* Each failing attempt would say the same: it is said once. */
+static void say_spool_failure(intake_t *self, const fault_t *fault)
+{
+    if (!streq(self->spool_failure.text, fault->text))
+        log_warnx("spool: %s", fault->text);
+    self->spool_failure = *fault;
+}
+
 static void take_spool(void *arg)
 {
     intake_t *self = arg;
     spool_result_t result = {0};
     fault_t fault;
-    if (spool_take(self->spool_path, take_spooled, self, &result, &fault) == -1)
-        log_warnx("spool: %s", fault.text);
+    if (is_full(self))
+        return;
+    int rc = spool_take(self->spool_path, take_spooled, self, &result, &fault);
     self->counts[INTAKE_SPOOLED] += result.taken;
     self->counts[INTAKE_REJECTED_RECORD] += result.rejected;
+    if (result.moved > 0)
+        log_warnx("spool: something that is no spool stood in its place; kept in %s as "
+                  "spool.strange-*",
+                  self->spool_path);
+    if (rc == -1 && !is_full(self))
+        say_spool_failure(self, &fault);
+    if (rc == -1)
+        return;
+    self->spool_failure.text[0] = '\0';
     if (result.taken > 0)
         log_info("took %" PRIu64 " bans from the spool", result.taken);
     if (result.rejected > 0)
@@ -389,20 +415,30 @@ static void take_spool(void *arg)
                   result.rejected, self->spool_path);
 }
 
+static void prune(intake_t *self)
+{
+    self->pruned_at = mono_now();
+    if (origin_prune(self->origin) == -1)
+        log_warn("old attempts stay in the state directory for now");
+}
+
+static bool waits_in_spool(const intake_t *self, const char *file)
+{
+    char path[PATH_MAX];
+    struct stat status;
+    snprintf(path, sizeof path, "%s/%s", self->spool_path, file);
+    return lstat(path, &status) == 0;
+}
+
 static void tick(void *arg)
 {
     intake_t *self = arg;
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/spool", self->spool_path);
-    bool waits = access(path, F_OK) == 0;
-    snprintf(path, sizeof path, "%s/spool.taking", self->spool_path);
-    if (waits || access(path, F_OK) == 0)
+    if (waits_in_spool(self, "spool") || waits_in_spool(self, "spool.taking"))
         take_spool(self);
-    if (mono_since_ms(self->pruned_at) >= PRUNE_MS) {
-        self->pruned_at = mono_now();
-        if (origin_prune(self->origin) == -1)
-            log_warn("old attempts stay in the state directory for now");
-    }
+    bool became_full = is_full(self) && !self->was_full;
+    self->was_full = is_full(self);
+    if (became_full || mono_since_ms(self->pruned_at) >= PRUNE_MS)
+        prune(self);
 }
 
 /* Between others on the loop, so that no ban waits for it. */

@@ -1,9 +1,12 @@
 #include "service.h"
 
 #include "admin.h"
+#include "salvage.h"
+#include "storage.h"
 #include "watch.h"
 
 #include <getopt.h>
+#include <inttypes.h>
 #include <sodium.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -24,6 +27,7 @@ struct service {
     zloop_t *loop;
     feed_t *feed;
     wire_t *wire;
+    storage_t *storage;
     mesh_t *mesh;
     admin_t *admin;
     watch_t *trust_watch;
@@ -246,6 +250,7 @@ static json_t *answer(void *arg, const char *command)
                   BANMESH_VERSION, "node", self->settings->node.name, "pid", (int)getpid(),
                   "uptime_s", (json_int_t)((wall_now().ms - self->started.ms) / MS_PER_S), "mesh",
                   mesh_status(self->mesh));
+    json_object_set_new(status, "disk_full", json_boolean(state_is_full(feed_state(self->feed))));
     self->program->status(self->state, status);
     return status;
 }
@@ -273,6 +278,27 @@ static void notify_ready(void)
 
 /* ---- start and end ---- */
 
+/* The state directory, and what became of a database that was damaged. */
+static int open_feed(service_t *self, fault_t *fault)
+{
+    salvage_result_t salvaged;
+    const char *note;
+    self->feed = feed_open(self->settings->node.state, self->cert->sign_public, fault);
+    if (self->feed == NULL)
+        return -1;
+    for (size_t i = 0; (note = state_note(feed_state(self->feed), i)) != NULL; i++)
+        log_warnx("%s", note);
+    self->wire = wire_new(self->cert->sign_seed);
+    if (salvage_run(self->feed, self->wire, self->cert->sign_public, &salvaged, fault) == -1)
+        return -1;
+    if (salvaged.name[0] != '\0')
+        log_warnx("%s: %" PRIu64 " batches of this host taken over from it; %" PRIu64
+                  " bans that stand behind a lost one announced again; peers bring back what they "
+                  "have of the rest",
+                  salvaged.name, salvaged.kept, salvaged.copied);
+    return 0;
+}
+
 static int open_parts(service_t *self, trust_t **trust_p, fault_t *fault)
 {
     sigset_t set;
@@ -282,10 +308,9 @@ static int open_parts(service_t *self, trust_t **trust_p, fault_t *fault)
     if (self->signals.fd == -1)
         fatal("signalfd");
     zloop_poller(self->loop, &self->signals, take_signal, self);
-    self->feed = feed_open(self->settings->node.state, self->cert->sign_public, fault);
-    if (self->feed == NULL)
+    if (open_feed(self, fault) == -1)
         return -1;
-    self->wire = wire_new(self->cert->sign_seed);
+    self->storage = storage_new(self->loop, self->feed, self->settings->node.state);
     mesh_config_t config = {self->loop,     self->feed, self->wire, self->cert,
                             self->settings, advanced,   self};
     self->mesh = mesh_new(&config, trust_p, fault);
@@ -306,6 +331,7 @@ static void close_parts(service_t *self)
     admin_destroy(&self->admin);
     self->program->stop(self->state);
     mesh_destroy(&self->mesh);
+    storage_destroy(&self->storage);
     wire_destroy(&self->wire);
     feed_close(&self->feed);
     zloop_destroy(&self->loop);
