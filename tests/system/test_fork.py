@@ -186,7 +186,7 @@ def test_a_head_that_speaks_of_another_batch_than_was_sent_is_a_fork(tmp_path):
             to_mx2.send(other)
             mx1.wait_reported(["80.94.95.112"])
             mx2.wait_reported(["80.94.95.113"])
-            node.pub.send(node.head(epoch, 1, body_hash(one)))
+            node.pub.send(node.head(epoch, 1, content_hash=body_hash(one)))
             wait_until(lambda: forks_of(mx2), "mx2 to see it")
             assert forks_of(mx2)[0]["hash_here"] == body_hash(other).hex()
             assert forks_of(mx2)[0]["hash_there"] == body_hash(one).hex()
