@@ -380,6 +380,7 @@ def revive(recording, look, fates):
     mesh.nodes = []
     for old in recording.mesh.nodes:
         node = copy.copy(old)
+        node.mesh = mesh
         node.dir = look.write(old, fates[old.name])
         node.conf, node.log, node.socket, node.admin = (
             os.path.join(node.dir, name) for name in ("conf", "out", "publish", "admin"))
