@@ -318,6 +318,7 @@ class Load:
     JAILS = ("sshd", "postfix", "nginx-botsearch", "ftp", "recidive")
 
     def __init__(self, nodes, model, seed, pause=0.002, most=40):
+        """pausing: held by who wants nothing to be handed in for a while."""
         self.nodes = nodes
         self.model = model
         self.chance = random.Random(seed)
@@ -326,6 +327,7 @@ class Load:
         self.most = most
         self.error = None
         self.bans = []
+        self.pausing = threading.Lock()
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
 
@@ -345,10 +347,11 @@ class Load:
         try:
             while not self.stopping.wait(self.pause):
                 bans = [self.ban() for _ in range(self.chance.randrange(1, self.most))]
-                for number, node in enumerate(self.nodes):
-                    some = [ban[:4] for ban in bans if ban[4] == number]
-                    if some:
-                        self.model.stream(node, some)
+                with self.pausing:
+                    for number, node in enumerate(self.nodes):
+                        some = [ban[:4] for ban in bans if ban[4] == number]
+                        if some:
+                            self.model.stream(node, some)
         except BaseException as error:  # pylint: disable=broad-exception-caught
             self.error = error
 

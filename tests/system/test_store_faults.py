@@ -144,7 +144,7 @@ def test_a_replica_that_lags_is_promoted_and_brought_forward(tmp_path):
     with master, replica:
         stores = [master, replica]
         with history(tmp_path, master, stores=stores) as (_, load):
-            for _ in range(rounds(1, 20)):
+            for _ in range(rounds(1, 10)):
                 for leaves, takes, back_port in ((master, replica, port),
                                                  (replica, master, replica_port)):
                     follow(takes, back_port)
@@ -208,7 +208,7 @@ def test_an_old_copy_that_is_swapped_in_under_load_is_found_out(tmp_path):
         with history(tmp_path, store) as (_, load):
             for _ in range(rounds(3, 100)):
                 grown(store, load)
-                with stopped(load.follower):
+                with load.pausing, stopped(load.follower):
                     wait_quiet(store)
                     copy_to_side(store)
                 grown(store, load, 150)
