@@ -206,7 +206,7 @@ inbox_t *inbox_new(const inbox_config_t *config)
     inbox_t *self = xcalloc(1, sizeof *self);
     const verifier_calls_t calls = {verified, idle, self};
     self->config = *config;
-    self->verifier = verifier_new(config->loop, verifier_other_cores(), &calls);
+    self->verifier = verifier_new(config->loop, verifier_cores(), &calls);
     return self;
 }
 

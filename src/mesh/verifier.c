@@ -7,6 +7,7 @@
 
 #define QUEUE_COUNT     2048
 #define QUEUE_BYTES_MAX (8 * 1024 * 1024)
+#define GROUP_COUNT     512 /* results that are worth waking the loop for */
 #define STACK_BYTES     (256 * 1024)
 
 typedef enum { JOB_WAITS, JOB_TAKEN, JOB_DONE } job_state_t;
@@ -42,6 +43,8 @@ struct verifier {
     size_t next;
     size_t end;
     size_t bytes;
+    size_t ready; /* how many are done, wherever in the queue */
+    bool woken;   /* the loop knows, and has not looked yet */
     bool stopping;
 };
 
@@ -68,13 +71,28 @@ static void do_job(verifier_t *self, wire_t *wire, job_t *job)
     pthread_mutex_lock(&self->lock);
     job->error = error;
     job->state = JOB_DONE;
+    self->ready++;
+}
+
+/* Tell the loop of results, many at once: each time that it takes some in, it commits and syncs.
+ * The lock is held. */
+static void wake_loop(verifier_t *self)
+{
+    const uint64_t one = 1;
+    if (job_at(self, self->first)->state != JOB_DONE)
+        return; /* whoever has that one comes here, too */
+    pthread_cond_signal(&self->done);
+    if (self->woken || (self->next != self->end && self->ready < GROUP_COUNT))
+        return;
+    self->woken = true;
+    if (write(self->item.fd, &one, sizeof one) == -1 && errno != EAGAIN)
+        fatal("eventfd");
 }
 
 static void *work(void *arg)
 {
     worker_t *worker = arg;
     verifier_t *self = worker->verifier;
-    const uint64_t one = 1;
     pthread_mutex_lock(&self->lock);
     while (!self->stopping) {
         job_t *job = take_job(self);
@@ -83,11 +101,7 @@ static void *work(void *arg)
             continue;
         }
         do_job(self, worker->wire, job);
-        if (job != job_at(self, self->first))
-            continue;
-        pthread_cond_signal(&self->done);
-        if (write(self->item.fd, &one, sizeof one) == -1 && errno != EAGAIN)
-            fatal("eventfd");
+        wake_loop(self);
     }
     pthread_mutex_unlock(&self->lock);
     return NULL;
@@ -102,6 +116,7 @@ static bool give_one(verifier_t *self)
     if (ready) {
         job = *job_at(self, self->first++);
         self->bytes -= job.size;
+        self->ready--;
     }
     pthread_mutex_unlock(&self->lock);
     if (ready) {
@@ -118,34 +133,45 @@ static int give_results(zloop_t *loop, zmq_pollitem_t *item, void *arg)
     uint64_t count;
     if (read(item->fd, &count, sizeof count) == -1)
         return 0;
+    pthread_mutex_lock(&self->lock);
+    self->woken = false;
+    pthread_mutex_unlock(&self->lock);
     while (give_one(self))
         ;
     self->calls.idle(self->calls.arg);
     return 0;
 }
 
+/* Where the system has no room for another thread, those that there are do it all. */
 static void start_threads(verifier_t *self)
 {
     pthread_attr_t attributes;
+    size_t count = 0;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    for (size_t i = 0; i < self->thread_count; i++) {
-        worker_t *worker = &self->workers[i];
+    for (; count < self->thread_count; count++) {
+        worker_t *worker = &self->workers[count];
         worker->verifier = self;
         worker->wire = wire_new(NULL);
-        if (pthread_create(&worker->thread, &attributes, work, worker) != 0)
-            fatalx("cannot start a thread");
+        errno = pthread_create(&worker->thread, &attributes, work, worker);
+        if (errno != 0) {
+            log_warn("a thread that checks signatures cannot be started, %zu of %zu run", count,
+                     self->thread_count);
+            wire_destroy(&worker->wire);
+            break;
+        }
     }
     pthread_attr_destroy(&attributes);
+    self->thread_count = count;
     self->running = true;
 }
 
-size_t verifier_other_cores(void)
+size_t verifier_cores(void)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (cores <= 1)
-        return 0;
-    return cores - 1 < VERIFIER_THREADS_MAX ? (size_t)cores - 1 : VERIFIER_THREADS_MAX;
+        return 1;
+    return cores < VERIFIER_THREADS_MAX ? (size_t)cores : VERIFIER_THREADS_MAX;
 }
 
 verifier_t *verifier_new(zloop_t *loop, size_t threads, const verifier_calls_t *calls)
@@ -197,9 +223,12 @@ void verifier_destroy(verifier_t **self_p)
     free(self);
 }
 
-static bool is_full(const verifier_t *self)
+static bool is_full(verifier_t *self)
 {
-    return self->end - self->first == QUEUE_COUNT || self->bytes > QUEUE_BYTES_MAX;
+    pthread_mutex_lock(&self->lock);
+    bool full = self->end - self->first == QUEUE_COUNT || self->bytes > QUEUE_BYTES_MAX;
+    pthread_mutex_unlock(&self->lock);
+    return full;
 }
 
 /* Answer a question ourselves, or wait for who has the last ones. */
@@ -217,27 +246,24 @@ static void help(verifier_t *self)
 
 static void make_room(verifier_t *self)
 {
-    for (;;) {
+    while (is_full(self)) {
+        bool given = false;
         while (give_one(self))
-            ;
-        pthread_mutex_lock(&self->lock);
-        bool full = is_full(self);
-        pthread_mutex_unlock(&self->lock);
-        if (!full)
-            return;
-        help(self);
+            given = true;
+        if (!given)
+            help(self);
     }
 }
 
 void verifier_put(verifier_t *self, void *tag, const uint8_t *envelope, size_t size)
 {
+    if (!self->running)
+        start_threads(self);
     if (self->thread_count == 0) {
         self->calls.verified(self->calls.arg, tag, envelope, size,
                              wire_verify(self->wire, envelope, size));
         return;
     }
-    if (!self->running)
-        start_threads(self);
     make_room(self);
     job_t job = {.tag = tag, .envelope = memcpy(xmalloc(size), envelope, size), .size = size};
     pthread_mutex_lock(&self->lock);
