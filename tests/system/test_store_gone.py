@@ -222,9 +222,11 @@ def test_a_thousand_gaps_are_said_and_all_are_counted(tmp_path):
         for epoch in range(EPOCH + 1, EPOCH + 1201):
             hand.floors[epoch] = 4
             hand.once.append(NodeByHand.head(hand, epoch, 3, 4))
-            if epoch % 100 == 0:  # no more than its queue holds
-                wait_until(lambda n=epoch: any(feed["epoch"] == n for feed in
-                                               aggregator.status()["mesh"]["feeds"]), "the heads")
+            if epoch % 100 == 0:  # no more than its queue holds, nor feeds without a batch
+                wait_until(lambda n=epoch: all(feed["have"] for feed in
+                                               aggregator.status()["mesh"]["feeds"]) and
+                           any(feed["epoch"] == n for feed in
+                               aggregator.status()["mesh"]["feeds"]), "the heads")
         wait_until(lambda: aggregator.status()["store"]["missed_batches"] == 3600,
                    aggregator.output)
         hand.floors[EPOCH + 1] = 2 ** 39
