@@ -43,6 +43,7 @@ static const entry_t schema[] = {
     {"shared", "log", PATH, AT(shared.log), "/var/log/banmesh/shared.log", 0, 0, false},
     {"shared", "bantime", NUMBER, AT(shared.bantime_s), "604800", 1, 3650LL * DAY_S, false},
     {"shared", "pace", NUMBER, AT(shared.pace), "100", 0, 1000000, false},
+    {"shared", "fail2ban", PATH, AT(shared.fail2ban), "/run/fail2ban/fail2ban.sock", 0, 0, false},
     {"guard", "protect", ADDR_LIST, AT(guard.protect), "", 0, 0, false},
     {"guard", "quorum", NUMBER, AT(guard.quorum), "1", 1, 1000, IDLE},
     {"guard", "renew-below", NUMBER, AT(guard.renew_below_percent), "40", 0, 100, IDLE},

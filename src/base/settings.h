@@ -54,7 +54,8 @@ typedef struct {
         char *jail;
         char *log;
         int64_t bantime_s;
-        int64_t pace; /* lines a second; 0: no limit */
+        int64_t pace;   /* lines a second; 0: no limit */
+        char *fail2ban; /* its socket, to see when it starts; "": never look */
     } shared;
     struct {
         addr_list_t protect;

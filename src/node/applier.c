@@ -364,6 +364,16 @@ static json_t *outcomes(const sink_t *sink)
     return all;
 }
 
+static json_t *shared_log(const applier_t *self)
+{
+    const shared_log_counts_t *counts = sink_log_counts(self->sink);
+    return json_pack("{s:s, s:b, s:s, s:I, s:I, s:I}", "path",
+                     service_settings(self->service)->shared.log, "writable", !self->failing,
+                     "fail2ban", sink_fail2ban(self->sink), "renamed", (json_int_t)counts->renamed,
+                     "truncated", (json_int_t)counts->truncated, "lines_again",
+                     (json_int_t)counts->lines_again);
+}
+
 void applier_status(const applier_t *self, json_t *status)
 {
     const sink_t *sink = self->sink;
@@ -371,7 +381,5 @@ void applier_status(const applier_t *self, json_t *status)
     json_object_set_new(status, "held", json_integer((json_int_t)sink_held(sink)));
     json_object_set_new(status, "pending", json_integer(sink_pending(sink)));
     json_object_set_new(status, "backlog", json_integer(sink_backlog(sink)));
-    json_object_set_new(status, "shared_log",
-                        json_pack("{s:s, s:b}", "path", service_settings(self->service)->shared.log,
-                                  "writable", !self->failing));
+    json_object_set_new(status, "shared_log", shared_log(self));
 }

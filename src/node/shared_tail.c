@@ -62,8 +62,9 @@ int shared_tail_each(int fd, off_t from, shared_tail_fn *tell, void *arg)
     return 0;
 }
 
-/* In a block: where the first line after that time begins. *goes_on: it is the first of our lines
- * in this block, so those before it may be after that time, too. */
+/* In a block: where the lines after that time begin, behind the last one that is not. *goes_on:
+ * there is none, so those before this block may be after that time, too. -1: none of ours is here.
+ */
 static off_t look_in(const block_t *block, wall_t since, bool *goes_on)
 {
     size_t start = 0;
@@ -71,15 +72,18 @@ static off_t look_in(const block_t *block, wall_t since, bool *goes_on)
     const char *line;
     wall_t stamp;
     int64_t nid;
+    off_t found = -1;
     *goes_on = true;
     while ((line = next_line(block, &start, &length)) != NULL) {
         if (!shared_line_parse(line, length, &stamp, &nid))
             continue;
-        if (stamp.ms > since.ms)
-            return block->at + (line - block->text);
-        *goes_on = false;
+        if (stamp.ms <= since.ms) {
+            found = block->at + (off_t)start;
+            *goes_on = false;
+        } else if (found == -1)
+            found = block->at + (line - block->text);
     }
-    return -1;
+    return found;
 }
 
 off_t shared_tail_since(int fd, wall_t since)

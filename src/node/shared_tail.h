@@ -11,8 +11,8 @@
 typedef void(shared_tail_fn)(void *arg, wall_t stamp, int64_t nid);
 int shared_tail_each(int fd, off_t from, shared_tail_fn *tell, void *arg);
 
-/* Where the lines begin that were stamped after a time; the size of the file if none was. Stamps
- * rise from line to line: read from the end until one is older. -1 and errno. */
+/* Where the lines begin that were stamped after a time: behind the last one that was not; the size
+ * of the file if none was. Read from the end. -1 and errno. */
 off_t shared_tail_since(int fd, wall_t since);
 
 #endif

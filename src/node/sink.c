@@ -1,10 +1,12 @@
 #include "sink.h"
 
 #include "bans.h"
+#include "fail2ban.h"
 #include "pace.h"
 #include "written.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +20,9 @@ struct sink {
     pending_t *pending;
     shared_log_t *log;
     written_t *stands; /* lines of the run before whose rows were never committed */
+    fail2ban_t *fail2ban;
+    wall_t again_since; /* it started anew: these lines are to be written again */
+    bool again;
     pace_t pace;
     mono_t drained_at;
     slice_t slice;
@@ -48,6 +53,7 @@ sink_t *sink_new(feed_t *feed, const settings_t *settings, fault_t *fault)
     self->settings = settings;
     self->bans = bans_new();
     self->log = shared_log_new(settings->shared.log);
+    self->fail2ban = fail2ban_new(settings->shared.fail2ban);
     self->pace = pace_of(settings->shared.pace, mono_now());
     self->held = held_new(db);
     self->pending = pending_new(db);
@@ -71,6 +77,7 @@ void sink_destroy(sink_t **self_p)
     *self_p = NULL;
     shared_log_destroy(&self->log);
     written_destroy(&self->stands);
+    fail2ban_destroy(&self->fail2ban);
     pending_destroy(&self->pending);
     held_destroy(&self->held);
     bans_destroy(&self->bans);
@@ -81,6 +88,7 @@ void sink_destroy(sink_t **self_p)
 void sink_set(sink_t *self, const settings_t *settings)
 {
     self->settings = settings;
+    fail2ban_set_path(self->fail2ban, settings->shared.fail2ban);
     pace_set(&self->pace, settings->shared.pace, mono_now());
 }
 
@@ -170,10 +178,20 @@ static void take_back(sink_t *self)
     slice_clear(slice);
 }
 
+/* Lines stamped later than this go with the log when it is rotated: fail2ban may not have acted
+ * upon them. */
+static wall_t unsure(const sink_t *self)
+{
+    wall_t now = wall_now();
+    int64_t bantime_ms = self->settings->shared.bantime_s * MS_PER_S;
+    wall_t since = fail2ban_unsure(self->fail2ban, now);
+    return since.ms > now.ms - bantime_ms ? since : (wall_t){now.ms - bantime_ms};
+}
+
 int sink_finish(sink_t *self, fault_t *fault)
 {
     slice_t *slice = &self->slice;
-    if (!self->written && shared_log_write(self->log, fault) == -1) {
+    if (!self->written && shared_log_write(self->log, unsure(self), fault) == -1) {
         take_back(self);
         return -1;
     }
@@ -246,9 +264,27 @@ int64_t sink_room(sink_t *self, bool catching_up)
 
 /* ---- now and then ---- */
 
+static int write_again(sink_t *self, fault_t *fault)
+{
+    uint64_t before = shared_log_counts(self->log)->lines_again;
+    if (shared_log_again(self->log, self->again_since, fault) == -1)
+        return -1;
+    self->again = false;
+    log_info("fail2ban has started anew: %" PRIu64 " lines that it may have lost are written again",
+             shared_log_counts(self->log)->lines_again - before);
+    return 0;
+}
+
 int sink_check(sink_t *self, fault_t *fault)
 {
-    return shared_log_touch(self->log, fault);
+    wall_t now = wall_now();
+    if (fail2ban_look(self->fail2ban, now)) {
+        self->again_since = fail2ban_unsure_before(self->fail2ban);
+        self->again = true;
+    }
+    if (shared_log_check(self->log, unsure(self), fault) == -1)
+        return -1;
+    return self->again ? write_again(self, fault) : 0;
 }
 
 int sink_sweep(sink_t *self)
@@ -274,4 +310,14 @@ uint64_t sink_from_future(const sink_t *self)
 size_t sink_held(const sink_t *self)
 {
     return bans_active(self->bans, wall_now());
+}
+
+const shared_log_counts_t *sink_log_counts(const sink_t *self)
+{
+    return shared_log_counts(self->log);
+}
+
+const char *sink_fail2ban(const sink_t *self)
+{
+    return fail2ban_state(self->fail2ban);
 }

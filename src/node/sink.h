@@ -75,7 +75,9 @@ int64_t sink_room(sink_t *self, bool catching_up);
 
 /* ---- now and then ---- */
 
-/* Each second. The log is made if it is missing. 0, or -1 with the fault: it cannot be. */
+/* Each second. A rotation of the log is followed, the log made if it is missing; if fail2ban has
+ * started anew, it gets the lines again that the one before may have lost. 0, or -1 with the fault:
+ * the log cannot be written. */
 int sink_check(sink_t *self, fault_t *fault);
 
 /* Forget holds that have ended. Looks at each. 0, or -1 and errno. */
@@ -86,5 +88,7 @@ int sink_sweep(sink_t *self);
 uint64_t sink_outcome(const sink_t *self, guard_outcome_t outcome);
 uint64_t sink_from_future(const sink_t *self);
 size_t sink_held(const sink_t *self);
+const shared_log_counts_t *sink_log_counts(const sink_t *self);
+const char *sink_fail2ban(const sink_t *self); /* fail2ban_state */
 
 #endif

@@ -134,7 +134,8 @@ class Node:
             "publish": {"socket": self.socket, "spool": self.spool},
             "admin": {"socket": self.admin},
             # Most tests send floods that fail2ban would not keep up with; test_sink.py paces.
-            "shared": {"log": self.shared_log, "pace": 0},
+            "shared": {"log": self.shared_log, "pace": 0,
+                       "fail2ban": os.path.join(self.dir, "f2b", "fail2ban.sock")},
         }
         for more in (self.mesh.extra, self.settings, extra or {}):
             for section, values in more.items():

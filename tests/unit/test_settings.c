@@ -92,6 +92,7 @@ TEST(what_is_not_said_has_its_default)
     assert_string_equal(self->shared.log, "/var/log/banmesh/shared.log");
     assert_int_equal(self->shared.bantime_s, 604800);
     assert_int_equal(self->shared.pace, 100);
+    assert_string_equal(self->shared.fail2ban, "/run/fail2ban/fail2ban.sock");
     assert_int_equal(self->guard.protect.size, 0);
     assert_int_equal(self->guard.quorum, 1);
     assert_int_equal(self->guard.max_ban_s, 31536000);

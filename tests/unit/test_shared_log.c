@@ -9,19 +9,35 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LOG "shared.log"
+#define LOG      "shared.log"
+#define STAMP_MS 1795288025007
+
+/* Every line was read before: a rotation takes none along. */
+static const wall_t all_read = {STAMP_MS};
 
 static void add(shared_log_t *log, const char *ip, int64_t nid)
 {
     addr_t address = support_addr(ip);
     shared_line_t line = {&address, "mx1", "sshd", 3600, 1795291625123, nid};
-    shared_log_add(log, &line, (wall_t){1795288025007});
+    shared_log_add(log, &line, (wall_t){STAMP_MS});
+}
+
+static void write_since(shared_log_t *log, wall_t since)
+{
+    fault_t fault;
+    if (shared_log_write(log, since, &fault) == -1)
+        fail_msg("%s", fault.text);
 }
 
 static void write_log(shared_log_t *log)
 {
+    write_since(log, all_read);
+}
+
+static void check_since(shared_log_t *log, wall_t since)
+{
     fault_t fault;
-    if (shared_log_write(log, &fault) == -1)
+    if (shared_log_check(log, since, &fault) == -1)
         fail_msg("%s", fault.text);
 }
 
@@ -105,13 +121,13 @@ TEST(nothing_to_write_makes_no_file)
     shared_log_destroy(&log);
 }
 
-TEST(touching_makes_the_file_that_fail2ban_needs)
+TEST(a_check_makes_the_file_that_fail2ban_needs)
 {
     fault_t fault;
     struct stat status;
     mode_t mask = umask(0);
     shared_log_t *log = shared_log_new(LOG);
-    assert_int_equal(shared_log_touch(log, &fault), 0);
+    assert_int_equal(shared_log_check(log, all_read, &fault), 0);
     umask(mask);
     assert_file(LOG, "");
     assert_int_equal(stat(LOG, &status), 0);
@@ -119,7 +135,7 @@ TEST(touching_makes_the_file_that_fail2ban_needs)
     shared_log_destroy(&log);
     support_write_text(LOG, "old\n");
     log = shared_log_new(LOG);
-    assert_int_equal(shared_log_touch(log, &fault), 0);
+    assert_int_equal(shared_log_check(log, all_read, &fault), 0);
     assert_file(LOG, "old\n");
     shared_log_destroy(&log);
 }
@@ -169,9 +185,9 @@ TEST(a_missing_directory_keeps_the_lines_for_later)
     fault_t fault;
     shared_log_t *log = shared_log_new("log/" LOG);
     add(log, "45.154.244.193", 1);
-    assert_int_equal(shared_log_write(log, &fault), -1);
+    assert_int_equal(shared_log_write(log, all_read, &fault), -1);
     assert_string_equal(fault.text, "log/" LOG ": No such file or directory");
-    assert_int_equal(shared_log_touch(log, &fault), -1);
+    assert_int_equal(shared_log_check(log, all_read, &fault), -1);
     support_make_directory("log");
     add(log, "45.154.244.194", 2);
     write_log(log);
@@ -189,7 +205,7 @@ TEST(a_full_disk_leaves_no_partial_line)
     add(log, "45.154.244.194", 2);
     add(log, "45.154.244.195", 3);
     support_limit_files((int64_t)(line + line + line / 2));
-    int rc = shared_log_write(log, &fault);
+    int rc = shared_log_write(log, all_read, &fault);
     support_limit_files(-1);
     assert_int_equal(rc, -1);
     assert_string_equal(fault.text, LOG ": No space left on device");
@@ -217,7 +233,227 @@ TEST(a_pipe_in_its_place_does_not_block)
     assert_int_equal(mkfifo(LOG, 0600), 0);
     shared_log_t *log = shared_log_new(LOG);
     add(log, "45.154.244.193", 1);
-    assert_int_equal(shared_log_write(log, &fault), -1);
+    assert_int_equal(shared_log_write(log, all_read, &fault), -1);
+    shared_log_destroy(&log);
+}
+
+/* ---- rotation ---- */
+
+/* Lines first..last, so many with a write, line i stamped i ms after STAMP_MS, nid i. */
+static void write_groups(shared_log_t *log, int64_t first, int64_t last, int64_t group,
+                         wall_t since)
+{
+    for (int64_t i = first; i <= last; i++) {
+        addr_t address = support_addr("45.154.244.193");
+        shared_line_t line = {&address, "mx1", "sshd", 3600, 1795291625123, i};
+        shared_log_add(log, &line, (wall_t){STAMP_MS + i});
+        if (i % group == 0 || i == last)
+            write_since(log, since);
+    }
+}
+
+static void write_lines(shared_log_t *log, int64_t first, int64_t last, wall_t since)
+{
+    write_groups(log, first, last, 1, since);
+}
+
+/* The file's nids in order, "3 4 5". */
+static void assert_nids(const char *path, const char *expected)
+{
+    char said[4096] = "";
+    char *text = support_read(path, NULL);
+    for (const char *line = text; *line != '\0'; line = strchr(line, '\n') + 1) {
+        const char *nid = strstr(line, " nid ");
+        assert_non_null(nid);
+        snprintf(said + strlen(said), sizeof said - strlen(said), "%s%d", *said != '\0' ? " " : "",
+                 atoi(nid + strlen(" nid ")));
+    }
+    free(text);
+    assert_string_equal(said, expected);
+}
+
+static wall_t since(int64_t nid)
+{
+    return (wall_t){STAMP_MS + nid};
+}
+
+TEST(what_may_be_unread_goes_along_into_the_new_file)
+{
+    shared_log_t *log = shared_log_new(LOG);
+    write_lines(log, 1, 5, since(0));
+    assert_int_equal(rename(LOG, LOG ".1"), 0);
+    write_lines(log, 6, 6, since(3));
+    assert_nids(LOG ".1", "1 2 3 4 5");
+    assert_nids(LOG, "4 5 6");
+    assert_int_equal(rename(LOG, LOG ".1"), 0);
+    support_write_text(LOG, ""); /* as logrotate's create */
+    check_since(log, since(5));
+    assert_nids(LOG, "6");
+    assert_int_equal(unlink(LOG), 0);
+    check_since(log, since(0));
+    assert_nids(LOG, "6");
+    write_lines(log, 7, 7, since(0));
+    assert_nids(LOG, "6 7");
+    assert_int_equal(shared_log_counts(log)->renamed, 3);
+    assert_int_equal(shared_log_counts(log)->lines_again, 4);
+    shared_log_destroy(&log);
+}
+
+/* Lines of the run before, too: fail2ban may have been gone for longer than we run. */
+TEST(unread_lines_of_an_earlier_run_go_along)
+{
+    shared_log_t *log = shared_log_new(LOG);
+    write_lines(log, 1, 3, since(0));
+    shared_log_destroy(&log);
+    log = shared_log_new(LOG);
+    check_since(log, since(1));
+    assert_int_equal(rename(LOG, LOG ".1"), 0);
+    check_since(log, since(1));
+    assert_nids(LOG, "2 3");
+    shared_log_destroy(&log);
+}
+
+TEST(until_the_new_file_can_be_opened_the_old_one_is_kept)
+{
+    fault_t fault;
+    shared_log_t *log = shared_log_new(LOG);
+    write_lines(log, 1, 3, since(0));
+    assert_int_equal(rename(LOG, LOG ".1"), 0);
+    support_make_directory(LOG);
+    add(log, "45.154.244.193", 4);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(shared_log_check(log, since(1), &fault), -1);
+        assert_string_equal(fault.text, LOG ": Is a directory");
+        assert_int_equal(shared_log_write(log, since(1), &fault), -1);
+    }
+    assert_int_equal(rmdir(LOG), 0);
+    write_since(log, since(1));
+    assert_nids(LOG ".1", "1 2 3");
+    assert_nids(LOG, "2 3 4");
+    shared_log_destroy(&log);
+}
+
+TEST(a_file_that_comes_back_is_no_rotation)
+{
+    fault_t fault;
+    shared_log_t *log = shared_log_new("log/" LOG);
+    support_make_directory("log");
+    write_lines(log, 1, 2, since(0));
+    assert_int_equal(rename("log", "away"), 0);
+    assert_int_equal(shared_log_check(log, since(0), &fault), -1);
+    assert_int_equal(rename("away", "log"), 0);
+    write_lines(log, 3, 3, since(0));
+    assert_nids("log/" LOG, "1 2 3");
+    assert_int_equal(shared_log_counts(log)->renamed, 0);
+    shared_log_destroy(&log);
+}
+
+TEST(what_copytruncate_may_have_cut_off_is_written_again)
+{
+    shared_log_t *log = shared_log_new(LOG);
+    write_lines(log, 1, 4, since(0));
+    assert_int_equal(truncate(LOG, 0), 0);
+    check_since(log, since(2));
+    assert_nids(LOG, "3 4");
+    write_lines(log, 5, 5, since(2));
+    assert_int_equal(truncate(LOG, 0), 0);
+    write_lines(log, 6, 6, since(3));
+    assert_nids(LOG, "4 5 6");
+    assert_int_equal(shared_log_counts(log)->truncated, 2);
+    check_since(log, since(0));
+    assert_nids(LOG, "4 5 6");
+    shared_log_destroy(&log);
+}
+
+TEST(what_the_run_before_wrote_last_is_written_again_too)
+{
+    shared_log_t *log = shared_log_new(LOG);
+    write_lines(log, 1, 4, since(0));
+    shared_log_destroy(&log);
+    log = shared_log_new(LOG);
+    check_since(log, since(2));
+    assert_int_equal(truncate(LOG, 0), 0);
+    write_lines(log, 5, 5, since(2));
+    assert_nids(LOG, "3 4 5");
+    shared_log_destroy(&log);
+}
+
+/* Another one's truncation to something: not only to nothing. */
+TEST(a_file_cut_in_the_middle_of_a_line_goes_on_with_whole_ones)
+{
+    shared_log_t *log = shared_log_new(LOG);
+    write_lines(log, 1, 2, since(0));
+    assert_int_equal(truncate(LOG, 30), 0);
+    check_since(log, since(0));
+    char *text = support_read(LOG, NULL);
+    char *second = strchr(text, '\n') + 1;
+    assert_int_equal(second - text, 31);
+    support_write_text("rest", second);
+    assert_nids("rest", "1 2");
+    free(text);
+    shared_log_destroy(&log);
+}
+
+TEST(memory_for_copytruncate_is_bounded)
+{
+    enum { MANY = 30000 };
+    shared_log_t *log = shared_log_new(LOG);
+    write_groups(log, 1, MANY, 100, since(0));
+    assert_int_equal(truncate(LOG, 0), 0);
+    check_since(log, since(0));
+    uint64_t again = shared_log_counts(log)->lines_again;
+    assert_in_range(again, 5000, 10000); /* of 104 bytes each, in 1 MiB */
+    char *text = support_read(LOG, NULL);
+    char first[64];
+    snprintf(first, sizeof first, " nid %d\n", (int)(MANY - again + 1));
+    assert_non_null(strstr(text, first));
+    free(text);
+    shared_log_destroy(&log);
+}
+
+TEST(lines_are_written_again_on_request)
+{
+    fault_t fault;
+    shared_log_t *log = shared_log_new(LOG);
+    write_lines(log, 1, 6, since(0));
+    assert_int_equal(shared_log_again(log, since(4), &fault), 0);
+    assert_nids(LOG, "1 2 3 4 5 6 5 6");
+    assert_int_equal(shared_log_again(log, since(6), &fault), 0);
+    assert_nids(LOG, "1 2 3 4 5 6 5 6");
+    write_lines(log, 7, 7, since(0));
+    assert_int_equal(shared_log_again(log, since(3), &fault), 0);
+    assert_nids(LOG, "1 2 3 4 5 6 5 6 7 4 5 6 7");
+    assert_int_equal(shared_log_again(log, since(5), &fault), 0);
+    assert_nids(LOG, "1 2 3 4 5 6 5 6 7 4 5 6 7 6 7");
+    shared_log_destroy(&log);
+}
+
+/* A line cut short by a crash at the end of the old file is not carried, nor joined to another. */
+TEST(only_whole_lines_go_along)
+{
+    shared_log_t *log = shared_log_new(LOG);
+    write_lines(log, 1, 2, since(0));
+    FILE *file = fopen(LOG, "a");
+    fputs("2026-11-21T19:07:05.009Z: 45.15", file);
+    fclose(file);
+    assert_int_equal(rename(LOG, LOG ".1"), 0);
+    write_lines(log, 3, 3, since(0));
+    assert_nids(LOG, "1 2 3");
+    shared_log_destroy(&log);
+}
+
+TEST(a_full_disk_leaves_the_move_for_later)
+{
+    fault_t fault;
+    shared_log_t *log = shared_log_new(LOG);
+    write_lines(log, 1, 20, since(0));
+    assert_int_equal(rename(LOG, LOG ".1"), 0);
+    support_limit_files(500);
+    assert_int_equal(shared_log_check(log, since(0), &fault), -1);
+    support_limit_files(-1);
+    assert_string_equal(fault.text, LOG ": No space left on device");
+    check_since(log, since(17));
+    assert_nids(LOG, "18 19 20");
     shared_log_destroy(&log);
 }
 
@@ -228,7 +464,7 @@ int main(void)
         in_directory(a_line_matches_what_filters_look_for),
         in_directory(the_longest_line_is_whole),
         in_directory(nothing_to_write_makes_no_file),
-        in_directory(touching_makes_the_file_that_fail2ban_needs),
+        in_directory(a_check_makes_the_file_that_fail2ban_needs),
         in_directory(lines_go_behind_what_is_there),
         in_directory(after_a_rotation_lines_go_to_the_new_file),
         in_directory(after_copytruncate_lines_begin_at_the_start),
@@ -236,6 +472,17 @@ int main(void)
         in_directory(a_full_disk_leaves_no_partial_line),
         in_directory(a_line_cut_short_by_a_crash_does_not_join_the_next),
         in_directory(a_pipe_in_its_place_does_not_block),
+        in_directory(what_may_be_unread_goes_along_into_the_new_file),
+        in_directory(unread_lines_of_an_earlier_run_go_along),
+        in_directory(until_the_new_file_can_be_opened_the_old_one_is_kept),
+        in_directory(a_file_that_comes_back_is_no_rotation),
+        in_directory(what_copytruncate_may_have_cut_off_is_written_again),
+        in_directory(what_the_run_before_wrote_last_is_written_again_too),
+        in_directory(a_file_cut_in_the_middle_of_a_line_goes_on_with_whole_ones),
+        in_directory(memory_for_copytruncate_is_bounded),
+        in_directory(lines_are_written_again_on_request),
+        in_directory(only_whole_lines_go_along),
+        in_directory(a_full_disk_leaves_the_move_for_later),
     };
     return cmocka_run_group_tests_name("shared_log", tests, NULL, NULL);
 }
