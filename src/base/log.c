@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LOG_LINE_MAX 1024
 
@@ -95,17 +96,26 @@ void log_errorx(const char *format, ...)
     EMIT("error: ", 0, format);
 }
 
+/* Nothing is torn down on the way out: libraries would say more of their own loose ends than there
+ * is to say of what happened. */
+static void leave(void) __attribute__((noreturn));
+static void leave(void)
+{
+    fflush(stdout);
+    _exit(1);
+}
+
 void fatal(const char *format, ...)
 {
     int error = errno;
     EMIT("fatal: ", error, format);
-    exit(1);
+    leave();
 }
 
 void fatalx(const char *format, ...)
 {
     EMIT("fatal: ", 0, format);
-    exit(1);
+    leave();
 }
 
 void *xmalloc(size_t size)

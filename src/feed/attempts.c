@@ -101,6 +101,28 @@ int attempts_move(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES]
     return db_step(self->db, self->move);
 }
 
+static bool is_longer(int64_t duration_s, int64_t than_s)
+{
+    return than_s != -1 && (duration_s == -1 || duration_s > than_s);
+}
+
+int attempts_learn(attempts_t *self, const ban_t *ban, const event_position_t *position, wall_t now)
+{
+    uint8_t key[ATTEMPTS_KEY_BYTES];
+    attempt_t attempt = {.position = *position, .duration_s = ban->duration_s};
+    if (ban->time_ms < now.ms - ATTEMPTS_KEPT_MS)
+        return 0;
+    attempts_key(ban, key);
+    int claimed = attempts_claim(self, key, &attempt);
+    if (claimed != 0)
+        return claimed == -1 ? -1 : 0;
+    if (attempts_find(self, key, &attempt) != 1)
+        return -1;
+    return is_longer(ban->duration_s, attempt.duration_s)
+               ? attempts_move(self, key, &attempt.place, ban->duration_s)
+               : 0;
+}
+
 int attempts_prune(attempts_t *self, wall_t now)
 {
     uint8_t first[ATTEMPTS_KEY_BYTES] = {0};

@@ -38,6 +38,11 @@ int attempts_find(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES]
 int attempts_move(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES],
                   const event_position_t *place, int64_t duration_s);
 
+/* Take in a ban that is known from a feed: what claim, find and prolong would have done when it was
+ * announced. Old ones are passed over. 0, or -1 and errno. */
+int attempts_learn(attempts_t *self, const ban_t *ban, const event_position_t *position,
+                   wall_t now);
+
 /* Forget bans that began longer ago than ATTEMPTS_KEPT_MS. 0, or -1 and errno. */
 int attempts_prune(attempts_t *self, wall_t now);
 

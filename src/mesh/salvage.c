@@ -175,23 +175,12 @@ static int copy(salvager_t *self, const event_t *event, const event_position_t *
 /* The intake would take a repeated request for a new ban otherwise. */
 static int remember(salvager_t *self, const event_t *event, const event_position_t *position)
 {
-    uint8_t key[ATTEMPTS_KEY_BYTES];
-    attempt_t attempt = {.position = *position, .duration_s = event->ban.duration_s};
-    if (event->kind != EVENT_BAN || event->ban.time_ms < wall_now().ms - ATTEMPTS_KEPT_MS)
+    if (event->kind != EVENT_BAN)
         return 0;
-    attempts_key(&event->ban, key);
     if (begin(self) == -1)
         return -1;
     self->uncommitted++;
-    int claimed = attempts_claim(self->attempts, key, &attempt);
-    if (claimed != 0)
-        return claimed == -1 ? -1 : 0;
-    if (attempts_find(self->attempts, key, &attempt) != 1)
-        return -1;
-    bool is_longer = attempt.duration_s != -1 &&
-                     (event->ban.duration_s == -1 || event->ban.duration_s > attempt.duration_s);
-    return is_longer ? attempts_move(self->attempts, key, &attempt.place, event->ban.duration_s)
-                     : 0;
+    return attempts_learn(self->attempts, &event->ban, position, wall_now());
 }
 
 /* Copied out before anything is written: the decoder's memory is the encoder's, too. */

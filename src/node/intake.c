@@ -16,7 +16,7 @@
 #define READ_MAX        WIRE_EVENTS_MAX /* requests of one connection before others get their turn */
 #define ANSWER_MAX      160
 #define SOCKET_MODE     0666 /* who may is asked of the kernel: hardened units cannot open less */
-#define SPOOL_MS        5000
+#define SPOOL_MS        1000
 #define PRUNE_MS        (24 * 3600 * MS_PER_S)
 #define COMPACT_MS      200 /* how often; */
 #define COMPACT_STEP_MS 10  /* at most so long */

@@ -2,6 +2,7 @@
  * local shared jail. */
 #include "applier.h"
 #include "intake.h"
+#include "recall.h"
 #include "service.h"
 
 #include <malloc.h>
@@ -23,6 +24,7 @@ static const char usage[] =
 typedef struct {
     applier_t *applier;
     intake_t *intake;
+    recall_t *recall;
 } node_t;
 
 static void stop(void *state)
@@ -30,6 +32,7 @@ static void stop(void *state)
     node_t *self = state;
     if (self == NULL)
         return;
+    recall_destroy(&self->recall);
     intake_destroy(&self->intake);
     applier_destroy(&self->applier);
     free(self);
@@ -41,10 +44,12 @@ static void *start(service_t *service, fault_t *fault)
     self->applier = applier_new(service, fault);
     if (self->applier != NULL)
         self->intake = intake_new(service, self->applier, fault);
-    if (self->intake != NULL)
-        return self;
-    stop(self);
-    return NULL;
+    if (self->intake == NULL) {
+        stop(self);
+        return NULL;
+    }
+    self->recall = recall_new(service, self->applier);
+    return self;
 }
 
 static void advanced(void *state)

@@ -154,7 +154,7 @@ class Node:
         env = dict(os.environ)
         env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
         env.update(self.env)
-        self.process = Process(self.prefix + [program(self.daemon), "--config", self.conf],
+        self.process = Process([*self.prefix, program(self.daemon), "--config", self.conf],
                                self.log, env)
         if wait:
             self.wait_started()
@@ -205,7 +205,7 @@ class Node:
 
     def publish(self, ip, jail="sshd", check=True, **options):
         """Call the real hook; returns the finished process."""
-        argv = [program("banmesh-publish"), "--socket", self.socket, "--spool", self.spool,
+        argv = [*self.prefix, program("banmesh-publish"), "--socket", self.socket, "--spool", self.spool,
                 "--jail", jail, "--ip", ip, "--bantime", str(options.pop("bantime", 3600))]
         for name, value in options.items():
             argv += ["--" + name, str(value)]
