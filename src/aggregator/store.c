@@ -11,6 +11,7 @@
 #define PAUSE_MS     100 /* the first; each is twice the one before, half of it by chance */
 #define PAUSE_MAX_MS 10000
 #define SILENCE_MS   10000 /* with an answer due */
+#define GREETING_MS  3000  /* the same while connecting: the next endpoint may do */
 #define READS_MAX    16    /* of 16 KiB, before others on the loop have their turn */
 #define ID_BYTES     16
 
@@ -337,13 +338,14 @@ static int handle(zloop_t *loop, zmq_pollitem_t *item, void *arg)
 static void tick(void *arg)
 {
     store_t *self = arg;
+    int limit_ms = self->state == GREETING ? GREETING_MS : SILENCE_MS;
     if (self->state == PAUSING && mono_since_ms(self->pause_from) >= self->pause_ms)
         try_from(self, 0);
     else if (self->state == RESOLVING)
         try_from(self, self->endpoint);
     else if (self->context != NULL && self->request_count > 0 &&
-             mono_since_ms(self->heard_at) >= SILENCE_MS)
-        store_fail(self, "no answer for %d s", SILENCE_MS / MS_PER_S);
+             mono_since_ms(self->heard_at) >= limit_ms)
+        store_fail(self, "no answer for %d s", limit_ms / MS_PER_S);
 }
 
 /* ---- start and end ---- */
