@@ -6,7 +6,6 @@
 
 #define SILENT_HEARTBEATS 5
 #define BACKOFF_MAX_MS    60000
-#define BURST_MAX         64 /* messages of one socket before others get their turn */
 #define LOOKUP_MS         20 /* between looks whether its name was found */
 
 /* What is known of the peer's heartbeat by one way. */
@@ -58,9 +57,10 @@ static int read_socket(zloop_t *loop, zsock_t *socket, void *arg)
 {
     (void)loop;
     peer_t *self = arg;
+    const mono_t since = mono_now();
     zmq_msg_t message;
     zmq_msg_init(&message);
-    for (int i = 0; i < BURST_MAX; i++) {
+    for (int i = 0; socket_may_read(i, since); i++) {
         int rc = socket_receive(socket, &message);
         if (rc == 0)
             break;

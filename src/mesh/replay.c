@@ -4,7 +4,6 @@
 #include "heads.h"
 
 #define REQUESTS_MAX  4    /* answered before others on the loop get their turn: about 4 MiB */
-#define MESSAGES_MAX  64   /* taken in before that */
 #define BUNDLED_BYTES 8192 /* larger batches travel alone */
 
 struct replay {
@@ -259,11 +258,12 @@ static int read_messages(zloop_t *loop, zsock_t *socket, void *arg)
     (void)loop;
     replay_t *self = arg;
     int requests = 0;
+    const mono_t since = mono_now();
     zmq_msg_t routing_id;
     zmq_msg_t message;
     zmq_msg_init(&routing_id);
     zmq_msg_init(&message);
-    for (int i = 0; i < MESSAGES_MAX && requests < REQUESTS_MAX; i++) {
+    for (int i = 0; socket_may_read(i, since) && requests < REQUESTS_MAX; i++) {
         if (zmq_msg_recv(&routing_id, zsock_resolve(socket), ZMQ_DONTWAIT) == -1)
             break;
         if (!zmq_msg_more(&routing_id))

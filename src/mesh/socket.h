@@ -4,11 +4,14 @@
 #define BANMESH_MESH_SOCKET_H
 
 #include "cert.h"
+#include "clock.h"
 
 #include <czmq.h>
 
 #define SOCKET_ZAP_DOMAIN "banmesh"
 #define SOCKET_QUEUE_MAX  128 /* messages a peer and direction: 8 MiB of the largest */
+#define SOCKET_BURST_MAX  64  /* messages of one socket before others on the loop get their turn */
+#define SOCKET_BURST_MS   10  /* the same: one message may bring 256 signatures to check */
 
 /* Set up CZMQ for this process: no signal handlers of its own, IPv6 on, no lingering. Once, before
  * any socket. */
@@ -32,6 +35,13 @@ zsock_t *socket_client(int type, const cert_t *own, const uint8_t server_key[sta
 
 /* Send one single-frame message without waiting. 0, or -1 (queue full: dropped). */
 int socket_send(zsock_t *self, const void *bytes, size_t size);
+
+/* True if the others on the loop can wait for one more message, after so many since then: among
+ * them is the hook, for its answer. */
+static inline bool socket_may_read(int count, mono_t since)
+{
+    return count < SOCKET_BURST_MAX && mono_since_ms(since) < SOCKET_BURST_MS;
+}
 
 /* Receive one message without waiting, into an initialised zmq_msg_t. Returns 1; 0 if there is
  * none; -1 if it had more than one frame and was thrown away. */
