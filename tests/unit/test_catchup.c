@@ -1,0 +1,221 @@
+/* catchup: whom to ask, one thing at a time, and when to turn to somebody else. */
+#include "catchup.h"
+#include "world.h"
+
+#include <string.h>
+
+#define ASKED_MAX 1024
+
+static replica_t *replica;
+static catchup_t *catchup;
+static peer_t *peers[2]; /* of mx1 and mx2 */
+static struct {
+    int node;
+    wire_fetch_t fetch;
+} asked[ASKED_MAX];
+static size_t asked_count;
+static bool shut; /* no way lets anything through */
+
+/* A request goes out: which, and to whom. */
+static bool note(void *arg, const uint8_t *route, size_t route_size, const uint8_t *bytes,
+                 size_t size)
+{
+    (void)arg;
+    assert_int_equal(route_size, 1);
+    assert_true(asked_count < ASKED_MAX);
+    assert_int_equal(wire_read_fetch(world.wire, bytes, size, &asked[asked_count].fetch), WIRE_OK);
+    asked[asked_count].node = route[0];
+    asked_count += !shut;
+    return !shut;
+}
+
+static const peer_calls_t calls = {.send_back = note};
+
+static int start(void **state)
+{
+    if (world_start(state) == -1)
+        return -1;
+    fault_t fault;
+    const replica_config_t config = {.feed = world.feed,
+                                     .wire = world.wire,
+                                     .own = world.certs[SELF]->sign_public};
+    replica = replica_new(&config, world.trust, &world.settings, &fault);
+    if (replica == NULL)
+        return -1;
+    catchup = catchup_new(world.feed, world.wire, replica);
+    peers[0] = world_peer(MX1, &calls);
+    peers[1] = world_peer(MX2, &calls);
+    asked_count = 0;
+    shut = false;
+    return 0;
+}
+
+static int end(void **state)
+{
+    catchup_destroy(&catchup);
+    replica_destroy(&replica);
+    peer_destroy(&peers[0]);
+    peer_destroy(&peers[1]);
+    return world_end(state);
+}
+
+#define with_peers(name) cmocka_unit_test_setup_teardown(name, start, end)
+
+static size_t pump(void)
+{
+    size_t before = asked_count;
+    catchup_pump(catchup, peers, 2);
+    return asked_count - before;
+}
+
+static void done(int peer, const feed_ref_t *ref, uint64_t through, uint64_t have)
+{
+    wire_done_t answer = {.feed = ref->id, .through = through, .have = have};
+    catchup_done(catchup, peers[peer], &answer);
+}
+
+TEST(the_origin_is_asked_first_for_what_is_missing)
+{
+    world_store(MX2, 3);
+    world_keep_head(MX2, 10, 1);
+    assert_int_equal(pump(), 1);
+    assert_int_equal(asked[0].node, MX2);
+    assert_int_equal(asked[0].fetch.after, 3);
+    world_assert_feed(&asked[0].fetch.feed, &world_feed(MX2)->id);
+    assert_true(catchup_is_asked(catchup, peers[1]));
+    assert_false(catchup_is_asked(catchup, peers[0]));
+    assert_int_equal(catchup_missing(catchup), 7);
+    assert_int_equal(catchup_lag(catchup, world.nodes[MX2].public_key), 7);
+    assert_int_equal(catchup_lag(catchup, world.nodes[MX1].public_key), 0);
+}
+
+TEST(a_peer_is_asked_one_thing_at_a_time)
+{
+    world_keep_head(MX1, 5, 1);
+    feed_ref_t *more = world_add_feed(MX1, FORGE_EPOCH + 1);
+    assert_int_equal(feed_keep_head(world.feed, more, 4, 1, (const uint8_t *)"x", 1), 1);
+    assert_int_equal(pump(), 1);
+    assert_int_equal(pump(), 0);
+    done(0, more, 4, 4); /* not what it was asked for */
+    assert_int_equal(pump(), 0);
+    world_store(MX1, 5);
+    done(0, world_feed(MX1), 5, 5);
+    assert_int_equal(pump(), 1);
+    assert_int_equal(asked[1].fetch.feed.epoch, FORGE_EPOCH + 1);
+}
+
+TEST(different_peers_are_asked_at_once)
+{
+    world_keep_head(MX1, 5, 1);
+    world_keep_head(MX2, 5, 1);
+    assert_int_equal(pump(), 2);
+    assert_int_not_equal(asked[0].node, asked[1].node);
+}
+
+TEST(an_answer_that_brought_something_is_followed_by_the_next_request)
+{
+    feed_ref_t *ref = world_feed(MX1);
+    world_keep_head(MX1, 10, 1);
+    pump();
+    world_store(MX1, 4);
+    done(0, ref, 4, 10);
+    assert_int_equal(pump(), 1);
+    assert_int_equal(asked[1].fetch.after, 4);
+    world_store(MX1, 10);
+    done(0, ref, 10, 10);
+    assert_int_equal(pump(), 0);
+    assert_false(catchup_is_asked(catchup, peers[0]));
+}
+
+TEST(who_has_nothing_is_not_asked_again_at_once)
+{
+    world_keep_head(MX1, 10, 1);
+    pump();
+    done(0, world_feed(MX1), 0, 0);
+    assert_int_equal(pump(), 0);
+    assert_false(catchup_is_asked(catchup, peers[0]));
+    catchup_favour(catchup, peers[0]); /* it is connected anew */
+    assert_int_equal(pump(), 1);
+    assert_int_equal(asked[1].node, MX1);
+}
+
+TEST(somebody_else_is_asked_where_the_origin_is_away)
+{
+    feed_ref_t *ref = world_add_feed(HIST1, FORGE_EPOCH);
+    assert_int_equal(feed_keep_head(world.feed, ref, 4, 1, (const uint8_t *)"x", 1), 1);
+    assert_int_equal(pump(), 1);
+    int first = asked[0].node;
+    catchup_release(catchup, peers[first == MX1 ? 0 : 1]);
+    assert_int_equal(pump(), 1);
+    assert_int_not_equal(asked[1].node, first);
+}
+
+TEST(a_way_that_is_shut_counts_as_an_answer_without_anything)
+{
+    world_keep_head(MX1, 5, 1);
+    shut = true;
+    assert_int_equal(pump(), 0);
+    assert_false(catchup_is_asked(catchup, peers[0]));
+    shut = false;
+    assert_int_equal(pump(), 0);
+    catchup_favour(catchup, peers[0]);
+    assert_int_equal(pump(), 1);
+}
+
+TEST(nobody_is_asked_where_nobody_is_connected)
+{
+    world_keep_head(MX1, 5, 1);
+    catchup_pump(catchup, peers, 0);
+    assert_int_equal(asked_count, 0);
+    assert_int_equal(pump(), 1);
+}
+
+TEST(a_request_ends_once_and_frees_its_peer_alone)
+{
+    world_keep_head(MX1, 5, 1);
+    world_keep_head(MX2, 5, 1);
+    pump();
+    catchup_release(catchup, peers[0]);
+    assert_false(catchup_is_asked(catchup, peers[0]));
+    assert_true(catchup_is_asked(catchup, peers[1]));
+    catchup_release(catchup, peers[0]);
+    done(0, world_feed(MX1), 5, 5);
+    assert_true(catchup_is_asked(catchup, peers[1]));
+    assert_false(catchup_is_stuck(catchup, peers[0]));
+    assert_false(catchup_is_stuck(catchup, peers[1]));
+}
+
+/* Many epochs that are all behind: each gets its turn, and each look costs little. */
+TEST(hundreds_of_feeds_are_asked_for_one_after_the_other)
+{
+    enum { FEEDS = 250 };
+    static const uint8_t batch[] = "batch";
+    for (uint64_t i = 1; i <= FEEDS; i++) {
+        feed_ref_t *ref = world_add_feed(MX1, i);
+        assert_int_equal(feed_keep_head(world.feed, ref, 1, 1, batch, sizeof batch), 1);
+    }
+    while (pump() > 0) {
+        feed_ref_t *ref = feed_find(world.feed, &asked[asked_count - 1].fetch.feed);
+        assert_int_equal(feed_store(world.feed, ref, 1, batch, sizeof batch), 0);
+        done(0, ref, 1, 1);
+    }
+    assert_int_equal(asked_count, FEEDS);
+    assert_int_equal(catchup_missing(catchup), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        with_peers(the_origin_is_asked_first_for_what_is_missing),
+        with_peers(a_peer_is_asked_one_thing_at_a_time),
+        with_peers(different_peers_are_asked_at_once),
+        with_peers(an_answer_that_brought_something_is_followed_by_the_next_request),
+        with_peers(who_has_nothing_is_not_asked_again_at_once),
+        with_peers(somebody_else_is_asked_where_the_origin_is_away),
+        with_peers(a_way_that_is_shut_counts_as_an_answer_without_anything),
+        with_peers(nobody_is_asked_where_nobody_is_connected),
+        with_peers(a_request_ends_once_and_frees_its_peer_alone),
+        with_peers(hundreds_of_feeds_are_asked_for_one_after_the_other),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
