@@ -73,6 +73,11 @@ static void asked(void *arg, peer_t *peer, const uint8_t *envelope, size_t size)
     replay_answer(self->replay, &way, peer_node(peer), envelope, size);
 }
 
+static bool is_self(const mesh_t *self, const trusted_t *node)
+{
+    return memcmp(node->sign_public, self->config.own->sign_public, CERT_KEY_BYTES) == 0;
+}
+
 static peer_t *find_peer(const mesh_t *self, const trusted_t *node)
 {
     for (size_t i = 0; i < self->peer_count; i++)
@@ -85,9 +90,13 @@ static peer_t *find_peer(const mesh_t *self, const trusted_t *node)
 static void offered(void *arg, const replay_offer_t *offer)
 {
     mesh_t *self = arg;
-    peer_t *peer = find_peer(self, offer->sender);
-    if (offer->route_size == 0 || offer->route_size > PEER_ROUTE_MAX)
+    /* Somebody else who has our keys is no peer of ours. */
+    if (is_self(self, offer->sender) || offer->route_size == 0 ||
+        offer->route_size > PEER_ROUTE_MAX) {
+        replica_refuse(self->replica, REPLICA_WRONG_PEER);
         return;
+    }
+    peer_t *peer = find_peer(self, offer->sender);
     if (peer == NULL) {
         peer = peer_new(self->config.loop, self->config.own, offer->sender, "", "", &self->calls,
                         NULL);
@@ -251,11 +260,6 @@ static const peer_setting_t *find_setting(const settings_t *settings, const char
         if (streq(settings->mesh.peers[i].name, name))
             return &settings->mesh.peers[i];
     return NULL;
-}
-
-static bool is_self(const mesh_t *self, const trusted_t *node)
-{
-    return memcmp(node->sign_public, self->config.own->sign_public, CERT_KEY_BYTES) == 0;
 }
 
 /* Where to connect to a node: the settings go before the certificate; "": nowhere. False: it is

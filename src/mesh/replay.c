@@ -3,6 +3,8 @@
 #include "asker.h"
 #include "heads.h"
 
+#include <sodium.h>
+
 #define REQUESTS_MAX  4    /* answered before others on the loop get their turn: about 4 MiB */
 #define BUNDLED_BYTES 8192 /* larger batches travel alone */
 
@@ -167,17 +169,20 @@ static void add_head(answer_t *answer, const feed_ref_t *ref, wall_t now)
         add_envelope(answer, batch, size);
 }
 
+/* All heads, from another one on each time: of very many, the last ones do not fit the queue. */
 static void answer_survey(replay_t *self, const replay_way_t *way, asker_t *asker)
 {
     answer_t answer = start_answer(self, way);
     wall_t now = wall_now();
+    size_t count = feed_count(self->config.feed);
+    size_t start = count > 0 ? randombytes_uniform((uint32_t)count) : 0;
     self->counters.surveys++;
     if (!asker_may_ask(asker)) {
         self->counters.put_off++;
         return;
     }
-    for (size_t i = 0; i < feed_count(self->config.feed) && !answer.cut; i++)
-        add_head(&answer, feed_at(self->config.feed, i), now);
+    for (size_t i = 0; i < count && !answer.cut; i++)
+        add_head(&answer, feed_at(self->config.feed, (start + i) % count), now);
     send_bundle(&answer);
     asker_pay(asker, answer.bytes);
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLOT_COUNT 4096 /* 64 KiB; each slot holds the last one that fell on it */
+#define SLOT_COUNT 4096 /* 32 KiB; each slot holds the last one that fell on it */
 #define HASH_BYTES crypto_shorthash_siphashx24_BYTES
 
 typedef struct {
