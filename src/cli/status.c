@@ -1,6 +1,7 @@
 /* status - what the running service says of itself: `banmesh status`. */
 #include "admin.h"
 #include "command.h"
+#include "progress.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -75,6 +76,20 @@ static void print_feeds(const json_t *feeds, const char *own, bool applies)
         printf("  none yet\n");
 }
 
+static void print_progress(const json_t *list)
+{
+    size_t index;
+    json_t *one;
+    char have[PROGRESS_COUNT_MAX];
+    char all[PROGRESS_COUNT_MAX];
+    if (json_array_size(list) > 0)
+        printf("\n");
+    json_array_foreach(list, index, one)
+        printf("catching up with %s: %s of %s batches, for %" JSON_INTEGER_FORMAT " s\n",
+               text(one, "origin"), progress_count((uint64_t)number(one, "have"), have),
+               progress_count((uint64_t)number(one, "all"), all), number(one, "for_s"));
+}
+
 static void print_forks(const json_t *forks)
 {
     size_t index;
@@ -122,6 +137,7 @@ static void print_status(const json_t *status)
     print_peers(json_object_get(mesh, "peers"));
     print_feeds(json_object_get(mesh, "feeds"), text(status, "node"),
                 json_object_get(status, "outcomes") != NULL);
+    print_progress(json_object_get(mesh, "catching_up"));
     print_forks(json_object_get(mesh, "forks"));
     print_counters("bans of this host", json_object_get(status, "intake"));
     print_counters("log of this host's bans", json_object_get(status, "own_log"));

@@ -18,6 +18,7 @@ struct mesh {
     replay_t *replay;
     replica_t *replica;
     catchup_t *catchup;
+    progress_t *progress;
     inbox_t *inbox;
     heads_t *heads;
     trimmer_t *trimmer;
@@ -250,9 +251,26 @@ static void tick(void *arg)
                 survey(self, self->peers[i]);
     }
     pump(self);
+    progress_look(self->progress, mono_now());
 }
 
 /* ---- who takes part ---- */
+
+/* NULL: an origin that nothing is taken from. */
+static const char *name_of(void *arg, const uint8_t *origin)
+{
+    const mesh_t *self = arg;
+    const trusted_t *node = trust_by_sign(self->trust, origin);
+    if (memcmp(origin, self->config.own->sign_public, WIRE_KEY_BYTES) == 0)
+        return self->config.settings->node.name;
+    return node != NULL ? node->name : NULL;
+}
+
+static void say(void *arg, const char *text)
+{
+    (void)arg;
+    log_info("%s", text);
+}
 
 static const peer_setting_t *find_setting(const settings_t *settings, const char *name)
 {
@@ -389,6 +407,8 @@ static int open_parts(mesh_t *self, fault_t *fault)
     self->heads = heads_new(config->feed, config->wire, config->own->sign_public);
     self->trimmer = trimmer_new(config->feed, config->wire, config->own->sign_public);
     trimmer_set_kept(self->trimmer, config->settings->history.retention_days * DAY_MS);
+    const progress_calls_t progress = {name_of, say, self};
+    self->progress = progress_new(config->feed, &progress);
     self->replica = replica_new(&replica, self->trust, config->settings, fault);
     if (self->replica == NULL)
         return -1;
@@ -441,6 +461,7 @@ void mesh_destroy(mesh_t **self_p)
     if (self->replica != NULL)
         replica_commit(self->replica);
     replica_destroy(&self->replica);
+    progress_destroy(&self->progress);
     catchup_destroy(&self->catchup);
     heads_destroy(&self->heads);
     trimmer_destroy(&self->trimmer);
@@ -468,6 +489,7 @@ json_t *mesh_status(const mesh_t *self)
         .peers = self->peers,
         .peer_count = self->peer_count,
         .catchup = self->catchup,
+        .progress = self->progress,
         .replica = self->replica,
         .replay = self->replay,
         .gate = self->gate,

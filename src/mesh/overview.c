@@ -52,6 +52,19 @@ static json_t *forks_status(const overview_t *self)
     return forks;
 }
 
+static json_t *progress_status(const overview_t *self)
+{
+    json_t *list = json_array();
+    const progress_of_t *one;
+    for (size_t i = 0; (one = progress_at(self->progress, i)) != NULL; i++)
+        json_array_append_new(list,
+                              json_pack("{s:s, s:I, s:I, s:I}", "origin",
+                                        origin_name(self, one->origin), "have",
+                                        (json_int_t)one->have, "all", (json_int_t)one->all, "for_s",
+                                        (json_int_t)(mono_since_ms(one->since) / MS_PER_S)));
+    return list;
+}
+
 static json_t *refused_status(const overview_t *self)
 {
     const replica_counters_t *counters = replica_counters(self->replica);
@@ -92,7 +105,8 @@ json_t *overview_json(const overview_t *self)
         json_array_append_new(peers, peer_status(self, self->peers[i]));
     for (size_t i = 0; i < feed_count(self->feed); i++)
         json_array_append_new(feeds, feed_status(self, feed_at(self->feed, i)));
-    return json_pack("{s:o, s:o, s:o, s:I, s:o}", "peers", peers, "feeds", feeds, "forks",
-                     forks_status(self), "missing_batches",
-                     (json_int_t)catchup_missing(self->catchup), "messages", counter_status(self));
+    return json_pack("{s:o, s:o, s:o, s:o, s:I, s:o}", "peers", peers, "feeds", feeds,
+                     "catching_up", progress_status(self), "forks", forks_status(self),
+                     "missing_batches", (json_int_t)catchup_missing(self->catchup), "messages",
+                     counter_status(self));
 }

@@ -5,6 +5,7 @@
 
 #include "catchup.h"
 #include "gate.h"
+#include "progress.h"
 #include "replay.h"
 
 #include <jansson.h>
@@ -18,6 +19,7 @@ typedef struct {
     peer_t *const *peers;
     size_t peer_count;
     const catchup_t *catchup;
+    const progress_t *progress;
     const replica_t *replica;
     const replay_t *replay;
     const gate_t *gate;

@@ -139,9 +139,55 @@ TEST(who_has_nothing_is_not_asked_again_at_once)
     assert_int_equal(asked[1].node, MX1);
 }
 
+TEST(what_would_not_be_taken_in_is_not_asked_for)
+{
+    feed_ref_t *ref = world_add_feed(HIST1, FORGE_EPOCH); /* an aggregator: it may only read */
+    assert_int_equal(feed_keep_head(world.feed, ref, 4, 1, (const uint8_t *)"x", 1), 1);
+    assert_int_equal(pump(), 0);
+}
+
+/* ---- where the history is kept ---- */
+
+static void lacks(int peer, const feed_ref_t *ref, uint64_t oldest)
+{
+    wire_done_t answer = {.feed = ref->id,
+                          .through = ref->have,
+                          .have = ref->head_seq,
+                          .oldest = oldest};
+    catchup_done(catchup, peers[peer], &answer);
+}
+
+TEST(what_the_origin_and_all_others_lack_is_given_up)
+{
+    feed_keep_history(world.feed);
+    feed_ref_t *ref = world_feed(MX1);
+    world_keep_head(MX1, 20, 11);
+    assert_int_equal(pump(), 1);
+    assert_int_equal(asked[0].node, MX1);
+    lacks(0, ref, 8);
+    for (int i = 1; ref->have == 0 && i < 10; i++) {
+        assert_int_equal(pump(), 1); /* at once */
+        lacks(asked[i].node == MX1 ? 0 : 1, ref, asked[i].node == MX1 ? 8 : 6);
+    }
+    assert_int_equal(ref->have, 5); /* somebody has it from 6 on */
+}
+
+TEST(while_the_origin_is_away_nothing_is_given_up)
+{
+    feed_keep_history(world.feed);
+    feed_ref_t *ref = world_add_feed(SELF, FORGE_EPOCH);
+    static envelope_t envelope;
+    forge_head(&world.nodes[SELF], 20, 11, &envelope);
+    assert_int_equal(feed_keep_head(world.feed, ref, 20, 11, envelope.bytes, envelope.size), 1);
+    for (size_t i = 0; pump() == 1 && i < 100; i++)
+        lacks(asked[asked_count - 1].node == MX1 ? 0 : 1, ref, 11);
+    assert_int_equal(ref->have, 0);
+    assert_in_range(asked_count, 2, 10); /* and nobody is asked again and again */
+}
+
 TEST(somebody_else_is_asked_where_the_origin_is_away)
 {
-    feed_ref_t *ref = world_add_feed(HIST1, FORGE_EPOCH);
+    feed_ref_t *ref = world_add_feed(SELF, FORGE_EPOCH); /* an older epoch of ours */
     assert_int_equal(feed_keep_head(world.feed, ref, 4, 1, (const uint8_t *)"x", 1), 1);
     assert_int_equal(pump(), 1);
     int first = asked[0].node;
@@ -212,6 +258,9 @@ int main(void)
         with_peers(an_answer_that_brought_something_is_followed_by_the_next_request),
         with_peers(who_has_nothing_is_not_asked_again_at_once),
         with_peers(somebody_else_is_asked_where_the_origin_is_away),
+        with_peers(what_would_not_be_taken_in_is_not_asked_for),
+        with_peers(what_the_origin_and_all_others_lack_is_given_up),
+        with_peers(while_the_origin_is_away_nothing_is_given_up),
         with_peers(a_way_that_is_shut_counts_as_an_answer_without_anything),
         with_peers(nobody_is_asked_where_nobody_is_connected),
         with_peers(a_request_ends_once_and_frees_its_peer_alone),

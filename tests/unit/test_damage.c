@@ -185,8 +185,9 @@ TEST(a_page_of_nonsense_in_peers_db_sets_it_aside)
 {
     make_state(true);
     /* In the middle: opening reads only where each feed begins and ends. */
-    int64_t page = ask_sql("state/peers.db", "SELECT pageno FROM dbstat WHERE name = 'batch' "
-                                             "AND pagetype = 'leaf' ORDER BY path LIMIT 1 OFFSET 2");
+    int64_t page =
+        ask_sql("state/peers.db", "SELECT pageno FROM dbstat WHERE name = 'batch' "
+                                  "AND pagetype = 'leaf' ORDER BY path LIMIT 1 OFFSET 2");
     damage_fill("state/peers.db", (size_t)(page - 1) * DAMAGE_PAGE_BYTES, DAMAGE_PAGE_BYTES);
     assert_int_equal(support_exit_status(read_all, NULL), 1);
     feed_t *feed = feeds_open();

@@ -230,13 +230,16 @@ TEST(a_feed_that_is_not_held_is_answered_with_nothing)
     assert_int_equal(done.have, 0);
 }
 
-TEST(what_lies_under_the_floor_is_passed_over)
+TEST(who_asks_for_what_is_gone_is_told_where_it_goes_on)
 {
     feed_ref_t *ref = world_feed(MX2);
     world_keep_head(MX2, 20, 11);
     world_store(MX2, 15);
     wire_done_t done = fetch(&ref->id, 3, 16384);
     assert_int_equal(done.oldest, 11);
+    assert_int_equal(done.through, 3);
+    assert_int_equal(sent_count, 1);
+    done = fetch(&ref->id, 10, 16384);
     assert_int_equal(done.through, 15);
     assert_int_equal(read_batches(10), 15);
 }
@@ -253,7 +256,7 @@ TEST(who_asks_too_much_gets_empty_answers_for_a_while)
     survey(MX1);
     assert_int_equal(sent_count, 0);
     survey(MX2);                     /* others are not touched by that */
-    assert_int_equal(sent_count, 0); /* no head is held, so there is nothing to show */
+    assert_int_equal(sent_count, 1); /* no head is held: the newest batch shows what there is */
     world_keep_head(MX2, 3, 1);
     survey(MX2);
     assert_int_equal(sent_count, 1);
@@ -320,7 +323,7 @@ int main(void)
         with_replay(an_answer_fits_half_a_queue_and_says_how_far_it_went),
         with_replay(where_the_way_is_full_through_tells_the_truth),
         with_replay(a_feed_that_is_not_held_is_answered_with_nothing),
-        with_replay(what_lies_under_the_floor_is_passed_over),
+        with_replay(who_asks_for_what_is_gone_is_told_where_it_goes_on),
         with_replay(who_asks_too_much_gets_empty_answers_for_a_while),
         with_replay(a_request_signed_by_another_is_not_answered),
         with_replay(a_survey_of_very_many_heads_shows_each_of_them_sometimes),

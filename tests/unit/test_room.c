@@ -14,8 +14,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define DISK         "size=40m"
-#define BATCH_BYTES  60000
+#define DISK        "size=40m"
+#define BATCH_BYTES 60000
 
 static uint8_t large[BATCH_BYTES];
 
