@@ -3,7 +3,7 @@
 import threading
 
 from mesh import Mesh, public_addresses, wait_until
-from node_by_hand import HEADS, NodeByHand, bytes_field
+from node_by_hand import BUNDLE, NodeByHand, bytes_field
 
 HEADS_A_BUNDLE = 256
 
@@ -14,7 +14,7 @@ def forged_heads(node):
     for seq in range(1, HEADS_A_BUNDLE + 1):
         head = node.head(epoch=1795288025000, seq=seq)
         body += bytes_field(1, head[:-1] + bytes([head[-1] ^ 1]))
-    return node.envelope(HEADS, body)
+    return node.envelope(BUNDLE, body)
 
 
 def flood(node, stop):
