@@ -142,6 +142,8 @@ static void print_status(const json_t *status)
     print_counters("bans of this host", json_object_get(status, "intake"));
     print_counters("log of this host's bans", json_object_get(status, "own_log"));
     print_counters("bans of peers", json_object_get(status, "outcomes"));
+    print_counters("peers whose clock is ahead of this host's, s",
+                   json_object_get(status, "clocks_ahead"));
     print_counters("shared log", json_object_get(status, "shared_log"));
     print_counters("store", json_object_get(status, "store"));
     print_counters("country database", json_object_get(status, "country_db"));

@@ -1,5 +1,6 @@
 #include "applier.h"
 
+#include "ahead.h"
 #include "nid.h"
 #include "protect.h"
 #include "sink.h"
@@ -18,6 +19,7 @@ struct applier {
     service_t *service;
     sink_t *sink;
     protect_t *protect;
+    ahead_t *ahead;
     ticker_t *ticker;
     pending_row_t rows[ROWS_MAX];
     bool failing; /* the log or the database says no, and it was said; only ticks try */
@@ -82,6 +84,8 @@ static void decide(applier_t *self, const uint8_t *origin, const event_t *event,
     if (malformed == EVENT_OK && event->kind == EVENT_BAN) {
         in.protected_by = protected_by(self, &event->ban.address);
         in.held_until_ms = sink_held_until(self->sink, &event->ban.address);
+        if (node != NULL)
+            ahead_note(self->ahead, origin, event->ban.time_ms, in.now);
     }
     guard_verdict_t verdict = guard_decide(&in);
     sink_count(self->sink, &verdict);
@@ -315,6 +319,7 @@ applier_t *applier_new(service_t *service, fault_t *fault)
     self->service = service;
     self->refreshed_at = self->swept_at = mono_now();
     self->protect = protect_new();
+    self->ahead = ahead_new();
     protect_refresh(self->protect, settings);
     self->sink = sink_new(service_feed(service), settings, fault);
     if (self->sink == NULL) {
@@ -337,6 +342,7 @@ void applier_destroy(applier_t **self_p)
     ticker_destroy(&self->ticker);
     sink_destroy(&self->sink);
     protect_destroy(&self->protect);
+    ahead_destroy(&self->ahead);
     free(self);
 }
 
@@ -364,6 +370,20 @@ static json_t *outcomes(const sink_t *sink)
     return all;
 }
 
+/* By name, in seconds. */
+static json_t *clocks(const applier_t *self)
+{
+    json_t *all = json_object();
+    const uint8_t *origin;
+    int64_t ahead_ms;
+    for (size_t i = 0; ahead_at(self->ahead, i, &origin, &ahead_ms); i++) {
+        const trusted_t *node = trust_by_sign(mesh_trust(service_mesh(self->service)), origin);
+        if (node != NULL)
+            json_object_set_new(all, node->name, json_integer(ahead_ms / MS_PER_S));
+    }
+    return all;
+}
+
 static json_t *shared_log(const applier_t *self)
 {
     const shared_log_counts_t *counts = sink_log_counts(self->sink);
@@ -378,6 +398,7 @@ void applier_status(const applier_t *self, json_t *status)
 {
     const sink_t *sink = self->sink;
     json_object_set_new(status, "outcomes", outcomes(sink));
+    json_object_set_new(status, "clocks_ahead", clocks(self));
     json_object_set_new(status, "held", json_integer((json_int_t)sink_held(sink)));
     json_object_set_new(status, "pending", json_integer(sink_pending(sink)));
     json_object_set_new(status, "backlog", json_integer(sink_backlog(sink)));

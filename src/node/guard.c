@@ -1,13 +1,13 @@
 #include "guard.h"
 
+#include "ahead.h"
 #include "special.h"
 
 #include <string.h>
 
 #define V4_PREFIX_MIN 32
 #define V6_PREFIX_MIN 64
-#define FUTURE_MAX_MS 60000 /* clocks differ; more than this is told */
-#define LIVE_MS       60000 /* for the same reason, a ban that began so long ago may be of now */
+#define LIVE_MS       60000 /* clocks differ: a ban that began so long ago may be of now */
 
 static const char *const outcome_names[GUARD_OUTCOME_COUNT] = {
     [GUARD_APPLY] = "applied",
@@ -74,7 +74,7 @@ guard_verdict_t guard_decide(const guard_case_t *in)
         return out;
     int64_t max_until_ms = in->now.ms + in->max_ban_s * MS_PER_S;
     ban_t ban = in->event->ban;
-    out.from_future = ban.time_ms > in->now.ms + FUTURE_MAX_MS;
+    out.from_future = ban.time_ms > in->now.ms + AHEAD_FUTURE_MS;
     if (ban.time_ms > in->now.ms)
         ban.time_ms = in->now.ms;
     out.start_ms = ban.time_ms;
