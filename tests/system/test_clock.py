@@ -35,6 +35,13 @@ class Clock:
         return time.time() + self.offset_s
 
 
+def wait_heartbeat(node, peer):
+    """Until one has come from a peer that was not sent before this call."""
+    for _ in range(2):
+        last = node.peers()[peer]["heard_ms_ago"]
+        wait_until(lambda: node.peers()[peer]["heard_ms_ago"] < last, "a heartbeat of " + peer)
+
+
 class Scene:
     """mx1 and mx2 have a right clock, mx3 has one that jumps; whom which of them banned."""
 
@@ -144,7 +151,8 @@ def test_a_peer_whose_clock_was_set_back_is_heard_again_and_its_bans_pass_meanwh
     """Its heartbeats look old until its connections are made anew, after five of them."""
     with Scene(tmp_path) as scene:
         scene.clock.jump(DAY_S)
-        scene.ban_everywhere(scene.mx3)
+        for node in (scene.mx1, scene.mx2):
+            wait_heartbeat(node, "mx3")
         scene.clock.jump(0)
         scene.ban_everywhere(scene.mx3)
         for node in (scene.mx1, scene.mx2):

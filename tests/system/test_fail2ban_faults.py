@@ -10,6 +10,7 @@ import time
 from effort import new_seed, rounds
 from fail2ban_server import Fail2banServer
 from mesh import Mesh, public_addresses, wait_until
+from test_clock import Clock
 from test_shared_log import ROTATIONS, Rotation
 from test_way import stream
 
@@ -69,6 +70,26 @@ def test_fail2ban_was_stopped_while_the_log_was_rotated(tmp_path):
                 mx2.wait_reported(addresses[start:start + 20])
                 rotation.run()
             wait_until(lambda: mx2.status()["shared_log"]["renamed"] == 2, "the second rotation")
+            two.start()
+            two.wait_banned("shared", addresses, timeout=60)
+
+
+def test_fail2ban_was_away_for_an_hour_and_the_log_was_rotated_then(tmp_path):
+    """By the node's clock, that is: its lines are older than what a rotation takes along anyway."""
+    addresses = public_addresses(20, new_seed())
+    mesh = Mesh(tmp_path, ["mx1", "mx2"])
+    mx1, mx2 = mesh.nodes
+    clock = Clock(mx2)
+    with mesh:
+        with fail2ban_of(mx2) as two:
+            wait_seen(mx2)
+            two.stop()
+            wait_seen(mx2, "gone")
+            stream(mx1, addresses)
+            mx2.wait_reported(addresses)
+            clock.jump(3600)
+            Rotation(mx2).run()
+            wait_until(lambda: mx2.status()["shared_log"]["renamed"] == 1, "the rotation")
             two.start()
             two.wait_banned("shared", addresses, timeout=60)
 
