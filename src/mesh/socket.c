@@ -6,6 +6,7 @@
 
 #define MESSAGE_MAX_BYTES    (66 * 1024) /* an envelope and some */
 #define HANDSHAKE_MS         3000
+#define CONNECT_MS           3000 /* TCP alone would try again ever more seldom in a long cut */
 #define HEARTBEAT_MS         1000
 #define HEARTBEAT_TIMEOUT_MS 3000
 #define RECONNECT_MS         100
@@ -83,6 +84,7 @@ zsock_t *socket_client(int type, const cert_t *own, const uint8_t server_key[sta
     }
     set_common(self);
     set_own_keys(self, own);
+    zsock_set_connect_timeout(self, CONNECT_MS);
     zsock_set_curve_serverkey_bin(self, server_key);
     if (type == ZMQ_SUB)
         zsock_set_subscribe(self, "");
