@@ -89,6 +89,7 @@ static void note_stuck(reader_t *self, const attempt_record_t *record, const fee
 static void tell_gap(reader_t *self, cursor_t *cursor, const char *node, uint64_t from,
                      uint64_t through)
 {
+    uint64_t count = through - from + 1;
     if (cursor->told_from <= from && through <= cursor->told_through)
         return;
     cursor->told_from = from;
@@ -97,9 +98,8 @@ static void tell_gap(reader_t *self, cursor_t *cursor, const char *node, uint64_
     if (self->told > GAPS_TOLD_MAX)
         return;
     log_warnx("%llu batches of %s (epoch %llu, seq %llu-%llu) are gone: older than retention",
-              (unsigned long long)(through - from + 1), node,
-              (unsigned long long)cursor->feed->id.epoch, (unsigned long long)from,
-              (unsigned long long)through);
+              (unsigned long long)count, node, (unsigned long long)cursor->feed->id.epoch,
+              (unsigned long long)from, (unsigned long long)through);
     if (self->told == GAPS_TOLD_MAX)
         log_warnx("no more of this is said: missed_batches in the status go on counting");
 }

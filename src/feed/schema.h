@@ -26,8 +26,8 @@
     " WITHOUT ROWID"
 
 /* held: what the consumer applied, and until when fail2ban holds it. pending: accepted, but due
- * later; beside it, pending.c makes `backlog`. All are written with the cursor. fork: what an origin
- * signed twice. */
+ * later; beside it, pending.c makes `backlog`. All are written with the cursor. fork: what an
+ * origin signed twice. */
 #define SCHEMA_PEERS                                                                               \
     SCHEMA_FEEDS                                                                                   \
     ";CREATE TABLE cursor (consumer TEXT NOT NULL, feed INTEGER NOT NULL, seq INTEGER NOT NULL, "  \
