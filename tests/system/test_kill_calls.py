@@ -38,17 +38,25 @@ class Trial:
         """Let attempt (strace's arguments) run, which returns whether what it did got through: once
         to see which of the calls it makes, then killed at each of them, or at each step-th."""
         trace = os.path.join(str(self.dir), "strace")
-        tracer = ["strace", "-f", "-qq", "-o", trace, "-e"]
-        assert attempt(tracer + ["trace=" + ",".join(calls)])
+        tracer = ["strace", "-f", "-qq", "-o", trace]
+        assert attempt(tracer + ["-e", "trace=" + ",".join(calls)])
         with open(trace, encoding="utf-8", errors="replace") as lines:
             made = sorted(set(re.findall(r"^\d+ +(\w+)\(", lines.read(), re.MULTILINE)))
         for call in made:
             number = self.chance.randint(1, step)
-            while not attempt(tracer + ["trace=" + call, "-e",
-                                        "inject=%s:signal=KILL:when=%d" % (call, number)]):
+            # Threads wake each other with write (), too: only those to files count.
+            files = self.files() if call == "write" else []
+            while not attempt(tracer + files + [
+                    "-e", "trace=" + call, "-e", "inject=%s:signal=KILL:when=%d" % (call, number)]):
                 self.calls[call] += 1
                 number += step
         print("killed at", dict(self.calls))
+
+    def files(self):
+        """What is written with write (), as strace's arguments."""
+        return [word for node in self.mesh.nodes for path in (
+            node.shared_log, os.path.join(node.spool, "spool"),
+            os.path.join(node.spool, "spool.rejected")) for word in ("-P", path)]
 
     def hook(self, node, tracer=(), socket=None):
         """Call the hook, perhaps to be killed; returns its exit status."""
