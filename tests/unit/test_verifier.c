@@ -5,7 +5,9 @@
 
 #include <dirent.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MANY    3000 /* more than the queue holds */
 #define WAIT_MS 60000
@@ -25,6 +27,27 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
         return EAGAIN;
     threads_left -= threads_left > 0;
     return __real_pthread_create(thread, attributes, run, arg);
+}
+
+/* Wrapped as well: the first question can be held up until so many others are answered. */
+wire_error_t __real_wire_verify(wire_t *wire, const uint8_t *envelope, size_t size);
+wire_error_t __wrap_wire_verify(wire_t *wire, const uint8_t *envelope, size_t size);
+
+static atomic_size_t answered;
+static atomic_bool begun; /* somebody has the first */
+static size_t hold_until; /* 0: not at all */
+
+wire_error_t __wrap_wire_verify(wire_t *wire, const uint8_t *envelope, size_t size)
+{
+    size_t index;
+    memcpy(&index, envelope + WIRE_HEADER_BYTES, sizeof index);
+    if (index == 0)
+        atomic_store(&begun, true);
+    while (index == 0 && atomic_load(&answered) < hold_until)
+        usleep(1000);
+    wire_error_t error = __real_wire_verify(wire, envelope, size);
+    atomic_fetch_add(&answered, 1);
+    return error;
 }
 
 static zloop_t *loop;
@@ -110,6 +133,9 @@ static int start(void **state)
     (void)state;
     results = expected = forgotten = idles = results_at_idle = 0;
     threads_left = -1;
+    hold_until = 0;
+    atomic_store(&answered, 0);
+    atomic_store(&begun, false);
     threads_before = 0;
     threads_before = count_threads();
     loop = zloop_new();
@@ -181,6 +207,18 @@ TEST(a_full_queue_loses_nothing)
     assert_true(results >= MANY - 2048);
     assert_true(results < MANY);
     assert_int_equal(idles, 0);
+    run();
+}
+
+/* Nothing can be done but wait for the thread that has the first of them. */
+TEST(a_full_queue_whose_first_is_slow_is_waited_for)
+{
+    begin(1);
+    hold_until = 2047; /* all the others that the queue holds */
+    put(0, 1);
+    while (!atomic_load(&begun))
+        usleep(1000);
+    put(1, MANY);
     run();
 }
 
@@ -305,6 +343,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         with_loop(results_come_in_the_order_of_the_questions),
         with_loop(a_full_queue_loses_nothing),
+        with_loop(a_full_queue_whose_first_is_slow_is_waited_for),
         with_loop(a_queue_of_large_ones_is_full_sooner),
         with_loop(the_order_holds_where_all_of_it_is_asked_and_answered_at_once),
         with_loop(the_loop_is_woken_for_many_at_once),
