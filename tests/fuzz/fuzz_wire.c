@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SEQ_LIMIT (1ULL << 40)
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static wire_t *wire;
@@ -67,24 +69,70 @@ static void check_head(const uint8_t *envelope, size_t size)
         expect(head.floor >= 1 && head.floor <= head.seq + 1);
 }
 
+static void check_fetch(const uint8_t *envelope, size_t size)
+{
+    wire_fetch_t fetch;
+    if (wire_read_fetch(wire, envelope, size, &fetch) != WIRE_OK)
+        return;
+    expect(fetch.credit > 0 && fetch.after < SEQ_LIMIT);
+}
+
+static void check_done(const uint8_t *envelope, size_t size)
+{
+    static uint8_t out[WIRE_ENVELOPE_MAX];
+    wire_done_t done;
+    wire_done_t read;
+    if (wire_read_done(wire, envelope, size, &done) != WIRE_OK)
+        return;
+    expect(done.through < SEQ_LIMIT && done.have < SEQ_LIMIT && done.oldest < SEQ_LIMIT);
+    size_t length = wire_write_done(again, &done, out);
+    expect(wire_check(out, length) == WIRE_OK);
+    expect(wire_read_done(again, out, length, &read) == WIRE_OK);
+    expect(read.through == done.through && read.have == done.have && read.oldest == done.oldest);
+    expect(memcmp(read.feed.origin, done.feed.origin, WIRE_KEY_BYTES) == 0 &&
+           read.feed.epoch == done.feed.epoch && read.feed.channel == done.feed.channel);
+}
+
+/* What was read as a bundle can be written as one, and is the same. */
+static void repeat_bundle(const wire_bundle_t *bundle)
+{
+    static uint8_t out[WIRE_ENVELOPE_MAX];
+    static wire_bundle_t read;
+    size_t size = wire_write_bundle(again, bundle, out);
+    expect(wire_check(out, size) == WIRE_OK);
+    expect(wire_read_bundle(again, out, size, &read) == WIRE_OK);
+    expect(read.count == bundle->count && read.used == bundle->used);
+    expect(memcmp(read.sizes, bundle->sizes, read.count * sizeof read.sizes[0]) == 0);
+    expect(memcmp(read.bytes, bundle->bytes, read.used) == 0);
+}
+
+/* Heads and batches in it, as the inbox takes them apart; each in a block of exactly its size. */
 static void check_bundle(const uint8_t *envelope, size_t size)
 {
     static wire_bundle_t bundle;
     size_t offset = 0;
     if (wire_read_bundle(wire, envelope, size, &bundle) != WIRE_OK)
         return;
-    for (size_t i = 0; i < bundle.count; i++) {
-        if (wire_check(bundle.bytes + offset, bundle.sizes[i]) == WIRE_OK)
-            check_head(bundle.bytes + offset, bundle.sizes[i]);
-        offset += bundle.sizes[i];
+    expect(bundle.count <= WIRE_BUNDLE_MAX && bundle.used <= WIRE_BUNDLE_BYTES_MAX);
+    for (size_t i = 0; i < bundle.count; offset += bundle.sizes[i++]) {
+        size_t length = bundle.sizes[i];
+        if (wire_check(bundle.bytes + offset, length) != WIRE_OK)
+            continue;
+        uint8_t *one = malloc(length);
+        expect(one != NULL);
+        memcpy(one, bundle.bytes + offset, length);
+        if (wire_kind(one) == WIRE_HEAD)
+            check_head(one, length);
+        else if (wire_kind(one) == WIRE_BATCH)
+            check_batch(one, length);
+        free(one);
     }
     expect(offset == bundle.used);
+    repeat_bundle(&bundle);
 }
 
 static void check(const uint8_t *envelope, size_t size)
 {
-    wire_fetch_t fetch;
-    wire_done_t done;
     switch (wire_kind(envelope)) {
     case WIRE_BATCH:
         check_batch(envelope, size);
@@ -93,11 +141,10 @@ static void check(const uint8_t *envelope, size_t size)
         check_head(envelope, size);
         break;
     case WIRE_FETCH:
-        if (wire_read_fetch(wire, envelope, size, &fetch) == WIRE_OK)
-            expect(fetch.credit > 0);
+        check_fetch(envelope, size);
         break;
     case WIRE_DONE:
-        wire_read_done(wire, envelope, size, &done);
+        check_done(envelope, size);
         break;
     case WIRE_SURVEY:
         break;
