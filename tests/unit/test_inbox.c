@@ -86,7 +86,7 @@ static int start(void **state)
     replica = replica_new(&in, world.trust, &world.settings, &fault);
     if (replica == NULL)
         return -1;
-    catchup = catchup_new(world.feed, world.wire);
+    catchup = catchup_new(world.feed, world.wire, replica);
     const inbox_config_t config = {world.loop, world.feed,      world.wire,  replica,
                                    catchup,    count_connected, count_began, count_asked,
                                    fail_now,   settle,          NULL};
