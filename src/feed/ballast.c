@@ -104,7 +104,13 @@ bool ballast_fill(ballast_t *self)
     return grow(self, BALLAST_BYTES, SPARE_BYTES);
 }
 
-bool ballast_drop(ballast_t *self)
+void ballast_drop(ballast_t *self)
+{
+    if (size_of(self) > BALLAST_REST_BYTES && truncate(self->path, BALLAST_REST_BYTES) == -1)
+        unlink(self->path);
+}
+
+bool ballast_drop_rest(ballast_t *self)
 {
     bool any = size_of(self) > 0;
     unlink(self->path);
@@ -113,6 +119,9 @@ bool ballast_drop(ballast_t *self)
 
 bool ballast_regain(ballast_t *self)
 {
-    return grow(self, BALLAST_LEAST_BYTES,
-                BALLAST_BYTES - BALLAST_LEAST_BYTES + BALLAST_GAIN_BYTES);
+    if (grow(self, BALLAST_LEAST_BYTES, BALLAST_BYTES - BALLAST_LEAST_BYTES + BALLAST_GAIN_BYTES))
+        return true;
+    if (size_of(self) < BALLAST_REST_BYTES)
+        grow(self, BALLAST_REST_BYTES, 0);
+    return false;
 }

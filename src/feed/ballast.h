@@ -11,6 +11,7 @@
 #define BALLAST_BYTES       (6 * 1024 * 1024)
 #define BALLAST_LEAST_BYTES (2 * 1024 * 1024) /* while room is scarce */
 #define BALLAST_GAIN_BYTES  (3 * 1024 * 1024) /* beyond what a drop gave: else it was no gain */
+#define BALLAST_REST_BYTES  (256 * 1024)      /* kept back for the next start: it needs some, too */
 
 typedef struct ballast ballast_t;
 
@@ -21,10 +22,14 @@ void ballast_destroy(ballast_t **self_p); /* the file stays */
 /* Make it whole if there is room to spare. True if it is whole. Cheap if it is. */
 bool ballast_fill(ballast_t *self);
 
-/* Give its room away. True if there was any. */
-bool ballast_drop(ballast_t *self);
+/* Give its room away, but for the rest. */
+void ballast_drop(ballast_t *self);
 
-/* After a drop: if somebody made room, make the least. True if so: work may go on. */
+/* Give all of it away. True if there was any. */
+bool ballast_drop_rest(ballast_t *self);
+
+/* After a drop: if somebody made room, make the least. True if so: work may go on. If not, at least
+ * the rest is made. */
 bool ballast_regain(ballast_t *self);
 
 #endif

@@ -44,6 +44,8 @@ static bool is_want_of_room(sqlite3 *handle, int code)
     case SQLITE_IOERR_READ:
     case SQLITE_IOERR_SHORT_READ:
         return false;
+    case SQLITE_IOERR_SHMSIZE: /* its errno may be another's by now, and nothing is lost with it */
+        return true;
     default:
         return error == ENOSPC || error == EDQUOT;
     }
@@ -70,29 +72,26 @@ static int errno_of(sqlite3 *handle, int code)
     }
 }
 
-/* What SQLite calls a disk I/O error, more closely. */
-static const char *operation(int code)
-{
-    switch (code) {
-    case SQLITE_IOERR_READ:
-    case SQLITE_IOERR_SHORT_READ:
-        return " (read)";
-    case SQLITE_IOERR_WRITE:
-        return " (write)";
-    case SQLITE_IOERR_FSYNC:
-    case SQLITE_IOERR_DIR_FSYNC:
-        return " (sync)";
-    case SQLITE_IOERR_TRUNCATE:
-        return " (truncate)";
-    default:
-        return "";
-    }
-}
-
+/* What SQLite calls a disk I/O error, more closely: its code says which operation failed, and the
+ * system why. */
 static void describe(const db_t *self, fault_t *fault)
 {
-    fault_set(fault, "%s: %s%s", self->path, sqlite3_errmsg(self->handle),
-              operation(sqlite3_extended_errcode(self->handle)));
+    static const char *const operations[] = {
+        [SQLITE_IOERR_READ >> 8] = "read",         [SQLITE_IOERR_SHORT_READ >> 8] = "read",
+        [SQLITE_IOERR_WRITE >> 8] = "write",       [SQLITE_IOERR_FSYNC >> 8] = "sync",
+        [SQLITE_IOERR_DIR_FSYNC >> 8] = "sync",    [SQLITE_IOERR_TRUNCATE >> 8] = "truncate",
+        [SQLITE_IOERR_SHMOPEN >> 8] = "open -shm", [SQLITE_IOERR_SHMSIZE >> 8] = "grow -shm",
+        [SQLITE_IOERR_SHMMAP >> 8] = "map -shm",
+    };
+    int code = sqlite3_extended_errcode(self->handle);
+    size_t detail = (size_t)code >> 8;
+    const char *words = sqlite3_errmsg(self->handle);
+    if ((code & 0xff) != SQLITE_IOERR)
+        fault_set(fault, "%s: %s", self->path, words);
+    else if (detail < sizeof operations / sizeof operations[0] && operations[detail] != NULL)
+        fault_set(fault, "%s: %s (%s)", self->path, words, operations[detail]);
+    else
+        fault_set(fault, "%s: %s (%d)", self->path, words, code);
 }
 
 static void mark(const db_t *self)

@@ -171,7 +171,7 @@ static db_t *open_db(state_t *self, const file_t *file, fault_t *fault)
             return NULL;
         }
         self->full = self->full || error == ENOSPC;
-        if (error != EBADMSG && !(error == ENOSPC && ballast_drop(self->ballast)))
+        if (error != EBADMSG && !(error == ENOSPC && ballast_drop_rest(self->ballast)))
             break;
     }
     fault_set(fault, "%s", why.text);
