@@ -86,7 +86,9 @@ static void describe(const db_t *self, fault_t *fault)
     int code = sqlite3_extended_errcode(self->handle);
     size_t detail = (size_t)code >> 8;
     const char *words = sqlite3_errmsg(self->handle);
-    if ((code & 0xff) != SQLITE_IOERR)
+    if (errno_of(self->handle, code) == ENOSPC)
+        fault_set(fault, "%s: %s", self->path, sqlite3_errstr(SQLITE_FULL));
+    else if ((code & 0xff) != SQLITE_IOERR)
         fault_set(fault, "%s: %s", self->path, words);
     else if (detail < sizeof operations / sizeof operations[0] && operations[detail] != NULL)
         fault_set(fault, "%s: %s (%s)", self->path, words, operations[detail]);
