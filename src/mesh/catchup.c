@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STUCK_MS            10000 /* without a batch of what was asked for */
+#define STUCK_MS            5000  /* without a batch of what was asked for */
 #define ANSWER_MAX_MS       30000 /* for a whole answer */
 #define FRUITLESS_WAIT_MS   500   /* doubled each time, FRUITLESS_DOUBLINGS times at most */
 #define FRUITLESS_DOUBLINGS 6

@@ -5,7 +5,10 @@
 
 #include <sodium.h>
 
-#define REQUESTS_MAX  4    /* answered before others on the loop get their turn: about 4 MiB */
+/* Before others on the loop get their turn: the hook waits for it. */
+#define BURST_REQUESTS 16
+#define BURST_BYTES    (64 * 1024) /* that is, one large answer */
+
 #define BUNDLED_BYTES 8192 /* larger batches travel alone */
 
 struct replay {
@@ -14,6 +17,7 @@ struct replay {
     askers_t *askers;
     listener_t *listener;
     replay_counters_t counters;
+    size_t burst_bytes; /* answered in this turn */
     wire_bundle_t bundle;
     uint8_t out[WIRE_ENVELOPE_MAX];
 };
@@ -74,6 +78,7 @@ static bool send_one(answer_t *answer, const uint8_t *bytes, size_t size)
     if (answer->way->send(answer->way->to, bytes, size)) {
         answer->messages++;
         answer->bytes += size;
+        answer->replay->burst_bytes += size;
         return true;
     }
     answer->cut = true;
@@ -268,7 +273,10 @@ static int read_messages(zloop_t *loop, zsock_t *socket, void *arg)
     zmq_msg_t message;
     zmq_msg_init(&routing_id);
     zmq_msg_init(&message);
-    for (int i = 0; socket_may_read(i, since) && requests < REQUESTS_MAX; i++) {
+    self->burst_bytes = 0;
+    for (int i = 0; socket_may_read(i, since) && requests < BURST_REQUESTS; i++) {
+        if (self->burst_bytes > BURST_BYTES)
+            break;
         if (zmq_msg_recv(&routing_id, zsock_resolve(socket), ZMQ_DONTWAIT) == -1)
             break;
         if (!zmq_msg_more(&routing_id))

@@ -7,8 +7,9 @@
 #define MESSAGE_MAX_BYTES    (66 * 1024) /* an envelope and some */
 #define HANDSHAKE_MS         3000
 #define CONNECT_MS           3000 /* TCP alone would try again ever more seldom in a long cut */
-#define HEARTBEAT_MS         1000
-#define HEARTBEAT_TIMEOUT_MS 3000
+#define SILENT_MS            3000 /* unanswered by the other side's TCP: the connection ends */
+#define KEEPALIVE_S          1
+#define KEEPALIVE_COUNT      3
 #define RECONNECT_MS         100
 #define RECONNECT_MAX_MS     5000
 #define SOCKETS_MAX          8192
@@ -35,8 +36,13 @@ static void set_common(zsock_t *self)
     zsock_set_maxmsgsize(self, MESSAGE_MAX_BYTES);
     zsock_set_linger(self, 0);
     zsock_set_handshake_ivl(self, HANDSHAKE_MS);
-    zsock_set_heartbeat_ivl(self, HEARTBEAT_MS);
-    zsock_set_heartbeat_timeout(self, HEARTBEAT_TIMEOUT_MS);
+    /* Not libzmq's own heartbeats: they abort the process when a peer leaves while its messages
+     * wait for us (libzmq issue 4364). TCP finds the dead, our signed heads the silent. */
+    zsock_set_tcp_maxrt(self, SILENT_MS);
+    zsock_set_tcp_keepalive(self, 1);
+    zsock_set_tcp_keepalive_idle(self, KEEPALIVE_S);
+    zsock_set_tcp_keepalive_intvl(self, KEEPALIVE_S);
+    zsock_set_tcp_keepalive_cnt(self, KEEPALIVE_COUNT);
     zsock_set_reconnect_ivl(self, RECONNECT_MS);
     zsock_set_reconnect_ivl_max(self, RECONNECT_MAX_MS);
 }

@@ -1,4 +1,4 @@
-/* socket - ZeroMQ sockets as all of ours are: CURVE, bounded queues, bounded messages, heartbeats.
+/* socket - ZeroMQ sockets as all of ours are: CURVE, bounded queues, bounded messages, keepalive.
  * Fails closed: a server socket that cannot enforce authentication is never bound. */
 #ifndef BANMESH_MESH_SOCKET_H
 #define BANMESH_MESH_SOCKET_H

@@ -49,8 +49,9 @@ static const char *protected_by(const applier_t *self, const addr_t *address)
 static void act(applier_t *self, const guard_case_t *in, const guard_verdict_t *verdict,
                 const trusted_t *node, int64_t nid)
 {
-    if (verdict->outcome != GUARD_APPLY && verdict->outcome != GUARD_LATER &&
-        verdict->outcome != GUARD_PACED)
+    bool is_accepted = verdict->outcome == GUARD_APPLY || verdict->outcome == GUARD_LATER ||
+                       verdict->outcome == GUARD_PACED;
+    if (!is_accepted || node == NULL) /* nobody's, and yet accepted: the guard forbids that */
         return;
     /* When it began stays as it was clamped: a ban from the future does not begin anew each time
      * that it is looked at. */

@@ -215,17 +215,18 @@ class Node:
         return done
 
     def stream(self, bans, group=200):
-        """Hand in many (address, jail, time in s), or with a bantime behind it, over one open
-        connection, `group` of them before the answers are read; returns the answers."""
+        """Hand in many (address, jail, time in s), or with a bantime and more text behind it, over
+        one open connection, `group` of them before the answers are read; returns the answers."""
         answers = []
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
             client.settimeout(TIMEOUT)
             client.connect(self.socket)
             for start in range(0, len(bans), group):
                 some = bans[start:start + group]
-                for address, jail, when, *bantime in some:
-                    client.send(("ban jail=%s ip=%s time=%.3f bantime=%d"
-                                 % (jail, address, when, *(bantime or [3600]))).encode())
+                for ban in some:
+                    address, jail, when, bantime, text = ban + (3600, "")[len(ban) - 3:]
+                    client.send(("ban jail=%s ip=%s time=%.3f bantime=%d %s"
+                                 % (jail, address, when, bantime, text)).rstrip().encode())
                 answers += [client.recv(600).decode() for _ in some]
         return answers
 
