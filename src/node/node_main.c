@@ -14,12 +14,27 @@ static const char usage[] =
     "of the local shared jail. Stays in the foreground and logs to standard error.\n"
     "\n"
     "  --config FILE  settings, e.g. /etc/banmesh/node.conf\n"
-    "  --check        read settings, keys and trust directory, say what is wrong, and exit\n"
+    "  --check        read settings, keys and trust directory, look whether the directories can\n"
+    "                 be written, say what is wrong, and exit\n"
     "  --verbose      also say what is passed over and why\n"
     "  --version, --help\n"
     "\n"
     "SIGHUP reads settings and trust directory again; SIGTERM ends it.\n"
     "example: banmeshd --config /etc/banmesh/node.conf --check\n";
+
+/* The log's directory is made by the unit, the spool's by whoever installs the hook. */
+static int check_directories(const settings_t *settings, fault_t *fault)
+{
+    const char *name = strrchr(settings->shared.log, '/');
+    char directory[PATH_MAX];
+    snprintf(directory, sizeof directory, "%.*s", (int)(name - settings->shared.log),
+             settings->shared.log);
+    if (service_check_directory("publish / spool", settings->publish.spool, NULL, false, fault) ==
+        -1)
+        return -1;
+    return service_check_directory("shared / log", *directory != '\0' ? directory : "/", name + 1,
+                                   true, fault);
+}
 
 typedef struct {
     applier_t *applier;
@@ -74,6 +89,7 @@ int main(int argc, char **argv)
     static const program_t program = {
         .name = "banmeshd",
         .usage = usage,
+        .check_directories = check_directories,
         .start = start,
         .advanced = advanced,
         .reloaded = reloaded,

@@ -10,6 +10,7 @@
 #include <sodium.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #ifndef BANMESH_VERSION
@@ -129,6 +130,42 @@ static int load(const program_t *program, const char *path, settings_t **setting
     return program->check != NULL ? program->check(*settings, fault) : 0;
 }
 
+int service_check_directory(const char *setting, const char *path, const char *file, bool made,
+                            fault_t *fault)
+{
+    char inside[PATH_MAX];
+    struct stat status;
+    if (stat(path, &status) == -1 && errno == ENOENT && made) {
+        log_warnx("%s: %s does not exist; the unit of systemd makes it at the start, nobody else "
+                  "does",
+                  setting, path);
+        return 0;
+    }
+    if (stat(path, &status) == -1)
+        return fault_set(fault, "%s: %s: %s", setting, path, strerror(errno));
+    if (!S_ISDIR(status.st_mode))
+        return fault_set(fault, "%s: %s: expected a directory", setting, path);
+    if (access(path, R_OK | W_OK | X_OK) == -1)
+        return fault_set(fault, "%s: %s: user %u cannot write there: %s", setting, path,
+                         (unsigned)geteuid(), strerror(errno));
+    snprintf(inside, sizeof inside, "%s/%s", path, file != NULL ? file : ".");
+    if (access(inside, R_OK | W_OK) == -1 && errno != ENOENT)
+        return fault_set(fault, "%s: %s: user %u cannot write it: %s", setting, inside,
+                         (unsigned)geteuid(), strerror(errno));
+    return 0;
+}
+
+static int check_directories(const program_t *program, const settings_t *settings, fault_t *fault)
+{
+    static const char *const files[] = {"lock", "own.db", "peers.db"};
+    bool is_there = access(settings->node.state, F_OK) == 0;
+    for (size_t i = 0; i < (is_there ? sizeof files / sizeof files[0] : 1); i++)
+        if (service_check_directory("node / state", settings->node.state, files[i], true, fault) ==
+            -1)
+            return -1;
+    return program->check_directories != NULL ? program->check_directories(settings, fault) : 0;
+}
+
 static int check_only(const program_t *program, const char *path)
 {
     settings_t *settings = NULL;
@@ -138,8 +175,11 @@ static int check_only(const program_t *program, const char *path)
     int rc = load(program, path, &settings, &cert, &trust, &fault);
     if (rc == 0) {
         advise(program, settings, cert, trust);
+        rc = check_directories(program, settings, &fault);
+    }
+    if (rc == 0)
         puts("configuration ok");
-    } else
+    else
         log_errorx("%s", fault.text);
     trust_destroy(&trust);
     cert_destroy(&cert);

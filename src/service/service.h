@@ -13,6 +13,9 @@ typedef struct {
     const char *usage; /* the whole text of --help */
     /* Check what only this program reads (--check too). 0, or -1 with the fault. May be NULL. */
     int (*check)(const settings_t *settings, fault_t *fault);
+    /* Look at the directories that only this program writes into, with service_check_directory: at
+     * --check. 0, or -1 with the fault. May be NULL. */
+    int (*check_directories)(const settings_t *settings, fault_t *fault);
     /* Warn of what is not wrong, but hardly meant: at start and at --check. May be NULL. */
     void (*advise)(const settings_t *settings);
     /* Start the program's own parts, on the service's loop. NULL with the fault. */
@@ -29,6 +32,14 @@ typedef struct {
 
 /* Run a program until SIGTERM or SIGINT. Returns the exit status. */
 int service_run(const program_t *program, int argc, char **argv);
+
+/* A directory is there, and this user may write into it and into a file in it, if that is there.
+ *   setting  its name, for the fault
+ *   file     NULL: none
+ *   made     by the service's unit at the start: a missing one is only warned of
+ * 0, or -1 with the fault. */
+int service_check_directory(const char *setting, const char *path, const char *file, bool made,
+                            fault_t *fault);
 
 /* For the program's parts; valid from start to stop. Settings until the next reload. */
 zloop_t *service_loop(service_t *self);

@@ -4,12 +4,13 @@ ever passed on, and the log says what happened."""
 import os
 import random
 import sqlite3
+import subprocess
 import time
 
 import pytest
 
 from effort import new_seed, rounds
-from mesh import Mesh, public_addresses, wait_until
+from mesh import Mesh, program, public_addresses, wait_until
 from small_disk import SmallDisk
 from store import Store, add_aggregator
 
@@ -389,3 +390,54 @@ def test_damage_of_any_kind_loses_nothing_that_a_peer_has(tmp_path):
         for node in mesh.nodes:
             everything = {address for some in published.values() for address in some}
             assert set(node.reported()) <= everything, "a ban that nobody made"
+
+
+# ---- directories that are not what they should be ----
+
+def check(node):
+    """--check as somebody whom file modes bind: root without the powers over them."""
+    wrapper = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    if os.geteuid() != 0:
+        wrapper = []
+    done = subprocess.run(wrapper + [program(node.daemon), "--config", node.conf, "--check"],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+def test_check_looks_at_the_directories(tmp_path):
+    mesh = Mesh(tmp_path, ["mx1"])
+    mx1 = mesh.nodes[0]
+    hist = add_aggregator(mesh, [Store(tmp_path)])
+    folders = {name: os.path.join(mx1.dir, name) for name in ("state", "spool", "log")}
+    assert check(mx1) == (0, "configuration ok\n")
+    assert check(hist)[0] == 0
+    for name, setting in (("state", "node / state"), ("spool", "publish / spool"),
+                          ("log", "shared / log")):
+        folder = folders[name]
+        os.chmod(folder, 0o500)
+        status, words = check(mx1)
+        assert status == 1 and setting in words and folder in words and "cannot write" in words
+        os.chmod(folder, 0o700)
+        os.rename(folder, folder + ".away")
+        status, words = check(mx1)
+        assert setting in words and folder in words, words
+        # The unit makes two of them at the start, and nobody the spool.
+        assert (status == 1) == (name == "spool"), words
+        with open(folder, "w", encoding="ascii"):
+            pass
+        status, words = check(mx1)
+        assert status == 1 and folder + ": expected a directory" in words
+        os.unlink(folder)
+        os.rename(folder + ".away", folder)
+    for path, setting in ((os.path.join(folders["state"], "own.db"), "node / state"),
+                          (mx1.shared_log, "shared / log")):
+        with open(path, "w", encoding="ascii"):
+            pass
+        os.chmod(path, 0o400)
+        status, words = check(mx1)
+        assert status == 1 and setting in words and path in words, words
+        os.unlink(path)
+    os.chmod(os.path.join(hist.dir, "state"), 0o500)
+    assert check(hist)[0] == 1
+    os.chmod(os.path.join(hist.dir, "state"), 0o700)
+    assert check(mx1) == (0, "configuration ok\n")

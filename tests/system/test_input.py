@@ -205,8 +205,8 @@ def test_an_oversize_frame_is_survived_by_connecting_anew(tmp_path):
         mesh.stop()
 
 
-def check(node, expect):
-    done = subprocess.run([program("banmeshd"), "--config", node.conf, "--check"], text=True,
+def check(node, expect, daemon="banmeshd"):
+    done = subprocess.run([program(daemon), "--config", node.conf, "--check"], text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     assert done.returncode == expect, done
     return done.stdout + done.stderr
@@ -310,15 +310,16 @@ def test_readiness_is_told_to_the_service_manager(tmp_path):
 def test_the_settings_that_we_ship_are_valid(tmp_path):
     mesh = Mesh(tmp_path, ["mx1"])
     node = mesh.nodes[0]
-    for name in ("node.conf", "aggregator.conf"):
+    for name, daemon in (("node.conf", "banmeshd"), ("aggregator.conf", "banmesh-aggregator")):
         with open(os.path.join(ROOT, "conf", name), encoding="utf-8") as text:
             shipped = text.read()
         for was, now in (("/etc/banmesh/mx1.cert_secret", node.secret),
                          ("/etc/banmesh/hist1.cert_secret", node.secret),
                          ("/etc/banmesh/trust", mesh.trust), ("name = \"hist1\"", "name = \"mx1\""),
+                         ("/var/spool/banmesh", node.spool),
                          ("*:7341", node.listen[6:]), ("*:7342", node.replay[6:]),
                          ("*:7343", node.listen[6:]), ("*:7344", node.replay[6:])):
             shipped = shipped.replace(was, now)
         with open(node.conf, "w", encoding="utf-8") as out:
             out.write(shipped)
-        assert "configuration ok\n" in check(node, 0)
+        assert "configuration ok\n" in check(node, 0, daemon)
