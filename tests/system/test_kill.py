@@ -106,18 +106,22 @@ class Chaos:
         """One hook, or a burst at one node."""
         if self.chance.random() < 0.8:
             attempt, bantime = self.choose_ban()
-            return Hook(self.node_of(attempt), attempt, bantime)
+            hook = Hook(self.node_of(attempt), attempt, bantime)
+            if self.chance.random() < 0.15:  # it lives for about a millisecond
+                time.sleep(self.chance.random() * 0.0015)
+                hook.kill()
+            return hook
         bans = [self.choose_ban() for _ in range(self.chance.randrange(2, 6))]
         node = self.node_of(bans[0][0])
         return Burst(node, [ban for ban in bans if ban[0].node == node.name])
 
     def choose_victims(self, calls):
-        kind = self.chance.choice(["node", "node", "node", "aggregator", "hook", "two", "all"])
+        kind = self.chance.choice(["node", "node", "node", "aggregator", "call", "two", "all"])
         if kind == "node":
             return [self.chance.choice(self.nodes)]
         if kind == "aggregator":
             return [self.aggregator]
-        if kind == "hook":
+        if kind == "call":
             return [self.chance.choice(calls)] if calls else []
         if kind == "two":
             return self.chance.sample(self.mesh.nodes, 2)
