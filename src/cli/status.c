@@ -85,9 +85,12 @@ static void print_progress(const json_t *list)
     if (json_array_size(list) > 0)
         printf("\n");
     json_array_foreach(list, index, one)
+    {
+        progress_count((uint64_t)number(one, "have"), have);
+        progress_count((uint64_t)number(one, "all"), all);
         printf("catching up with %s: %s of %s batches, for %" JSON_INTEGER_FORMAT " s\n",
-               text(one, "origin"), progress_count((uint64_t)number(one, "have"), have),
-               progress_count((uint64_t)number(one, "all"), all), number(one, "for_s"));
+               text(one, "origin"), have, all, number(one, "for_s"));
+    }
 }
 
 static void print_forks(const json_t *forks)
@@ -97,12 +100,14 @@ static void print_forks(const json_t *forks)
     if (json_array_size(forks) > 0)
         printf("\nsigned twice, the key is in use twice or stolen (banmesh trust reset)\n");
     json_array_foreach(forks, index, fork)
+    {
         printf("  %-16s%-13s  epoch %" JSON_INTEGER_FORMAT " batch %" JSON_INTEGER_FORMAT
                "\n    here   %s\n    there  %s\n",
                text(fork, "origin"),
                json_is_true(json_object_get(fork, "quarantined")) ? "QUARANTINED" : "reset",
                number(fork, "epoch"), number(fork, "seq"), text(fork, "hash_here"),
                text(fork, "hash_there"));
+    }
 }
 
 static void print_counters(const char *title, const json_t *counters)
@@ -192,6 +197,9 @@ const command_t command_status = {
         "  missed   batches that nobody held any more when an aggregator came to them\n"
         "  held     addresses that this host bans, for itself or for peers\n"
         "  pace     how fast they are written to the shared log (shared / pace); newest first\n"
+        "\n"
+        "While batches are missing it says how far it is: \"catching up with mx1: 412,000 of\n"
+        "1,000,000 batches\". If that does not grow, nobody who is connected has them.\n"
         "\n"
         "What the counters' words mean: docs/protocol.md (messages), src/node/guard.h (bans).\n"
         "\n"
