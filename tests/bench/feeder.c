@@ -31,7 +31,7 @@ void feeder_address(size_t i, char text[static 16])
              (unsigned)i & 255);
 }
 
-static void make_ban(size_t i, size_t count, int64_t now_ms, ban_t *ban)
+void feeder_ban(size_t i, size_t count, int64_t now_ms, ban_t *ban)
 {
     char address[16];
     fault_t fault;
@@ -60,7 +60,7 @@ feeder_t *feeder_new(size_t count)
     self->ends = xmalloc(count * sizeof *self->ends);
     for (size_t i = 0; i < count; i++) {
         ban_t ban;
-        make_ban(i, count, wall_now().ms, &ban);
+        feeder_ban(i, count, wall_now().ms, &ban);
         size_t length = request_format(&ban, line);
         if (size - used < length) {
             size = size * 2 + REQUEST_LINE_MAX;

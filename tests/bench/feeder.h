@@ -4,8 +4,7 @@
 #ifndef BANMESH_BENCH_FEEDER_H
 #define BANMESH_BENCH_FEEDER_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "event.h"
 
 typedef struct feeder feeder_t;
 
@@ -20,5 +19,8 @@ int64_t feeder_run(feeder_t *self, int fd, size_t outstanding);
 
 /* The text of the address of ban i. */
 void feeder_address(size_t i, char text[static 16]);
+
+/* Ban i of `count` that began until now, one each ms: jail sshd, for a day. */
+void feeder_ban(size_t i, size_t count, int64_t now_ms, ban_t *ban);
 
 #endif
