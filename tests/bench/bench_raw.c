@@ -6,7 +6,9 @@
  *                      requests of the feeder over a SOCK_SEQPACKET pair to a thread that answers
  *                      each packet with one, and does nothing else
  *   rows COUNT DIR     SQLite rows of 100 bytes, WAL, synchronous=FULL, 512 a commit: with
- * ascending keys (`ascending`), and with random 16-byte ones, WITHOUT ROWID (`random`) */
+ * ascending keys (`ascending`), and with random 16-byte ones, WITHOUT ROWID (`random`)
+ *   verify COUNT BYTES Ed25519 signatures of messages of that size: on one core (`verify-one`), and
+ *                      on all of them at once, a thread each, all together (`verify-all`) */
 #include "curve_pair.h"
 #include "feeder.h"
 #include "log.h"
@@ -17,6 +19,7 @@
 #include <sodium.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -27,6 +30,7 @@
 #define KEY_BYTES     16
 #define GROUP         512
 #define REQUEST_MAX   512
+#define THREADS_MAX   64
 #define ANSWER        "ok nid=4611686018427387904 new"
 
 static double per_second(size_t count, int64_t ns)
@@ -167,6 +171,53 @@ static int measure_rows(char **argv)
     return 0;
 }
 
+/* ---- verify ---- */
+
+typedef struct {
+    size_t count;
+    size_t size;
+    uint8_t *message;
+    uint8_t signature[crypto_sign_BYTES];
+    uint8_t public_key[crypto_sign_PUBLICKEYBYTES];
+} check_t;
+
+static void *check_all(void *arg)
+{
+    const check_t *check = arg;
+    for (size_t i = 0; i < check->count; i++)
+        if (crypto_sign_verify_detached(check->signature, check->message, check->size,
+                                        check->public_key) != 0)
+            fatalx("a signature of our own does not verify");
+    return NULL;
+}
+
+/* Each of so many threads checks all of them. */
+static double verify_rate(check_t *check, size_t threads)
+{
+    pthread_t started[THREADS_MAX];
+    int64_t start = now_ns();
+    for (size_t i = 0; i < threads; i++)
+        started[i] = start_thread(check_all, check);
+    for (size_t i = 0; i < threads; i++)
+        pthread_join(started[i], NULL);
+    return per_second(check->count * threads, now_ns() - start);
+}
+
+static int measure_verify(char **argv)
+{
+    check_t check = {.count = number_of(argv[0]), .size = number_of(argv[1])};
+    uint8_t secret_key[crypto_sign_SECRETKEYBYTES];
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    check.message = xcalloc(1, check.size);
+    crypto_sign_keypair(check.public_key, secret_key);
+    crypto_sign_detached(check.signature, NULL, check.message, check.size, secret_key);
+    value_print("verify-one", verify_rate(&check, 1));
+    value_print("verify-all",
+                verify_rate(&check, cores < THREADS_MAX ? (size_t)cores : THREADS_MAX));
+    free(check.message);
+    return 0;
+}
+
 static const struct {
     const char *name;
     int arguments;
@@ -175,6 +226,7 @@ static const struct {
     {"curve", 1, measure_curve},
     {"intake", 2, measure_intake},
     {"rows", 2, measure_rows},
+    {"verify", 2, measure_verify},
 };
 
 int main(int argc, char **argv)
@@ -185,6 +237,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         if (argc > 1 && strcmp(argv[1], table[i].name) == 0 && argc - 2 == table[i].arguments)
             return table[i].measure(argv + 2);
-    fputs("usage: bench_raw curve COUNT | intake COUNT OUTSTANDING | rows COUNT DIR\n", stderr);
+    fputs("usage: bench_raw curve COUNT | intake COUNT OUTSTANDING | rows COUNT DIR | "
+          "verify COUNT BYTES\n",
+          stderr);
     return 2;
 }

@@ -1,7 +1,9 @@
 """The figures: what is measured, beside which raw limit. `run` calls and prints them."""
 
 import contextlib
+import json
 import os
+import socket
 import statistics
 import subprocess
 import time
@@ -12,6 +14,8 @@ from store import Store, add_aggregator, make_country_db
 
 HEARTBEAT_MS = 1000
 OUTSTANDING = 512
+FULL_BATCH = 512
+NEWCOMER_MAX_S = 600
 PEERS = 10
 PACKED_BAN_BYTES = 25  # an address with its prefix (17) and the time of its end (8)
 COUNTRIES = ["BR", "CN", "DE", "FR", "GB", "HK", "ID", "IN", "KR", "NL", "RU", "SG", "US", "VN"]
@@ -414,5 +418,116 @@ def measure_hub(directory, counts):
     return figure
 
 
+# ---- a newcomer ----
+
+def ask_status(node):
+    """As `banmesh status --json`, without a process of its own for each look."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(TIMEOUT)
+        client.connect(node.admin)
+        client.sendall(b"status\n")
+        with client.makefile("rb") as answer:
+            return json.loads(answer.read())
+
+
+def memory_peak(pid):
+    """The largest RSS that a process ever had."""
+    with open("/proc/%d/status" % pid, encoding="ascii") as text:
+        return next(int(line.split()[1]) * 1024 for line in text if line.startswith("VmHWM:"))
+
+
+def cpu_s(pid):
+    """Seconds of processor time that a process has used."""
+    with open("/proc/%d/stat" % pid, encoding="ascii") as text:
+        fields = text.read().rsplit(") ", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_feed(node, start, reached):
+    """Until its only feed of others is so far; returns the seconds since start."""
+    while True:
+        feeds = ask_status(node)["mesh"]["feeds"]
+        if feeds and feeds[0]["head"] > 0 and reached(feeds[0]):
+            return time.monotonic() - start
+        assert node.process.running(), node.output()
+        assert time.monotonic() - start < NEWCOMER_MAX_S, feeds
+        time.sleep(0.05)
+
+
+def time_newcomer(directory, count, per_batch):
+    """Start a node beside one that has bans; how long until it has, and has decided on, all."""
+    os.makedirs(directory)
+    mesh = Mesh(directory, ["a", "b"], heartbeat=HEARTBEAT_MS, extra=RATE_OFF)
+    a, b = mesh.nodes
+    got = helper("bench_fill", a.secret, os.path.join(a.dir, "state"), count, per_batch)
+    try:
+        a.start()
+        start = time.monotonic()
+        b.start()
+        got["first"] = wait_feed(b, start, lambda feed: feed["have"] > 0)
+        got["replica"] = wait_feed(b, start, lambda feed: feed["have"] == feed["head"])
+        got["peak"] = memory_peak(b.process.pid)
+        got["cpu-a"], got["cpu-b"] = cpu_s(a.process.pid), cpu_s(b.process.pid)
+        got["applied"] = wait_feed(b, start, lambda feed: feed["applied"] == feed["head"])
+        got["peak-applied"] = memory_peak(b.process.pid)
+        held = ask_status(b)["held"]
+        assert held == count, "%d of %d bans held" % (held, count)
+        return got
+    finally:
+        mesh.stop()
+
+
+def measure_newcomer(directory, counts):
+    """Seconds until a new node has all active bans of another one, and has decided on them."""
+    count = counts["newcomer"]
+    figure = Figure("newcomer: a node with an empty replica joins one that has {:,} active bans"
+                    .format(count), "own.db of the first node written by bench_fill beforehand",
+                    "two nodes on loopback, " + RATE_OFF_TEXT, ("in bulk", "alone"))
+    directory = os.path.join(directory, "newcomer")
+    os.makedirs(directory)
+    values = {}
+    for name, per_batch in (("bulk", FULL_BATCH), ("alone", 1)):
+        got = time_newcomer(os.path.join(directory, name), count, per_batch)
+        got.update(helper("bench_raw", "verify", max(1000, counts["verify"] // per_batch),
+                          int(got["bytes"] / got["batches"])))
+        values.update({"%s.%s" % (name, key): value for key, value in got.items()})
+    values.update(helper("bench_raw", "rows", counts["rows"], directory))
+    figure.values = values
+
+    def row(label, form, value):
+        figure.row(label, *(form(value(name)) for name in ("bulk", "alone")))
+
+    def each(key):
+        return lambda name: values[name + "." + key]
+
+    seconds = "{:.1f} s".format
+    row("batches", "{:,.0f}".format, each("batches"))
+    row("from its start to the first batch in its replica", seconds, each("first"))
+    row("to all of them: missing 0, have = head", seconds, each("replica"))
+    row("  of the newcomer's processor, till then", seconds, each("cpu-b"))
+    row("  of the other node's", seconds, each("cpu-a"))
+    row("  RSS of the newcomer, at most", mib, each("peak"))
+    row("to all decided on, in the shared log, held", seconds, each("applied"))
+    row("  RSS of the newcomer, at most", mib, each("peak-applied"))
+    row("raw: Ed25519 verify of such batches, one core", rate, each("verify-one"))
+    row("raw: the same, all cores", rate, each("verify-all"))
+    row("raw: all their signatures, all cores", seconds,
+        lambda name: values[name + ".batches"] / values[name + ".verify-all"])
+    figure.row("raw: SQLite rows, ascending key, 512 a commit", rate(values["ascending"]),
+               rate(values["ascending"]))
+    for name, goal in (("bulk", 10), ("alone", 60)):
+        first, last = values[name + ".first"], values[name + ".replica"]
+        if last - first < 0.5 and count < 1000000:
+            continue  # too quick to have a rate
+        at_million = first + (last - first) * 1000000 / count
+        figure.ratio("%s: replica of 1,000,000%s" % (name, "" if count == 1000000 else
+                                                     ", at this rate"),
+                     at_million, "<= %d s" % goal, "{:.1f} s", at_million <= goal)
+    figure.ratio("alone: replica / all signatures on all cores",
+                 values["alone.replica"] * values["alone.verify-all"] / values["alone.batches"])
+    return figure
+
+
 FIGURES = {"hook": measure_hook, "latency": measure_latency, "stream": measure_stream,
-           "store": measure_store, "memory": measure_memory, "hub": measure_hub}
+           "store": measure_store, "memory": measure_memory, "hub": measure_hub,
+           "newcomer": measure_newcomer}
