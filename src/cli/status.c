@@ -101,12 +101,14 @@ static void print_forks(const json_t *forks)
         printf("\nsigned twice, the key is in use twice or stolen (banmesh trust reset)\n");
     json_array_foreach(forks, index, fork)
     {
-        printf("  %-16s%-13s  epoch %" JSON_INTEGER_FORMAT " batch %" JSON_INTEGER_FORMAT
-               "\n    here   %s\n    there  %s\n",
-               text(fork, "origin"),
-               json_is_true(json_object_get(fork, "quarantined")) ? "QUARANTINED" : "reset",
-               number(fork, "epoch"), number(fork, "seq"), text(fork, "hash_here"),
-               text(fork, "hash_there"));
+        {
+            printf("  %-16s%-13s  epoch %" JSON_INTEGER_FORMAT " batch %" JSON_INTEGER_FORMAT
+                   "\n    here   %s\n    there  %s\n",
+                   text(fork, "origin"),
+                   json_is_true(json_object_get(fork, "quarantined")) ? "QUARANTINED" : "reset",
+                   number(fork, "epoch"), number(fork, "seq"), text(fork, "hash_here"),
+                   text(fork, "hash_there"));
+        }
     }
 }
 
