@@ -369,7 +369,7 @@ def test_nothing_acknowledged_is_lost_when_the_power_fails(recording, tmp_path):
 def test_nothing_acknowledged_is_lost_whenever_the_power_fails(tmp_path):
     """At every point of several runs."""
     seed = new_seed()
-    for number in range(3):
+    for number in range(2):
         recording = Recording(tmp_path / str(number), seed + number)
         check_points(recording, range(1, len(recording.records) + 1), tmp_path / "look")
 
