@@ -8,7 +8,7 @@
 
 #define SIZE_MIN 64
 
-/* Open addressing with linear probing; free: until_ms is 0. 32 bytes, kept at most 3/4 full. */
+/* Open addressing with linear probing, kept at most 3/4 full. */
 typedef struct {
     uint8_t bytes[16];
     uint8_t family;
@@ -16,20 +16,32 @@ typedef struct {
     int64_t until_ms;
 } slot_t;
 
+#define TAG_FREE 0
+
 struct bans {
     uint8_t
         key[crypto_shorthash_KEYBYTES]; /* attackers choose addresses: they must not choose slots */
     slot_t *slots;
+    /* A byte of each slot's hash, never TAG_FREE if it is taken: most of a search looks at no slot,
+     * each of which is a cache line to be fetched. */
+    uint8_t *tags;
     size_t size;
     size_t used;
 };
+
+static void allocate(bans_t *self, size_t size)
+{
+    self->size = size;
+    self->used = 0;
+    self->slots = xmalloc(size * sizeof *self->slots);
+    self->tags = xcalloc(size, 1);
+}
 
 bans_t *bans_new(void)
 {
     bans_t *self = xcalloc(1, sizeof *self);
     randombytes_buf(self->key, sizeof self->key);
-    self->size = SIZE_MIN;
-    self->slots = xcalloc(self->size, sizeof *self->slots);
+    allocate(self, SIZE_MIN);
     return self;
 }
 
@@ -38,6 +50,7 @@ void bans_destroy(bans_t **self_p)
     if (*self_p == NULL)
         return;
     free((*self_p)->slots);
+    free((*self_p)->tags);
     free(*self_p);
     *self_p = NULL;
 }
@@ -48,8 +61,8 @@ static bool is_slot_of(const slot_t *slot, const addr_t *address)
            memcmp(slot->bytes, address->bytes, sizeof slot->bytes) == 0;
 }
 
-/* The slot of an address, or the free one where it would go. */
-static size_t find(const bans_t *self, const addr_t *address)
+/* The slot of an address, or the free one where it would go, and its tag. */
+static size_t find(const bans_t *self, const addr_t *address, uint8_t *tag)
 {
     uint8_t id[18];
     uint8_t hash[crypto_shorthash_BYTES];
@@ -59,8 +72,10 @@ static size_t find(const bans_t *self, const addr_t *address)
     id[17] = address->prefix;
     crypto_shorthash(hash, id, sizeof id, self->key);
     memcpy(&number, hash, sizeof number);
+    *tag = (uint8_t)(number >> 56 | 1);
     size_t at = number % self->size;
-    while (self->slots[at].until_ms != 0 && !is_slot_of(&self->slots[at], address))
+    while (self->tags[at] != TAG_FREE &&
+           (self->tags[at] != *tag || !is_slot_of(&self->slots[at], address)))
         at = at + 1 == self->size ? 0 : at + 1;
     return at;
 }
@@ -80,51 +95,63 @@ static void fill(slot_t *slot, const addr_t *address, int64_t until_ms)
     slot->until_ms = until_ms;
 }
 
+/* Put a slot of another place or table where it belongs. */
+static void place(bans_t *self, const slot_t *slot)
+{
+    uint8_t tag;
+    addr_t address = address_of(slot);
+    size_t at = find(self, &address, &tag);
+    self->slots[at] = *slot;
+    self->tags[at] = tag;
+}
+
 /* Move what ends after a time into a table of another size. */
 static void rebuild(bans_t *self, size_t size, int64_t after_ms)
 {
-    slot_t *old = self->slots;
+    slot_t *slots = self->slots;
+    uint8_t *tags = self->tags;
     size_t old_size = self->size;
-    self->slots = xcalloc(size, sizeof *self->slots);
-    self->size = size;
-    self->used = 0;
+    allocate(self, size);
     for (size_t i = 0; i < old_size; i++) {
-        if (old[i].until_ms <= after_ms)
+        if (tags[i] == TAG_FREE || slots[i].until_ms <= after_ms)
             continue;
-        addr_t address = address_of(&old[i]);
-        self->slots[find(self, &address)] = old[i];
+        place(self, &slots[i]);
         self->used++;
     }
-    free(old);
+    free(slots);
+    free(tags);
 }
 
 int64_t bans_until(const bans_t *self, const addr_t *address)
 {
-    return self->slots[find(self, address)].until_ms;
+    uint8_t tag;
+    size_t at = find(self, address, &tag);
+    return self->tags[at] != TAG_FREE ? self->slots[at].until_ms : 0;
 }
 
 /* Take a slot out and close the chain behind it. */
 static void cut(bans_t *self, size_t at)
 {
-    self->slots[at].until_ms = 0;
+    self->tags[at] = TAG_FREE;
     self->used--;
-    for (size_t i = at + 1 == self->size ? 0 : at + 1; self->slots[i].until_ms != 0;
+    for (size_t i = at + 1 == self->size ? 0 : at + 1; self->tags[i] != TAG_FREE;
          i = i + 1 == self->size ? 0 : i + 1) {
         slot_t moved = self->slots[i];
-        addr_t address = address_of(&moved);
-        self->slots[i].until_ms = 0;
-        self->slots[find(self, &address)] = moved;
+        self->tags[i] = TAG_FREE;
+        place(self, &moved);
     }
 }
 
 int64_t bans_set(bans_t *self, const addr_t *address, int64_t until_ms)
 {
+    uint8_t tag;
     if ((self->used + 1) * 4 > self->size * 3)
         rebuild(self, self->size + self->size / 2, 0);
-    size_t at = find(self, address);
-    int64_t before = self->slots[at].until_ms;
+    size_t at = find(self, address, &tag);
+    int64_t before = self->tags[at] != TAG_FREE ? self->slots[at].until_ms : 0;
     if (until_ms > 0) {
-        self->used += before == 0;
+        self->used += self->tags[at] == TAG_FREE;
+        self->tags[at] = tag;
         fill(&self->slots[at], address, until_ms);
     } else if (before != 0)
         cut(self, at);
@@ -135,7 +162,7 @@ size_t bans_active(const bans_t *self, wall_t now)
 {
     size_t active = 0;
     for (size_t i = 0; i < self->size; i++)
-        active += self->slots[i].until_ms > now.ms;
+        active += self->tags[i] != TAG_FREE && self->slots[i].until_ms > now.ms;
     return active;
 }
 

@@ -3,9 +3,20 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define COLUMNS 4
+#define GROUP   32 /* rows in one statement: beginning and ending one costs more than a row */
+
+#define ROW_SQL    "(?, ?, ?, ?)"
+#define ROWS_4_SQL ROW_SQL ", " ROW_SQL ", " ROW_SQL ", " ROW_SQL
+#define ADD_SQL    "INSERT INTO held (nid, address, prefix, until_ms) VALUES "
+#define ADD_GROUP_SQL                                                                              \
+    ADD_SQL ROWS_4_SQL ", " ROWS_4_SQL ", " ROWS_4_SQL ", " ROWS_4_SQL ", " ROWS_4_SQL             \
+                       ", " ROWS_4_SQL ", " ROWS_4_SQL ", " ROWS_4_SQL
+
 struct held {
     db_t *db;
     sqlite3_stmt *add;
+    sqlite3_stmt *add_group;
     sqlite3_stmt *drop;
     sqlite3_stmt *all;
     sqlite3_stmt *newest;
@@ -15,8 +26,8 @@ held_t *held_new(db_t *db)
 {
     held_t *self = xcalloc(1, sizeof *self);
     self->db = db;
-    self->add =
-        db_prepare(db, "INSERT INTO held (nid, address, prefix, until_ms) VALUES (?, ?, ?, ?)");
+    self->add = db_prepare(db, ADD_SQL ROW_SQL);
+    self->add_group = db_prepare(db, ADD_GROUP_SQL);
     self->drop = db_prepare(db, "DELETE FROM held WHERE until_ms <= ?");
     self->all = db_prepare(db, "SELECT address, prefix, until_ms FROM held ORDER BY id");
     self->newest = db_prepare(db, "SELECT nid, until_ms FROM held ORDER BY id DESC LIMIT ?");
@@ -29,13 +40,30 @@ void held_destroy(held_t **self_p)
     *self_p = NULL;
 }
 
-int held_put(held_t *self, const addr_t *address, int64_t until_ms, int64_t nid)
+static int add(held_t *self, sqlite3_stmt *statement, const held_row_t *rows, int count)
 {
-    sqlite3_bind_int64(self->add, 1, nid);
-    sqlite3_bind_blob(self->add, 2, address->bytes, (int)addr_size(address), SQLITE_STATIC);
-    sqlite3_bind_int(self->add, 3, address->prefix);
-    sqlite3_bind_int64(self->add, 4, until_ms);
-    return db_step(self->db, self->add);
+    for (int i = 0; i < count; i++) {
+        const addr_t *address = &rows[i].address;
+        int at = i * COLUMNS;
+        sqlite3_bind_int64(statement, at + 1, rows[i].nid);
+        sqlite3_bind_blob(statement, at + 2, address->bytes, (int)addr_size(address),
+                          SQLITE_STATIC);
+        sqlite3_bind_int(statement, at + 3, address->prefix);
+        sqlite3_bind_int64(statement, at + 4, rows[i].until_ms);
+    }
+    return db_step(self->db, statement);
+}
+
+int held_put(held_t *self, const held_row_t *rows, size_t count)
+{
+    size_t done = 0;
+    for (; done + GROUP <= count; done += GROUP)
+        if (add(self, self->add_group, rows + done, GROUP) == -1)
+            return -1;
+    for (; done < count; done++)
+        if (add(self, self->add, rows + done, 1) == -1)
+            return -1;
+    return 0;
 }
 
 int held_drop_ended(held_t *self, wall_t now)

@@ -14,9 +14,15 @@ typedef struct held held_t;
 held_t *held_new(db_t *db);
 void held_destroy(held_t **self_p);
 
-/* A line of this ban was written. Inside the caller's transaction. 0, or -1 and errno of db_step.
- */
-int held_put(held_t *self, const addr_t *address, int64_t until_ms, int64_t nid);
+typedef struct {
+    addr_t address;
+    int64_t until_ms;
+    int64_t nid;
+} held_row_t;
+
+/* Lines of these bans were written, in this order. Inside the caller's transaction. 0, or -1 and
+ * errno of db_step. */
+int held_put(held_t *self, const held_row_t *rows, size_t count);
 
 /* Forget holds that have ended. Looks at each: now and then only. 0, or -1 and errno. */
 int held_drop_ended(held_t *self, wall_t now);

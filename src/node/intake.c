@@ -1,7 +1,9 @@
 #include "intake.h"
 
+#include "answers.h"
 #include "local.h"
 #include "origin.h"
+#include "packets.h"
 #include "request.h"
 #include "special.h"
 #include "spool.h"
@@ -14,7 +16,6 @@
 
 #define CONNECTIONS_MAX 256
 #define READ_MAX        WIRE_EVENTS_MAX /* requests of one connection before others get their turn */
-#define ANSWER_MAX      160
 #define SOCKET_MODE     0666 /* who may is asked of the kernel: hardened units cannot open less */
 #define SPOOL_MS        1000
 #define PRUNE_MS        (24 * 3600 * MS_PER_S)
@@ -50,15 +51,9 @@ static const char *const count_names[INTAKE_COUNT] = {
 };
 
 typedef struct {
-    char text[ANSWER_MAX];
-} answer_t;
-
-typedef struct {
     intake_t *intake;
     zmq_pollitem_t item;
-    answer_t
-        *unsent; /* what the client's queue had no room for; it is not read until they are out */
-    size_t unsent_count;
+    answers_t answers; /* while some wait for room, it is not read */
     bool dead;
 } connection_t;
 
@@ -81,6 +76,7 @@ struct intake {
     ticker_t *ticker;
     ticker_t *compaction;
     connection_t *connections[CONNECTIONS_MAX];
+    packets_t *packets;
     waiting_t waiting[WIRE_EVENTS_MAX];
     size_t waiting_count;
     bool armed; /* a timer will commit what waits */
@@ -138,7 +134,8 @@ static void note_stored(intake_t *self, const origin_item_t *item, answer_t *ans
         [ORIGIN_REPEATED] = {INTAKE_REPEATED, "repeated"},
     };
     self->counts[results[item->result].count]++;
-    say(answer, REQUEST_ANSWER_OK, "nid=%" PRId64 " %s", item->nid, results[item->result].word);
+    snprintf(answer->text, sizeof answer->text, REQUEST_ANSWER_OK " nid=%" PRId64 " %s", item->nid,
+             results[item->result].word);
     applier_note_local(self->applier, item->ban);
 }
 
@@ -161,11 +158,6 @@ static int store(intake_t *self, origin_item_t *items, size_t count)
 
 /* ---- answers ---- */
 
-static bool send_answer(connection_t *connection, const answer_t *answer)
-{
-    return send(connection->item.fd, answer->text, strlen(answer->text), MSG_NOSIGNAL) != -1;
-}
-
 static int serve(zloop_t *loop, zmq_pollitem_t *item, void *arg);
 
 static void wait_for(connection_t *connection, short events)
@@ -179,20 +171,29 @@ static void wait_for(connection_t *connection, short events)
     zloop_poller_set_tolerant(loop, &connection->item);
 }
 
-static void deliver(connection_t *connection, const answer_t *answer)
+/* Answers of one connection, in order. */
+static void deliver(connection_t *connection, answer_t *const *answers, size_t count)
 {
     if (connection == NULL || connection->dead)
         return;
-    if (connection->unsent_count == 0 && send_answer(connection, answer))
-        return;
-    if (connection->unsent_count == 0 && errno != EAGAIN) {
-        connection->dead = true; /* its own handler hangs up: this may run in a timer */
-        return;
+    /* If it is gone, its own handler hangs up: this may run in a timer. */
+    connection->dead = !answers_send(&connection->answers, connection->item.fd, answers, count);
+    if (connection->answers.count > 0)
+        wait_for(connection, ZMQ_POLLOUT);
+}
+
+static void deliver_all(intake_t *self)
+{
+    answer_t *answers[WIRE_EVENTS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < self->waiting_count; i++) {
+        connection_t *connection = self->waiting[i].connection;
+        answers[count++] = &self->waiting[i].answer;
+        if (i + 1 < self->waiting_count && self->waiting[i + 1].connection == connection)
+            continue;
+        deliver(connection, answers, count);
+        count = 0;
     }
-    connection->unsent =
-        xrealloc(connection->unsent, (connection->unsent_count + 1) * sizeof *connection->unsent);
-    connection->unsent[connection->unsent_count++] = *answer;
-    wait_for(connection, ZMQ_POLLOUT);
 }
 
 /* Commit what waits, then answer all of it in order. */
@@ -214,8 +215,8 @@ static void flush(intake_t *self)
             self->counts[INTAKE_FAILED]++;
             say(&waiting->answer, REQUEST_ANSWER_FAILED, "%s", strerror(error));
         }
-        deliver(waiting->connection, &waiting->answer);
     }
+    deliver_all(self);
     self->waiting_count = 0;
 }
 
@@ -258,35 +259,27 @@ static void hang_up(connection_t *connection)
             self->connections[i] = NULL;
     zloop_poller_end(service_loop(self->service), &connection->item);
     close(connection->item.fd);
-    free(connection->unsent);
+    answers_free(&connection->answers);
     free(connection);
 }
 
 /* Returns false when the connection is to end. */
 static bool read_requests(connection_t *connection)
 {
-    char line[REQUEST_LINE_MAX + 1]; /* one byte more, so that too long shows */
-    for (int i = 0; i < READ_MAX && connection->unsent_count == 0; i++) {
-        ssize_t got = recv(connection->item.fd, line, sizeof line, 0);
+    intake_t *self = connection->intake;
+    for (int i = 0; i < READ_MAX && connection->answers.count == 0; i += PACKETS_MAX) {
+        int got = packets_receive(self->packets, connection->item.fd);
         if (got == -1)
             return errno == EAGAIN;
-        if (got == 0)
-            return false;
-        take_request(connection, line, (size_t)got);
+        for (int j = 0; j < got; j++) {
+            size_t size;
+            const char *line = packets_at(self->packets, j, &size);
+            if (size == 0)
+                return false;
+            take_request(connection, line, size);
+        }
     }
     return !connection->dead;
-}
-
-static bool send_unsent(connection_t *connection)
-{
-    size_t sent = 0;
-    while (sent < connection->unsent_count && send_answer(connection, &connection->unsent[sent]))
-        sent++;
-    bool alive = sent == connection->unsent_count || errno == EAGAIN;
-    connection->unsent_count -= sent;
-    memmove(connection->unsent, connection->unsent + sent,
-            connection->unsent_count * sizeof *connection->unsent);
-    return alive;
 }
 
 static int serve(zloop_t *loop, zmq_pollitem_t *item, void *arg)
@@ -294,9 +287,9 @@ static int serve(zloop_t *loop, zmq_pollitem_t *item, void *arg)
     connection_t *connection = arg;
     intake_t *self = connection->intake;
     bool alive = !connection->dead;
-    if (alive && connection->unsent_count > 0) {
-        alive = send_unsent(connection);
-        if (alive && connection->unsent_count == 0)
+    if (alive && connection->answers.count > 0) {
+        alive = answers_send_waiting(&connection->answers, connection->item.fd);
+        if (alive && connection->answers.count == 0)
             wait_for(connection, ZMQ_POLLIN);
     } else if (alive)
         alive = read_requests(connection);
@@ -479,6 +472,7 @@ intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault)
     self->applier = applier;
     self->pruned_at = mono_now();
     self->last_foreign = (uid_t)-1;
+    self->packets = packets_new(REQUEST_LINE_MAX + 1); /* one byte more, so that too long shows */
     self->socket_path = xstrdup(settings->publish.socket);
     self->spool_path = xstrdup(settings->publish.spool);
     self->origin = origin_new(service_feed(service), service_wire(service),
@@ -518,6 +512,7 @@ void intake_destroy(intake_t **self_p)
         local_close(self->listener.fd, self->socket_path);
     }
     origin_destroy(&self->origin);
+    packets_destroy(&self->packets);
     free(self->socket_path);
     free(self->spool_path);
     free(self);

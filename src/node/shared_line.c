@@ -1,32 +1,116 @@
 #include "shared_line.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #define STAMP_BYTES 24 /* 2026-11-21T12:00:00.123Z */
 #define NID_WORD    " nid "
+#define DAY_MS      86400000
+#define NUMBER_MAX  20 /* digits of 64 bits */
 
-static size_t format_stamp(wall_t now, char *out, size_t size)
+/* ---- writing: by hand, since a line is written for each ban ---- */
+
+static char *put_text(char *out, const char *text)
 {
-    time_t seconds = (time_t)(now.ms / MS_PER_S);
-    struct tm utc;
-    gmtime_r(&seconds, &utc);
-    size_t used = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &utc);
-    return used + (size_t)snprintf(out + used, size - used, ".%03dZ", (int)(now.ms % MS_PER_S));
+    size_t size = strlen(text);
+    memcpy(out, text, size);
+    return out + size;
+}
+
+static char *put_digits(char *out, int count, int64_t number)
+{
+    for (int i = count; i > 0; i--) {
+        out[i - 1] = (char)('0' + number % 10);
+        number /= 10;
+    }
+    return out + count;
+}
+
+static char *put_number(char *out, int64_t number)
+{
+    char digits[NUMBER_MAX];
+    int count = 0;
+    uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
+    if (number < 0)
+        *out++ = '-';
+    do {
+        digits[count++] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    while (count > 0)
+        *out++ = digits[--count];
+    return out;
+}
+
+/* The date of a day since 1970, proleptic Gregorian; years begin in March, so that a leap day is
+ * the last. After H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days. */
+static char *put_date(char *out, int64_t days)
+{
+    int64_t shifted = days + 719468; /* from 0000-03-01 */
+    int64_t era = (shifted >= 0 ? shifted : shifted - 146096) / 146097;
+    int64_t day_of_era = shifted - era * 146097;
+    int64_t year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    int64_t month = (5 * day_of_year + 2) / 153; /* from March */
+    int64_t day = day_of_year - (153 * month + 2) / 5 + 1;
+    int64_t year = year_of_era + era * 400 + (month >= 10);
+    out = put_digits(out, 4, year);
+    *out++ = '-';
+    out = put_digits(out, 2, month < 10 ? month + 3 : month - 9);
+    *out++ = '-';
+    return put_digits(out, 2, day);
+}
+
+static char *put_stamp(char *out, wall_t now)
+{
+    int64_t days = now.ms / DAY_MS;
+    int64_t ms = now.ms % DAY_MS;
+    out = put_date(out, days);
+    *out++ = 'T';
+    out = put_digits(out, 2, ms / 3600000);
+    *out++ = ':';
+    out = put_digits(out, 2, ms / 60000 % 60);
+    *out++ = ':';
+    out = put_digits(out, 2, ms / 1000 % 60);
+    *out++ = '.';
+    out = put_digits(out, 3, ms % 1000);
+    *out++ = 'Z';
+    return out;
+}
+
+static char *put_address(char *out, const addr_t *address)
+{
+    char text[ADDR_TEXT_MAX];
+    if (address->family != 4 || !addr_is_host(address))
+        return put_text(out, addr_print(address, text));
+    for (int i = 0; i < 4; i++) {
+        if (i > 0)
+            *out++ = '.';
+        out = put_number(out, address->bytes[i]);
+    }
+    return out;
 }
 
 size_t shared_line_format(const shared_line_t *line, wall_t now, char out[static SHARED_LINE_MAX])
 {
-    char address[ADDR_TEXT_MAX];
-    size_t used = format_stamp(now, out, SHARED_LINE_MAX);
-    int written = snprintf(out + used, SHARED_LINE_MAX - used,
-                           ": %s: reported by %s in %s for %" PRId64 " s until %" PRId64 NID_WORD
-                           "%" PRId64 "\n",
-                           addr_print(line->address, address), line->origin, line->jail,
-                           line->duration_s, line->until_ms / MS_PER_S, line->nid);
-    return used + (size_t)written;
+    char *at = put_stamp(out, now);
+    at = put_text(at, ": ");
+    at = put_address(at, line->address);
+    at = put_text(at, ": reported by ");
+    at = put_text(at, line->origin);
+    at = put_text(at, " in ");
+    at = put_text(at, line->jail);
+    at = put_text(at, " for ");
+    at = put_number(at, line->duration_s);
+    at = put_text(at, " s until ");
+    at = put_number(at, line->until_ms / MS_PER_S);
+    at = put_text(at, NID_WORD);
+    at = put_number(at, line->nid);
+    *at++ = '\n';
+    return (size_t)(at - out);
 }
+
+/* ---- reading ---- */
 
 /* Two to four digits at text; -1 if they are none. */
 static int digits(const char *text, int count)

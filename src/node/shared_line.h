@@ -22,7 +22,9 @@ typedef struct {
     int64_t nid;
 } shared_line_t;
 
-/* Returns the bytes written, the newline among them. */
+/* Names of at most 64 bytes, a stamp from 1970 on. Returns the bytes written, the newline among
+ * them.
+ */
 size_t shared_line_format(const shared_line_t *line, wall_t now, char out[static SHARED_LINE_MAX]);
 
 /* What is needed of a line that stands there; text need not end with NUL and has no newline. False

@@ -121,9 +121,8 @@ void sink_write(sink_t *self, const pending_row_t *row, const char *name, int64_
     }
     /* fail2ban holds the address for so long, whatever the line says. */
     int64_t held_ms = since_ms + bantime_ms;
-    slice_hold_t hold = {ban->address, bans_set(self->bans, &ban->address, held_ms), held_ms,
-                         row->nid};
-    slice_hold(&self->slice, &hold);
+    held_row_t hold = {ban->address, held_ms, row->nid};
+    slice_hold(&self->slice, &hold, bans_set(self->bans, &ban->address, held_ms));
     if (until_ms > held_ms) {
         pending_row_t again = *row;
         again.due_ms = held_ms;
@@ -172,7 +171,7 @@ static void take_back(sink_t *self)
 {
     slice_t *slice = &self->slice;
     for (size_t i = slice->hold_count; i > 0; i--)
-        bans_set(self->bans, &slice->holds[i - 1].address, slice->holds[i - 1].before_ms);
+        bans_set(self->bans, &slice->holds[i - 1].address, slice->before_ms[i - 1]);
     shared_log_clear(self->log);
     written_take_back(self->stands);
     slice_clear(slice);

@@ -4,12 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-void slice_hold(slice_t *self, const slice_hold_t *hold)
+void slice_hold(slice_t *self, const held_row_t *hold, int64_t before_ms)
 {
     if (self->hold_count == self->hold_size) {
         self->hold_size = self->hold_size * 2 + 64;
         self->holds = xrealloc(self->holds, self->hold_size * sizeof *self->holds);
+        self->before_ms = xrealloc(self->before_ms, self->hold_size * sizeof *self->before_ms);
     }
+    self->before_ms[self->hold_count] = before_ms;
     self->holds[self->hold_count++] = *hold;
 }
 
@@ -47,10 +49,8 @@ static int put_rows(const slice_t *self, feed_t *feed, held_t *held, pending_t *
     for (size_t i = 0; i < self->waiting.count; i++)
         if (pending_put(pending, &self->waiting.items[i]) == -1)
             return -1;
-    for (size_t i = 0; i < self->hold_count; i++)
-        if (held_put(held, &self->holds[i].address, self->holds[i].until_ms, self->holds[i].nid) ==
-            -1)
-            return -1;
+    if (held_put(held, self->holds, self->hold_count) == -1)
+        return -1;
     for (size_t i = 0; i < self->move_count; i++)
         if (feed_set_cursor(feed, self->moves[i].feed, self->moves[i].seq) == -1)
             return -1;
@@ -81,6 +81,7 @@ void slice_clear(slice_t *self)
 void slice_free(slice_t *self)
 {
     free(self->holds);
+    free(self->before_ms);
     free(self->waiting.items);
     free(self->waited.items);
     *self = (slice_t){0};

@@ -11,14 +11,6 @@
 
 #define SLICE_FEEDS 64
 
-/* One address's hold, to be taken back if the slice fails, or written as a row if it does not. */
-typedef struct {
-    addr_t address;
-    int64_t before_ms;
-    int64_t until_ms;
-    int64_t nid;
-} slice_hold_t;
-
 typedef struct {
     feed_ref_t *feed;
     uint64_t seq;
@@ -32,7 +24,8 @@ typedef struct {
 
 /* All zero: an empty one. */
 typedef struct {
-    slice_hold_t *holds;
+    held_row_t *holds;
+    int64_t *before_ms; /* of each: until when the address was held before */
     size_t hold_count;
     size_t hold_size;
     slice_rows_t waiting; /* to be put */
@@ -45,7 +38,7 @@ typedef struct {
     uint64_t from_future;
 } slice_t;
 
-void slice_hold(slice_t *self, const slice_hold_t *hold);
+void slice_hold(slice_t *self, const held_row_t *hold, int64_t before_ms);
 
 /* What is put or removed is copied. */
 void slice_wait(slice_t *self, const pending_row_t *row);

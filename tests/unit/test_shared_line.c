@@ -4,6 +4,7 @@
 #include "support.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define STAMP_MS 1795288025007
@@ -30,6 +31,44 @@ TEST(what_was_written_is_read_back)
             assert_int_equal(stamp.ms, stamps[j]);
             assert_int_equal(nid, nids[i]);
         }
+}
+
+/* Each day of 400 years and more, against the C library. */
+TEST(dates_are_those_of_the_calendar)
+{
+    char text[SHARED_LINE_MAX];
+    char expected[32];
+    for (int64_t day = 0; day < 366 * INT64_C(440); day++) {
+        int64_t ms = day * 86400000 + day * 7919 % 86400000;
+        time_t seconds = (time_t)(ms / MS_PER_S);
+        struct tm utc;
+        gmtime_r(&seconds, &utc);
+        strftime(expected, sizeof expected, "%Y-%m-%dT%H:%M:%S.", &utc);
+        format(46, ms, text);
+        assert_memory_equal(text, expected, strlen(expected));
+        assert_int_equal(strtol(text + strlen(expected), NULL, 10), ms % MS_PER_S);
+    }
+}
+
+TEST(addresses_and_networks_are_printed_as_anywhere)
+{
+    static const char *const ips[] = {"1.2.3.4",   "255.255.255.255",
+                                      "0.0.0.0",   "45.154.244.0/24",
+                                      "0.0.0.0/0", "2a00:1450:4001::200e",
+                                      "::",        "2a00::/64"};
+    for (size_t i = 0; i < sizeof ips / sizeof ips[0]; i++) {
+        char text[SHARED_LINE_MAX];
+        char expected[SHARED_LINE_MAX];
+        addr_t address = support_addr(ips[i]);
+        shared_line_t line = {&address, "mx1", "sshd", -1, 1795291625123, 46};
+        size_t size = shared_line_format(&line, (wall_t){STAMP_MS}, text);
+        text[size] = '\0';
+        snprintf(expected, sizeof expected,
+                 "2026-11-21T19:07:05.007Z: %s: reported by mx1 in sshd for -1 s until 1795291625 "
+                 "nid 46\n",
+                 ips[i]);
+        assert_string_equal(text, expected);
+    }
 }
 
 static void assert_not_ours(const char *text, size_t size)
@@ -74,6 +113,8 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         plain(what_was_written_is_read_back),
+        plain(dates_are_those_of_the_calendar),
+        plain(addresses_and_networks_are_printed_as_anywhere),
         plain(a_line_cut_short_at_its_front_or_after_nid_is_none),
         plain(other_text_is_none),
     };

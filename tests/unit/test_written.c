@@ -45,8 +45,8 @@ static void add_line(int64_t nid, int64_t stamp_ms)
 
 static void add_row(open_t *open, int64_t nid, int64_t stamp_ms)
 {
-    addr_t address = support_addr("45.154.244.193");
-    assert_int_equal(held_put(open->held, &address, stamp_ms + BANTIME_MS, nid), 0);
+    held_row_t row = {support_addr("45.154.244.193"), stamp_ms + BANTIME_MS, nid};
+    assert_int_equal(held_put(open->held, &row, 1), 0);
 }
 
 static int64_t take(written_t *written, int64_t nid)

@@ -1,0 +1,112 @@
+/* held: rows in any number come back in order. */
+#include "feed.h"
+#include "held.h"
+#include "support.h"
+
+#define NOW_MS 1795288025123
+
+static const uint8_t self_key[FEED_ORIGIN_BYTES] = {1};
+
+typedef struct {
+    feed_t *feed;
+    held_t *held;
+} open_t;
+
+static open_t open_held(void)
+{
+    fault_t fault;
+    open_t open = {.feed = feed_open(".", self_key, &fault)};
+    assert_non_null(open.feed);
+    open.held = held_new(feed_peers_db(open.feed));
+    return open;
+}
+
+static void close_held(open_t *open)
+{
+    held_destroy(&open->held);
+    feed_close(&open->feed);
+}
+
+/* Row n of the test: of both families, networks among them. */
+static held_row_t numbered(size_t n)
+{
+    uint8_t bytes[16] = {0x20, 1, (uint8_t)(n >> 8), (uint8_t)n};
+    held_row_t row = {.until_ms = NOW_MS + (int64_t)n, .nid = INT64_MAX - (int64_t)n};
+    static const uint32_t prefixes[] = {32, 128, 64};
+    addr_from_bytes(bytes, n % 3 == 0 ? 4 : 16, prefixes[n % 3], &row.address);
+    return row;
+}
+
+static void put(open_t *open, size_t first, size_t count)
+{
+    held_row_t rows[200];
+    for (size_t i = 0; i < count; i++)
+        rows[i] = numbered(first + i);
+    assert_int_equal(held_put(open->held, rows, count), 0);
+}
+
+static void see(void *arg, const addr_t *address, int64_t until_ms)
+{
+    size_t *next = arg;
+    held_row_t row = numbered(*next);
+    assert_true(addr_equal(address, &row.address));
+    assert_int_equal(until_ms, row.until_ms);
+    ++*next;
+}
+
+TEST(rows_in_groups_of_any_size_come_back_in_order)
+{
+    open_t open = open_held();
+    size_t total = 0;
+    for (size_t count = 0; count < 100; count++) {
+        put(&open, total, count);
+        total += count;
+    }
+    close_held(&open);
+    open = open_held();
+    size_t next = 0;
+    assert_int_equal(held_each(open.held, see, &next), 0);
+    assert_int_equal(next, total);
+    close_held(&open);
+}
+
+static void see_newest(void *arg, int64_t nid, int64_t until_ms)
+{
+    size_t *next = arg;
+    held_row_t row = numbered(--*next);
+    assert_int_equal(nid, row.nid);
+    assert_int_equal(until_ms, row.until_ms);
+}
+
+TEST(the_newest_rows_come_newest_first)
+{
+    open_t open = open_held();
+    put(&open, 0, 150);
+    size_t next = 150;
+    assert_int_equal(held_newest(open.held, 40, see_newest, &next), 0);
+    assert_int_equal(next, 110);
+    assert_int_equal(held_newest(open.held, 0, see_newest, &next), 0);
+    assert_int_equal(next, 110);
+    close_held(&open);
+}
+
+TEST(what_has_ended_is_forgotten)
+{
+    open_t open = open_held();
+    put(&open, 0, 150);
+    assert_int_equal(held_drop_ended(open.held, (wall_t){NOW_MS + 99}), 0);
+    size_t next = 100;
+    assert_int_equal(held_each(open.held, see, &next), 0);
+    assert_int_equal(next, 150);
+    close_held(&open);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        in_directory(rows_in_groups_of_any_size_come_back_in_order),
+        in_directory(the_newest_rows_come_newest_first),
+        in_directory(what_has_ended_is_forgotten),
+    };
+    return cmocka_run_group_tests_name("held", tests, NULL, NULL);
+}
