@@ -60,14 +60,20 @@ lookup_t *lookup_new(const char *endpoint, fault_t *fault)
     return self;
 }
 
+static bool is_over(lookup_t *self)
+{
+    return self->is_address || gai_error(&self->query) != EAI_INPROGRESS;
+}
+
 void lookup_destroy(lookup_t **self_p)
 {
     lookup_t *self = *self_p;
     *self_p = NULL;
     if (self == NULL)
         return;
-    /* One that cannot be called off keeps its memory. */
-    if (!self->is_address && gai_cancel(&self->query) == EAI_NOTCANCELED)
+    /* One that cannot be called off keeps its memory; one that is over may not be called off for
+     * another moment. */
+    if (!is_over(self) && gai_cancel(&self->query) == EAI_NOTCANCELED && !is_over(self))
         return;
     if (self->query.ar_result != NULL)
         freeaddrinfo(self->query.ar_result);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LAST_WORDS_TICKS 3 /* an origin that lives signs a head in any two of our heartbeats */
+#define LAST_WORDS_TICKS 6 /* an origin that lives signs a head within five heartbeats */
 
 /* What all were told of a feed; by the feed's index. */
 typedef struct {

@@ -32,11 +32,11 @@ def most_reconnects(seconds):
     return count
 
 
-def check_back_off(node, name, since):
-    count = node.peers()[name]["reconnects"]
-    seconds = time.monotonic() - since + 2 * HEARTBEAT_S  # it was heard before that
+def check_back_off(node, name, since, before=0):
+    count = node.peers()[name]["reconnects"] - before
+    seconds = time.monotonic() - since
     print("%s: connected anew %d times in %.1f s" % (name, count, seconds))
-    assert count <= most_reconnects(seconds)
+    assert count <= most_reconnects(seconds) + 1, "it may have been silent before that"
     return count
 
 
@@ -46,9 +46,10 @@ def test_a_silent_peer_is_connected_anew_less_and_less_often(tmp_path):
     addresses = public_addresses(30, seed=61)
     with Mesh(tmp_path, ["mx1", "mx2", "mx3"], heartbeat=100) as mesh:
         mx1, mx2, mx3 = mesh.nodes
+        before = mx1.peers()["mx2"]["reconnects"]
         since = time.monotonic()
         mx2.process.process.send_signal(signal.SIGSTOP)
-        wait_until(lambda: check_back_off(mx1, "mx2", since) >= 3, "to connect anew")
+        wait_until(lambda: check_back_off(mx1, "mx2", since, before) >= 4, "to connect anew")
         assert not mx1.peers()["mx2"]["connected"]
         for address in addresses:
             mx1.publish(address)
@@ -58,7 +59,6 @@ def test_a_silent_peer_is_connected_anew_less_and_less_often(tmp_path):
         mx1.wait_connected()
         mx2.publish("80.94.95.112")
         mx1.wait_reported(["80.94.95.112"])
-        assert mx1.output().count("peer mx2: silent, connecting anew") == 1
 
 
 def test_peers_that_are_away_together_are_not_knocked_at_together(tmp_path):
@@ -71,7 +71,7 @@ def test_peers_that_are_away_together_are_not_knocked_at_together(tmp_path):
     try:
         def spread():
             counts = [peer["reconnects"] for peer in mx1.peers().values()]
-            return max(counts) >= 3 and max(counts) > min(counts)
+            return max(counts) >= 4 and max(counts) > min(counts)
         wait_until(spread, "some to be tried before others")
         for name in mx1.peers():
             check_back_off(mx1, name, since)
@@ -95,7 +95,7 @@ def test_a_node_that_was_refused_is_a_member_once_it_is_trusted(tmp_path):
             new.publish(address)
             mx1.publish(addresses[10 + addresses.index(address)])
         wait_until(lambda: mx1.messages()["connections_refused"] > 2 and
-                   check_back_off(new, "mx1", since) >= 3, "refusals")
+                   check_back_off(new, "mx1", since) >= 2, "refusals")
         assert new.reported() == mx1.reported() == [] and mx1.peers() == {}
         assert "does it trust our certificate?" in new.output()
         mesh.add_trust(new)

@@ -13,12 +13,18 @@ import zmq
 from zmq.utils import z85
 
 from effort import rounds
-from mesh import Mesh, public_addresses, wait_until
+from mesh import Mesh, program, public_addresses, wait_until
 from node_by_hand import DONE, NodeByHand, body_of, fields
 
 MIB = 1024 * 1024
 LONG_JAIL = "j" * 64
 CONNECTIONS_ANSWERED = 4
+
+
+def is_sanitized():
+    """A program under AddressSanitizer keeps what it freed."""
+    with open(program("banmeshd"), "rb") as binary:
+        return b"__asan_init" in binary.read()
 
 
 def memory_mib(node):
@@ -76,7 +82,7 @@ def test_a_stalled_peer_costs_the_others_neither_memory_nor_time(tmp_path):
         sent = count * 165 / MIB
         print("%.1f MiB announced past a stalled peer in %.1f s (%.1f s without); memory +%.1f and "
               "+%.1f MiB" % (sent, with_one_stalled, with_all, *grown))
-        assert max(grown) < sent / 2
+        assert max(grown) < sent / 2 or is_sanitized()
         assert with_one_stalled < with_all * 5 + 5
         mx3.process.process.send_signal(signal.SIGCONT)
         wait_until(lambda: have(mx3, "mx1") == have(mx1, "mx1"), "mx3 to catch up")
@@ -151,7 +157,7 @@ def serve_others(tmp_path, connections, reads, make_request, check):
                                                  before))
             assert pressed < calm * 20 + 500, "it is served in its turn"
             # Each of the connections that are answered may have a full queue of the largest messages.
-            assert largest - before < CONNECTIONS_ANSWERED * 128 * 64 / 1024 + 8
+            assert largest - before < CONNECTIONS_ANSWERED * 128 * 64 / 1024 + 8 or is_sanitized()
             mx1.publish("80.94.95.112")
             for one in (mx2, late):
                 one.wait_reported(["80.94.95.112"])

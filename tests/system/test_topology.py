@@ -68,7 +68,7 @@ class Listener:
 
 
 def announce_each_batch_once(tmp_path, names, links):
-    mesh = Mesh(tmp_path, names, links=links, extra=RELAY)
+    mesh = Mesh(tmp_path, names, links=links, extra=RELAY, heartbeat=500)
     reader = mesh.add("reader", endpoint=False)
     context = zmq.Context()
     try:
@@ -87,7 +87,7 @@ def announce_each_batch_once(tmp_path, names, links):
             wait_until(lambda: len(listener.hear()) == 25 * len(nodes), lambda: "%d of %d batches" % (
                 len(listener.batches), 25 * len(nodes)))
         before = [node.messages()["heads"] for node in nodes]
-        wait_until(lambda: all(node.messages()["heads"] > heads + 5 for node, heads in
+        wait_until(lambda: all(node.messages()["heads"] > heads + 3 for node, heads in
                                zip(nodes, before)), "some heartbeats")
         for node, listener in zip(nodes, listeners):
             assert set(listener.hear().values()) == {1}, "announced twice by " + node.name
@@ -116,7 +116,7 @@ def test_a_full_mesh_of_relays_announces_each_batch_once(tmp_path):
 
 def test_what_a_dead_origin_announced_last_spreads_from_who_heard_it(tmp_path):
     """Killed between the hook's exit and its next heartbeat: no head speaks of the last batch."""
-    with Mesh(tmp_path, "abcd", links=["ab", "bc", "cd"], heartbeat=500) as mesh:
+    with Mesh(tmp_path, "abcd", links=["ab", "bc", "cd"], heartbeat=300) as mesh:
         a, b, c, d = mesh.nodes
         a.publish("80.94.95.112")
         d.wait_reported(["80.94.95.112"])
@@ -133,7 +133,7 @@ def test_what_a_dead_origin_announced_last_spreads_from_who_heard_it(tmp_path):
 
 def test_who_was_away_learns_of_a_dead_origins_last_batch_from_a_survey(tmp_path):
     """It was announced once; who comes later is told of it with the heads."""
-    with Mesh(tmp_path, "abc", links=["ab", "bc"], heartbeat=500) as mesh:
+    with Mesh(tmp_path, "abc", links=["ab", "bc"], heartbeat=300) as mesh:
         a, b, c = mesh.nodes
         a.publish("80.94.95.112")
         c.wait_reported(["80.94.95.112"])
@@ -145,7 +145,7 @@ def test_who_was_away_learns_of_a_dead_origins_last_batch_from_a_survey(tmp_path
         a.stop(signal.SIGKILL)
         b.stop()
         b.start()
-        wait_until(lambda: b.status()["uptime_s"] > 2, "more than three heartbeats")
+        wait_until(lambda: b.status()["uptime_s"] > 2, "more than six heartbeats")
         c.start().wait_reported(["80.94.95.113"])
 
 
