@@ -142,11 +142,16 @@ uint64_t chain_check(const chain_t *self, commands_t *out)
     return self->mark;
 }
 
-bool chain_is_intact(const chain_t *self, uint64_t expected, const redisReply *reply)
+bool chain_is_intact(const chain_t *self, uint64_t oldest, const redisReply *reply)
 {
     char token[TOKEN_BYTES];
-    print_token(self, expected, token);
-    return expected == 0 || (reply->type == REDIS_REPLY_ARRAY && reply->elements == 1 &&
-                             reply->element[0]->type == REDIS_REPLY_STRING &&
-                             strcmp(reply->element[0]->str, token) == 0);
+    print_token(self, 0, token);
+    size_t length = strlen(token) - 1; /* without the number */
+    if (oldest == 0)
+        return true;
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 1 ||
+        reply->element[0]->type != REDIS_REPLY_STRING)
+        return false;
+    const char *found = reply->element[0]->str;
+    return strncmp(found, token, length) == 0 && strtoull(found + length, NULL, 10) >= oldest;
 }

@@ -56,13 +56,14 @@ uint64_t chain_begin(chain_t *self, commands_t *out);
 void chain_hold(chain_t *self, uint64_t number);
 
 /* Add the command that leaves a mark: a store in which it is missing later is older than what is
- * read behind it. */
+ * read behind it. It hides the one before: check that first. */
 void chain_mark(chain_t *self, commands_t *out);
 
-/* Add the command that reads our mark, while no link is on its way. Returns what to expect. */
+/* Add the command that reads our mark. Returns the oldest one that will do: links that are on their
+ * way may have left newer ones. */
 uint64_t chain_check(const chain_t *self, commands_t *out);
 
-/* Whether its answer is as expected. */
-bool chain_is_intact(const chain_t *self, uint64_t expected, const redisReply *reply);
+/* Whether its answer is that mark or a newer one. */
+bool chain_is_intact(const chain_t *self, uint64_t oldest, const redisReply *reply);
 
 #endif

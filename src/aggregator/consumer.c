@@ -24,8 +24,9 @@ typedef struct slot slot_t;
 typedef struct {
     kind_t kind;
     slot_t *slot;      /* NULL: of no block */
-    size_t decides_at; /* the answer that matters: of the dataset's GET, of EXISTS, of EXEC... */
-    uint64_t number;   /* of a link; or of the mark that a check expects */
+    size_t checks_at;  /* with a check: the answer that names the dataset; our mark is behind it */
+    size_t decides_at; /* the answer that matters: of MGET, of EXISTS, of EXEC */
+    uint64_t number;   /* of a link; or of the oldest mark that a check takes */
     bool refused;      /* EXEC: somebody else wrote */
 } task_t;
 
@@ -68,33 +69,40 @@ static slot_t *slot_at(consumer_t *self, size_t index)
 
 /* ---- requests ---- */
 
+/* Ask whether the store still has what we left there. */
+static void add_check(consumer_t *self, task_t *task)
+{
+    commands_t *out = store_commands(self->store);
+    task->checks_at = out->count;
+    commands_begin(out, "GET", 2);
+    commands_text(out, STORE_DATASET_KEY);
+    task->number = chain_check(self->chain, out);
+}
+
 /* Behind a mark, so that a store which is older than what we learn here is known by it. */
 static void ask_cursors(consumer_t *self)
 {
     commands_t *out = store_commands(self->store);
     if (!cursors_may_ask(self->cursors))
         return;
+    add_check(self, &self->cursors_task);
     chain_mark(self->chain, out);
     self->cursors_task.decides_at = out->count;
     cursors_ask(self->cursors, out);
     store_send(self->store, &self->cursors_task);
 }
 
-/* Ask whether the store still has what we left there; no link may be on its way. */
-static void add_check(consumer_t *self, task_t *task)
+static void check(consumer_t *self)
 {
-    commands_t *out = store_commands(self->store);
-    task->decides_at = out->count;
-    commands_begin(out, "GET", 2);
-    commands_text(out, STORE_DATASET_KEY);
-    task->number = chain_check(self->chain, out);
-    store_send(self->store, task);
+    add_check(self, &self->check_task);
+    store_send(self->store, &self->check_task);
 }
 
 static void open_chain(consumer_t *self)
 {
     chain_open(self->chain, store_commands(self->store));
     add_check(self, &self->open_task);
+    store_send(self->store, &self->open_task);
 }
 
 static void end_link(consumer_t *self, task_t *task)
@@ -252,11 +260,6 @@ static void decide(consumer_t *self, task_t *task, const redisReply *reply)
     case CURSORS:
         cursors_learn(self->cursors, reply, store_dataset(self->store));
         break;
-    case CHECK:
-    case OPEN:
-        self->dataset_same =
-            reply->type == REDIS_REPLY_STRING && streq(reply->str, store_dataset(self->store));
-        break;
     case LOOK:
         task->slot->some_exist = reply->integer > 0;
         break;
@@ -264,9 +267,16 @@ static void decide(consumer_t *self, task_t *task, const redisReply *reply)
     case WRITE:
         task->refused = reply->type == REDIS_REPLY_NIL;
         break;
+    case CHECK:
+    case OPEN:
     case COMPARE:
         break;
     }
+}
+
+static bool has_check(const task_t *task)
+{
+    return task->kind == CURSORS || task->kind == CHECK || task->kind == OPEN;
 }
 
 static void answer(void *arg, void *tag, size_t index, const redisReply *reply)
@@ -275,10 +285,13 @@ static void answer(void *arg, void *tag, size_t index, const redisReply *reply)
     task_t *task = tag;
     if (task->kind == COMPARE || (task->kind == LOOK && index != task->decides_at))
         block_learn(task->slot->block, reply);
+    else if (has_check(task) && index == task->checks_at)
+        self->dataset_same =
+            reply->type == REDIS_REPLY_STRING && streq(reply->str, store_dataset(self->store));
+    else if (has_check(task) && index == task->checks_at + 1)
+        self->mark_same = chain_is_intact(self->chain, task->number, reply);
     else if (index == task->decides_at)
         decide(self, task, reply);
-    else if ((task->kind == CHECK || task->kind == OPEN) && index == task->decides_at + 1)
-        self->mark_same = chain_is_intact(self->chain, task->number, reply);
 }
 
 /* Returns false if the link was not written, and starts again with all behind it. */
@@ -316,15 +329,13 @@ static void answered(void *arg, void *tag)
 {
     consumer_t *self = arg;
     task_t *task = tag;
+    if (has_check(task) && !finish_check(self))
+        return;
     switch (task->kind) {
     case CHECK:
-        if (!finish_check(self))
-            return;
         store_settled(self->store);
         break;
     case OPEN:
-        if (!finish_check(self))
-            return;
         chain_opened(self->chain);
         break;
     case NOTE:
@@ -373,7 +384,7 @@ static void tick(void *arg)
     consumer_t *self = arg;
     pump(self);
     if (self->ready && store_is_idle(self->store))
-        add_check(self, &self->check_task);
+        check(self);
 }
 
 void consumer_run(consumer_t *self)

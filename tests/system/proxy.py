@@ -10,6 +10,7 @@ CHUNK = 1 << 16
 class Proxy:
     """Listens at path and passes everything on to the socket of a store, both ways.
 
+    before: None, or called with a side and what is about to pass
     cut:   {side: bytes} after so many bytes of a side, "asked" or "answered", the connection ends
            in the middle of whatever passes, and `happened` is called
     pace:  None, or (bytes, s): only so many at a time, and then nothing for so long
@@ -20,6 +21,7 @@ class Proxy:
         self.store = store
         self.cut = {}
         self.happened = None
+        self.before = None
         self.pace = None
         self.connections = 0
         self.cuts = 0
@@ -90,6 +92,8 @@ class Proxy:
                 continue
             pace = self.pace
             chunk = side.recv(pace[0] if pace else CHUNK)
+            if self.before:
+                self.before(name, chunk)
             left = self.allowed(name, len(chunk))
             other.sendall(chunk[:left])
             if not chunk or left < len(chunk):

@@ -218,6 +218,37 @@ def test_an_old_copy_that_is_swapped_in_under_load_is_found_out(tmp_path):
                            load.follower.output)
 
 
+def test_reading_a_new_feeds_cursor_does_not_hide_that_the_store_went_back(tmp_path):
+    """The old copy is swapped in right before that; the mark that is left then is not in it."""
+    bans = bans_of(public_addresses(400, seed=34))
+    model = Model()
+    with Store(tmp_path) as store, Proxy(str(tmp_path / "p"), store.socket) as proxy:
+        mesh = Mesh(tmp_path, ["mx1"])
+        aggregator = add_aggregator(mesh, [proxy])
+        with mesh:
+            mx1 = mesh.nodes[0]
+            model.stream(mx1, bans[:100])
+            model.wait(store, aggregator)
+            wait_until(lambda: aggregator.status()["behind"] == 0, "the cursor")
+            with stopped(aggregator):
+                wait_quiet(store)
+                copy_to_side(store)
+            model.stream(mx1, bans[100:300])
+            model.wait(store, aggregator)
+            wait_until(lambda: aggregator.status()["behind"] == 0, "the cursor")
+
+            def swap(_side, chunk):
+                if b"MGET" in chunk.replace(b"HMGET", b""):
+                    proxy.before = None
+                    store.call("SWAPDB", 0, 1)
+            proxy.before = swap
+            mx1.stop()
+            mx1.start()
+            model.stream(mx1, bans[300:])  # a new epoch
+            said(aggregator, "it went back in time")
+            model.wait(store, aggregator)
+
+
 # ---- the store refuses ----
 
 def set_config(store, name, value):
