@@ -4,15 +4,15 @@
  * missing handler lets everybody in). */
 #define OPTION_ZAP_ENFORCE_DOMAIN 93
 
-#define MESSAGE_MAX_BYTES    (66 * 1024) /* an envelope and some */
-#define HANDSHAKE_MS         3000
-#define CONNECT_MS           3000 /* TCP alone would try again ever more seldom in a long cut */
-#define SILENT_MS            3000 /* unanswered by the other side's TCP: the connection ends */
-#define KEEPALIVE_S          1
-#define KEEPALIVE_COUNT      3
-#define RECONNECT_MS         100
-#define RECONNECT_MAX_MS     5000
-#define SOCKETS_MAX          8192
+#define MESSAGE_MAX_BYTES (66 * 1024) /* an envelope and some */
+#define HANDSHAKE_MS      3000
+#define CONNECT_MS        3000 /* TCP alone would try again ever more seldom in a long cut */
+#define SILENT_MS         3000 /* unanswered by the other side's TCP: the connection ends */
+#define KEEPALIVE_S       1
+#define KEEPALIVE_COUNT   3
+#define RECONNECT_MS      100
+#define RECONNECT_MAX_MS  5000
+#define SOCKETS_MAX       8192
 
 void socket_setup(void)
 {
