@@ -45,7 +45,7 @@ bool answers_send(answers_t *self, int fd, answer_t *const *answers, size_t coun
 
 bool answers_send_waiting(answers_t *self, int fd)
 {
-    answer_t **answers = xcalloc(self->count + 1, sizeof *answers);
+    answer_t **answers = xcalloc(self->count + 1, sizeof(answer_t *));
     for (size_t i = 0; i < self->count; i++)
         answers[i] = &self->waiting[i];
     size_t sent = send_some(fd, answers, self->count);
