@@ -9,13 +9,6 @@
 
 /* ---- writing: by hand, since a line is written for each ban ---- */
 
-static char *put_text(char *out, const char *text)
-{
-    size_t size = strlen(text);
-    memcpy(out, text, size);
-    return out + size;
-}
-
 static char *put_digits(char *out, int count, int64_t number)
 {
     for (int i = count; i > 0; i--) {
@@ -82,7 +75,7 @@ static char *put_address(char *out, const addr_t *address)
 {
     char text[ADDR_TEXT_MAX];
     if (address->family != 4 || !addr_is_host(address))
-        return put_text(out, addr_print(address, text));
+        return stpcpy(out, addr_print(address, text));
     for (int i = 0; i < 4; i++) {
         if (i > 0)
             *out++ = '.';
@@ -94,17 +87,17 @@ static char *put_address(char *out, const addr_t *address)
 size_t shared_line_format(const shared_line_t *line, wall_t now, char out[static SHARED_LINE_MAX])
 {
     char *at = put_stamp(out, now);
-    at = put_text(at, ": ");
+    at = stpcpy(at, ": ");
     at = put_address(at, line->address);
-    at = put_text(at, ": reported by ");
-    at = put_text(at, line->origin);
-    at = put_text(at, " in ");
-    at = put_text(at, line->jail);
-    at = put_text(at, " for ");
+    at = stpcpy(at, ": reported by ");
+    at = stpcpy(at, line->origin);
+    at = stpcpy(at, " in ");
+    at = stpcpy(at, line->jail);
+    at = stpcpy(at, " for ");
     at = put_number(at, line->duration_s);
-    at = put_text(at, " s until ");
+    at = stpcpy(at, " s until ");
     at = put_number(at, line->until_ms / MS_PER_S);
-    at = put_text(at, NID_WORD);
+    at = stpcpy(at, NID_WORD);
     at = put_number(at, line->nid);
     *at++ = '\n';
     return (size_t)(at - out);
