@@ -374,6 +374,38 @@ def test_nothing_acknowledged_is_lost_whenever_the_power_fails(tmp_path):
         check_points(recording, range(1, len(recording.records) + 1), tmp_path / "look")
 
 
+def spool_record(ip, when):
+    request = b"ban jail=sshd ip=%s time=%.3f bantime=3600 failures=0 bancount=0 port= protocol=" % (
+        ip.encode(), when)
+    return request + b" crc=%08x\n" % zlib.crc32(request)
+
+
+def test_a_spool_record_that_is_not_whole_is_never_taken_for_a_ban(tmp_path):
+    """Cut short at every byte, its end never written, or one byte another one; the next hook begins a
+    line of its own behind it."""
+    with Mesh(tmp_path, ["mx1", "mx2"]) as mesh:
+        mx1, mx2 = mesh.nodes
+        mx1.stop()
+        addresses = public_addresses(600, seed=21)
+        whole = []
+        records = b""
+        for at in range(1, len(spool_record("203.200.100.100", time.time())) - 1):
+            for damage in ("cut", "zeros", "another byte"):
+                record = spool_record(addresses.pop(), time.time())
+                if at < len(record) - 1:
+                    rest = {"cut": b"", "zeros": bytes(len(record) - at),
+                            "another byte": bytes([record[at] ^ 1]) + record[at + 1:-1]}[damage]
+                    records += record[:at] + rest + b"\n"
+            whole.append(addresses.pop())
+            records += spool_record(whole[-1], time.time())
+        with open(os.path.join(mx1.spool, "spool"), "wb") as spool:
+            spool.write(records)
+        mx1.start()
+        mx2.wait_reported(whole)
+        assert sorted(mx2.reported()) == sorted(whole)
+        assert mx1.status()["intake"]["stored"] == len(whole)
+
+
 def revive(recording, look, fates):
     """The mesh again, from the disks of a look. fates: of each node, by name."""
     mesh = copy.copy(recording.mesh)
