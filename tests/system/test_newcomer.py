@@ -40,7 +40,7 @@ def test_a_newcomer_catches_up_with_thousands_of_batches_of_one_ban_each(tmp_pat
         late.wait_connected(["mx1"])
         for address in own:
             late.publish(address)
-        assert late.status()["intake"]["stored"] == len(own), "none of them took to the spool"
+        wait_until(lambda: late.status()["intake"]["stored"] == len(own), late.output)
         wait_applied(late, "mx1", COUNT)
         reported = late.reported()
         assert len(reported) == COUNT and set(reported) == set(addresses)
