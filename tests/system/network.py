@@ -5,6 +5,7 @@ are removed at the end, whatever happened; processes in them must have ended bef
 """
 
 import os
+import re
 import subprocess
 
 import pytest
@@ -18,6 +19,13 @@ def run(*argv, text=None):
     if done.returncode != 0:
         raise OSError("%s: %s" % (" ".join(argv), done.stdout.strip()))
     return done.stdout
+
+
+def remove_orphans():
+    """What a test left that was killed itself."""
+    for name in re.findall(r"^bm\d+-\S+", run("ip", "netns", "list"), re.MULTILINE):
+        if not os.path.exists("/proc/" + name[2:].split("-")[0]):
+            subprocess.run(["ip", "netns", "del", name], check=False)
 
 
 class Network:
@@ -40,6 +48,7 @@ class Network:
 
     def __enter__(self):
         try:
+            remove_orphans()
             self.add("bridge")
         except (OSError, FileNotFoundError) as error:
             self.close()
