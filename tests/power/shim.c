@@ -394,13 +394,28 @@ int unlink(const char *path)
 /* ---- promises ---- */
 
 /* Listed before it is sent: from here on the other side may count on it. */
+static void list_answer(const void *bytes, size_t size)
+{
+    if (log_fd == -1 || size <= 3 || memcmp(bytes, "ok ", 3) != 0)
+        return;
+    header_t header = {.kind = ANSWERED, .data_bytes = (uint32_t)size};
+    lock(ANSWERED, "");
+    list(&header, "", "", bytes);
+    unlock();
+}
+
 ssize_t send(int fd, const void *bytes, size_t size, int flags)
 {
-    if (log_fd != -1 && size > 3 && memcmp(bytes, "ok ", 3) == 0) {
-        header_t header = {.kind = ANSWERED, .data_bytes = (uint32_t)size};
-        lock(ANSWERED, "");
-        list(&header, "", "", bytes);
-        unlock();
-    }
+    list_answer(bytes, size);
     return syscall(SYS_sendto, fd, bytes, size, flags, NULL, 0);
+}
+
+/* Each answer is one piece. */
+int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (messages[i].msg_hdr.msg_iovlen > 0)
+            list_answer(messages[i].msg_hdr.msg_iov->iov_base,
+                        messages[i].msg_hdr.msg_iov->iov_len);
+    return (int)syscall(SYS_sendmmsg, fd, messages, count, flags);
 }

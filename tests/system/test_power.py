@@ -159,6 +159,8 @@ class Recording:
         """(number of records before it, attempt, whether the database has it): the node's answers and
         the hooks' exits."""
         by_nid = {nid: attempt for attempt, nid in self.nids.items()}
+        assert any(record.kind == power.ANSWERED for record in self.records), \
+            "no answer of the node is in the list: does the shim miss how they are sent?"
         for index, record in enumerate(self.records):
             if record.kind == power.ANSWERED:
                 nid = int(record.data.split()[1].partition(b"=")[2])
