@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TRY_AGAIN_MS 1000
+
 struct askers {
     asker_t **items;
     size_t count;
@@ -66,6 +68,20 @@ void asker_pay(asker_t *self, size_t bytes)
     bucket_spend(&self->bytes, (int64_t)bytes);
 }
 
+static void drop_gone_routes(asker_t *self,
+                             bool (*is_alive)(void *arg, const uint8_t *route, size_t size),
+                             void *arg)
+{
+    if (mono_since_ms(self->tried_at) < TRY_AGAIN_MS)
+        return;
+    self->tried_at = mono_now();
+    for (size_t i = 0; i < self->route_count;)
+        if (!is_alive(arg, self->routes[i].bytes, self->routes[i].size))
+            self->routes[i] = self->routes[--self->route_count];
+        else
+            i++;
+}
+
 bool asker_has_route(asker_t *self, const uint8_t *route, size_t size,
                      bool (*is_alive)(void *arg, const uint8_t *route, size_t size), void *arg)
 {
@@ -74,11 +90,8 @@ bool asker_has_route(asker_t *self, const uint8_t *route, size_t size,
             return true;
     if (size > ASKER_ROUTE_MAX)
         return false;
-    for (size_t i = 0; self->route_count == ASKER_ROUTES_MAX && i < self->route_count;)
-        if (!is_alive(arg, self->routes[i].bytes, self->routes[i].size))
-            self->routes[i] = self->routes[--self->route_count];
-        else
-            i++;
+    if (self->route_count == ASKER_ROUTES_MAX)
+        drop_gone_routes(self, is_alive, arg);
     if (self->route_count == ASKER_ROUTES_MAX)
         return false;
     memcpy(self->routes[self->route_count].bytes, route, size);

@@ -26,7 +26,8 @@ typedef struct {
         size_t size;
     } routes[ASKER_ROUTES_MAX];
     size_t route_count;
-    bool told; /* the log knows that it has too many connections */
+    mono_t tried_at; /* when it was last asked which of them are there still */
+    bool told;       /* the log knows that it has too many connections */
 } asker_t;
 
 typedef struct askers askers_t;
@@ -47,7 +48,8 @@ bool asker_may_ask(asker_t *self);
 void asker_pay(asker_t *self, size_t bytes);
 
 /* True if requests over this connection are answered: it is known, or there is a place for it.
- * Places of connections that are gone, by is_alive, are given away. */
+ * Places of connections that are gone, by is_alive, are given away; that is asked once a second,
+ * since it costs a message to each. */
 bool asker_has_route(asker_t *self, const uint8_t *route, size_t size,
                      bool (*is_alive)(void *arg, const uint8_t *route, size_t size), void *arg);
 

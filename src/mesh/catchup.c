@@ -6,7 +6,7 @@
 #define STUCK_MS            5000  /* without a batch of what was asked for */
 #define ANSWER_MAX_MS       30000 /* for a whole answer */
 #define FRUITLESS_WAIT_MS   500   /* doubled each time, FRUITLESS_DOUBLINGS times at most */
-#define FRUITLESS_DOUBLINGS 6
+#define FRUITLESS_DOUBLINGS 4
 #define ORIGIN_WAIT_MS      3600000 /* before what only it may have counts as gone */
 
 /* How the search for one feed stands; by the feed's index. */
@@ -31,7 +31,7 @@ struct catchup {
     search_t *searches;
     size_t count;
     size_t connected;    /* peers, when last looked at */
-    size_t first;        /* feed to begin with, so that each gets its turn */
+    size_t next;         /* feed to begin with, so that each gets its turn */
     const peer_t **busy; /* requests are out to them */
     size_t busy_count;
     size_t busy_size;
@@ -162,18 +162,19 @@ void catchup_pump(catchup_t *self, peer_t *const *peers, size_t peer_count)
 {
     self->connected = count_connected(peers, peer_count);
     follow_feeds(self);
+    size_t next = self->next;
     for (size_t i = 0; i < self->count && self->busy_count < self->connected; i++) {
-        size_t at = (self->first + i) % self->count;
+        size_t at = (next + i) % self->count;
         search_t *search = &self->searches[at];
         const feed_ref_t *ref = feed_at(self->feed, at);
         if (!is_behind(ref) || search->asked != NULL || mono_since_ms(search->not_before) < 0 ||
             !replica_takes(self->replica, ref->id.origin))
             continue;
         peer_t *peer = choose(search, ref, peers, peer_count);
-        if (peer != NULL && !catchup_is_asked(self, peer)) {
-            ask(self, search, ref, peer);
-            self->first = at;
-        }
+        if (peer == NULL || catchup_is_asked(self, peer))
+            continue;
+        ask(self, search, ref, peer);
+        self->next = at + 1;
     }
 }
 
@@ -261,11 +262,12 @@ bool catchup_is_stuck(catchup_t *self, const peer_t *peer)
 
 void catchup_favour(catchup_t *self, const peer_t *peer)
 {
-    for (size_t i = 0; i < self->count; i++)
-        if (is_origin(peer, feed_at(self->feed, i))) {
-            self->searches[i].turn = self->searches[i].fruitless = 0;
-            self->searches[i].not_before.ms = 0;
-        }
+    for (size_t i = 0; i < self->count; i++) {
+        self->searches[i].fruitless = 0;
+        self->searches[i].not_before.ms = 0;
+        if (is_origin(peer, feed_at(self->feed, i)))
+            self->searches[i].turn = 0;
+    }
 }
 
 uint64_t catchup_missing(const catchup_t *self)

@@ -26,7 +26,8 @@ void catchup_done(catchup_t *self, const peer_t *peer, const wire_done_t *done);
 /* True if a request is out to that peer. */
 bool catchup_is_asked(const catchup_t *self, const peer_t *peer);
 
-/* A peer got connected: its own feeds are asked of it first, and at once. */
+/* A peer got connected: its own feeds are asked of it first, and nothing waits any longer, since it
+ * may have what nobody else had. */
 void catchup_favour(catchup_t *self, const peer_t *peer);
 
 /* A peer was cut off, connected anew, or removed: what was asked of it will not come. */

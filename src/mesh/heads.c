@@ -5,10 +5,13 @@
 
 #define LAST_WORDS_TICKS 6 /* an origin that lives signs a head within five heartbeats */
 
+#define TELL_TIMES 6 /* a connection may be away for five heartbeats, and nobody notices */
+
 /* What all were told of a feed; by the feed's index. */
 typedef struct {
     uint64_t seq;
     uint64_t floor;
+    unsigned times;
 } told_t;
 
 /* A batch beyond the head; by the feed's index. */
@@ -95,7 +98,7 @@ static bool is_ours(const heads_t *self, const feed_ref_t *ref)
 /* What its head says: ours is made from what is stored. */
 static told_t state_of(const heads_t *self, const feed_ref_t *ref)
 {
-    return (told_t){is_ours(self, ref) ? ref->have : ref->kept_seq, ref->floor};
+    return (told_t){is_ours(self, ref) ? ref->have : ref->kept_seq, ref->floor, 1};
 }
 
 void heads_gather_changed(heads_t *self, wall_t now, wire_bundle_t *out)
@@ -108,7 +111,9 @@ void heads_gather_changed(heads_t *self, wall_t now, wire_bundle_t *out)
         size_t at = (self->next + i) % self->count;
         const feed_ref_t *ref = feed_at(self->feed, at);
         told_t is = state_of(self, ref);
-        if (ref == heartbeat || (is.seq == self->told[at].seq && is.floor == self->told[at].floor))
+        if (is.seq == self->told[at].seq && is.floor == self->told[at].floor)
+            is.times += self->told[at].times;
+        if (ref == heartbeat || is.times > TELL_TIMES)
             continue;
         uint8_t head[HEADS_ENVELOPE_MAX];
         size_t size = heads_read(self->feed, self->wire, self->own, ref, now, head);

@@ -22,9 +22,10 @@ typedef struct heads heads_t;
 heads_t *heads_new(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BYTES]);
 void heads_destroy(heads_t **self_p);
 
-/* Gather heads whose seq or floor differs from what was gathered last (time alone is no change: 200
- * nodes would verify 40,000 signatures a second). The newest of our own is left out: it is the
- * heartbeat. Fills one bundle; what has no room comes the next time. */
+/* Gather heads whose seq or floor changed in the last heartbeats (time alone is no change: 200
+ * nodes would verify 40,000 signatures a second); each several times, for those whose connection
+ * was away for a moment. The newest of our own is left out: it is the heartbeat. Fills one bundle;
+ * what has no room comes the next time. */
 void heads_gather_changed(heads_t *self, wall_t now, wire_bundle_t *out);
 
 /* A feed whose newest batch no head tells of, though its origin had the time to sign one: it died

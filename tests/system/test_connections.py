@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from mesh import Mesh, free_port, public_addresses, wait_until
+from mesh import Mesh, public_addresses, wait_until
 from node_by_hand import NodeByHand, ban
 
 HEARTBEAT_S = 0.1

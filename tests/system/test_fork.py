@@ -10,7 +10,7 @@ import zmq
 from zmq.utils import z85
 
 from mesh import Mesh, free_port, program, public_addresses, wait_until
-from node_by_hand import FETCH, NodeByHand, Signer, ban, body_hash
+from node_by_hand import FETCH, NodeByHand, Signer, ban, body_hash, body_of, fields
 from test_trust import read_cert
 
 
@@ -63,6 +63,81 @@ def test_forged_heads_and_empty_promises_cost_nobody_anything(tmp_path):
         finally:
             mesh.stop()
 
+
+def test_a_peer_that_promises_much_keeps_no_other_feed_waiting(tmp_path):
+    """It is asked for one feed after another: each has its turn before the first has another one."""
+    mesh = Mesh(tmp_path, ["mx1", "bad"])
+    mx1, bad = mesh.nodes
+    origin = Signer(mesh.add("origin", endpoint=False).secret)
+    batch = origin.batch(1795288025000, 1, [ban("80.94.95.112")])
+    asked = []
+
+    def reply(self, routing_id, request):
+        if request[5] != FETCH or self.stopping.wait(0.01):
+            return
+        self.say = None  # it was heard
+        asked.append(fields(body_of(request)))
+        if asked[-1][1] == origin.sign_public:
+            self.router.send_multipart([routing_id, batch])
+            self.router.send_multipart([routing_id, self.done(request, 1, 1, 1)])
+        else:
+            self.router.send_multipart([routing_id, self.done(request)])
+
+    with NodeByHand(bad) as node:
+        promises = [node.head(1795288025000 + i, 9) for i in range(200)]
+        node.say = node.bundle(promises + [origin.head(1795288025000, 1, body_hash(batch))])
+        node.answer(reply)
+        try:
+            mx1.start()
+            mx1.wait_reported(["80.94.95.112"])
+            first = [fetch[1] for fetch in asked].index(origin.sign_public)
+            assert first <= len(promises), "another one was asked for twice before"
+        finally:
+            mesh.stop()
+
+
+# ---- whom to ask ----
+
+def test_who_gets_connected_is_asked_at_once_for_what_nobody_else_had(tmp_path):
+    """The pause after answers that brought nothing has grown to seconds by then."""
+    mesh = Mesh(tmp_path, ["mx1", "empty", "full"], heartbeat=100)
+    mx1, empty, full = mesh.nodes
+    origin = Signer(mesh.add("origin", endpoint=False).secret)
+    epoch = 1795288025000
+    batch = origin.batch(epoch, 1, [ban("80.94.95.112")])
+    asked = []
+
+    def bring_nothing(self, routing_id, request):
+        if request[5] == FETCH:
+            asked.append("empty")
+            self.router.send_multipart([routing_id, self.done(request)])
+
+    def bring_it(self, routing_id, request):
+        asked.append("full" if request[5] == FETCH else "survey")
+        if request[5] == FETCH:
+            for answer in (batch, self.done(request, 1, 1, 1)):
+                self.router.send_multipart([routing_id, answer])
+
+    try:
+        mx1.start()
+        with NodeByHand(empty) as one:
+            one.say = one.bundle([origin.head(epoch, 1, body_hash(batch))])
+            one.answer(bring_nothing)
+            # After 0, 0.5, 1.5, 3.5 s; the next pause is of 8 s, or of 4 s again.
+            wait_until(lambda: asked.count("empty") == 5, "it to ask in vain")
+            with NodeByHand(full) as other:
+                other.answer(bring_it)
+                wait_until(lambda: "survey" in asked, "the connection")
+                heads = mx1.messages()["heads"]
+                mx1.wait_reported(["80.94.95.112"])
+                print("%d heads later" % (mx1.messages()["heads"] - heads))
+                assert asked.count("empty") <= 6
+                assert mx1.messages()["heads"] - heads < 300  # 50 of each come in a second
+    finally:
+        mesh.stop()
+
+
+# ---- a key in use twice ----
 
 def reset(node, name):
     return subprocess.run([program("banmesh"), "trust", "reset", name, "--config", node.conf],

@@ -88,7 +88,8 @@ def test_an_offer_counts_over_a_connection_of_any_name(tmp_path):
             names = (None, b"\xff" * 255, b"x")
             for seq, (routing_id, address) in enumerate(zip(names, addresses), 1):
                 with connection(node.keys, mx1, routing_id) as dealer:
-                    offer(dealer, node.head, lambda: mx1.peers()["hand"]["offers"], "the offer")
+                    offer(dealer, node.head,
+                          lambda: mx1.peers().get("hand", {}).get("offers"), "the offer")
                     batch = node.batch(EPOCH, seq, [ban(address)])
                     offer(dealer, lambda envelope=batch: envelope,
                           lambda to=address: to in mx1.reported(), "its ban")

@@ -6,7 +6,6 @@ import statistics
 import subprocess
 import threading
 import time
-import zlib
 
 import pytest
 import zmq
@@ -14,7 +13,7 @@ from zmq.utils import z85
 
 from effort import rounds
 from mesh import Mesh, program, public_addresses, wait_until
-from node_by_hand import DONE, NodeByHand, body_of, fields
+from node_by_hand import DONE, NodeByHand
 
 MIB = 1024 * 1024
 LONG_JAIL = "j" * 64
@@ -169,6 +168,36 @@ def test_connections_of_one_peer_that_fetch_all_and_never_read_cost_bounded_memo
     serve_others(tmp_path, 12, False, lambda node, feed: node.fetch(z85.decode(feed["key"]),
                                                                     feed["epoch"]),
                  lambda messages: messages["requests_not_answered"] > 100)
+
+
+def test_requests_over_one_connection_too_many_do_not_burden_the_others(tmp_path):
+    """Whether those that have a place are there still is asked with a message to each of them."""
+    mesh = Mesh(tmp_path, ["mx1", "bad"])
+    mx1, bad = mesh.nodes
+    with NodeByHand(bad) as node:
+        try:
+            mx1.start()
+            answered = [node.client(zmq.DEALER, mx1) for _ in range(CONNECTIONS_ANSWERED)]
+            for sock in answered:
+                sock.send(node.survey())
+            wait_until(lambda: mx1.messages()["surveys_answered"] == CONNECTIONS_ANSWERED, "places")
+            began = time.monotonic()
+            with Asker(node, mx1, 1, node.survey(), False):
+                wait_until(lambda: mx1.messages()["requests_not_answered"] > 1000, "the requests")
+            seconds = time.monotonic() - began
+            burden = 0
+            for sock in answered:
+                while sock.poll(100):
+                    burden += sock.recv()[5] == DONE
+            print("%d messages in %.1f s" % (burden, seconds))
+            assert burden <= CONNECTIONS_ANSWERED * (seconds + 1)
+            # And once one of them is gone another one has its place.
+            answered[0].close(linger=0)
+            late = node.client(zmq.DEALER, mx1)
+            wait_until(lambda: late.send(node.survey()) or
+                       mx1.messages()["surveys_answered"] > CONNECTIONS_ANSWERED, "its place")
+        finally:
+            mesh.stop()
 
 
 def test_a_peer_that_fetches_all_again_and_again_is_put_off(tmp_path):

@@ -4,10 +4,11 @@ import signal
 import time
 
 import zmq
+from zmq.utils import z85
 
-from mesh import Mesh, all_but, check_logs, public_addresses, publish_everywhere, wait_until
-from node_by_hand import BATCH
-from test_trust import subscriber
+from mesh import Mesh, check_logs, public_addresses, publish_everywhere, wait_until
+from node_by_hand import BATCH, BUNDLE, HEAD, body_of, fields, read_fields
+from test_trust import read_cert, subscriber
 
 RELAY = {"mesh": {"relay": 1}}
 
@@ -47,6 +48,44 @@ def test_a_chain_of_relays_announces_a_ban_at_once(tmp_path):
         wait_until(lambda: d.messages()["stored"] == 21, "the count")
         assert [node.messages()["relayed"] - was for node, was in zip(mesh.nodes, relayed)] == [
             0, 20, 20, 20]
+
+
+def test_a_changed_head_is_told_for_six_heartbeats(tmp_path):
+    """A connection may be away for five of them and nobody misses it: no survey follows."""
+    mesh = Mesh(tmp_path, "ab", links=["ab"], heartbeat=100)
+    a, b = mesh.nodes
+    reader = mesh.add("reader", endpoint=False)
+    origin = z85.decode(read_cert(a.cert)["sign/public-key"])
+    context = zmq.Context()
+    try:
+        a.start()
+        b.start()
+        b.wait_connected(["a"])
+        for address in ("80.94.95.112", "80.94.95.113"):
+            a.publish(address)
+            b.wait_reported([address])
+        socket = subscriber(context, b, reader.secret)
+        told = {}
+
+        def heard(count):
+            """Heartbeats, until there were so many."""
+            beats = 0
+            while beats < count:
+                assert socket.poll(30000)
+                message = socket.recv()
+                beats += message[5] == HEAD
+                for envelope in read_fields(body_of(message))[1] if message[5] == BUNDLE else ():
+                    if envelope[8:40] == origin:
+                        seq = fields(body_of(envelope))[3]
+                        told[seq] = told.get(seq, 0) + 1
+
+        heard(10)
+        a.publish("80.94.95.114")
+        heard(20)
+        assert told[3] == 6
+    finally:
+        context.destroy(linger=0)
+        mesh.stop()
 
 
 # ---- no amplification ----
