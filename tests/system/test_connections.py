@@ -69,10 +69,19 @@ def test_peers_that_are_away_together_are_not_knocked_at_together(tmp_path):
     since = time.monotonic()
     mx1.start()
     try:
+        seen = set()
+
         def spread():
+            """How often some had been tried for the nth time, and others not yet."""
             counts = [peer["reconnects"] for peer in mx1.peers().values()]
-            return max(counts) >= 4 and max(counts) > min(counts)
-        wait_until(spread, "some to be tried before others")
+            for nth in (2, 3, 4):
+                tried = sum(count >= nth for count in counts)
+                if 0 < tried < len(counts):
+                    seen.add((nth, tried))
+            return len(seen) >= 5 or min(counts) >= 5
+
+        wait_until(spread, "their trials")
+        assert len(seen) >= 5, "without jitter there are three at most"
         for name in mx1.peers():
             check_back_off(mx1, name, since)
     finally:
