@@ -13,10 +13,11 @@
 /* One feed, and how far its batches are whole. */
 typedef struct {
     int64_t number;
-    int64_t epoch;
+    feed_id_t id;
     int64_t floor;
     int64_t next; /* the seq that the next row should have */
     bool cut;     /* from next on, it is not whole */
+    bool lost;    /* its own row is not whole */
 } part_t;
 
 typedef struct {
@@ -57,29 +58,37 @@ static int look_at_pages(checker_t *self, fault_t *what)
     return strcmp(found.text, "ok") == 0 ? 0 : damaged(self, what, found.text);
 }
 
+/* A row of look_at_feeds. */
+static part_t read_feed(sqlite3_stmt *row)
+{
+    part_t part = {.number = sqlite3_column_int64(row, 0), .floor = sqlite3_column_int64(row, 4)};
+    bool has_key = sqlite3_column_bytes(row, 1) == FEED_ORIGIN_BYTES;
+    if (has_key)
+        memcpy(part.id.origin, sqlite3_column_blob(row, 1), FEED_ORIGIN_BYTES);
+    part.id.epoch = (uint64_t)sqlite3_column_int64(row, 2);
+    part.id.channel = (uint32_t)sqlite3_column_int64(row, 3);
+    part.next = part.floor;
+    int64_t sum = sum_feed(&part.id, (uint64_t)part.floor, (uint64_t)sqlite3_column_int64(row, 5),
+                           sqlite3_column_blob(row, 6), (size_t)sqlite3_column_bytes(row, 6));
+    part.lost = !has_key || part.floor < 1 || part.number < 1 || part.number > NUMBER_MAX ||
+                (sqlite3_column_type(row, 7) != SQLITE_NULL && sqlite3_column_int64(row, 7) != sum);
+    return part;
+}
+
 static int look_at_feeds(checker_t *self, fault_t *what)
 {
-    sqlite3_stmt *all = db_prepare(self->db, "SELECT number, epoch, floor, length (origin), "
-                                             "head_seq FROM feed ORDER BY number");
+    sqlite3_stmt *all = db_prepare(self->db, "SELECT number, origin, epoch, channel, floor, "
+                                             "head_seq, head, sum FROM feed ORDER BY number");
     int rc;
-    bool sane = true;
     while ((rc = db_step(self->db, all)) == 1) {
-        part_t part = {.number = sqlite3_column_int64(all, 0),
-                       .epoch = sqlite3_column_int64(all, 1),
-                       .floor = sqlite3_column_int64(all, 2)};
-        part.next = part.floor;
-        sane = sane && part.number >= 1 && part.number <= NUMBER_MAX && part.epoch >= 1 &&
-               part.floor >= 1 && sqlite3_column_int64(all, 3) == FEED_ORIGIN_BYTES &&
-               sqlite3_column_int64(all, 4) >= 0;
         self->parts = xrealloc(self->parts, (self->count + 1) * sizeof *self->parts);
-        self->parts[self->count++] = part;
+        self->parts[self->count] = read_feed(all);
+        self->cuts += self->parts[self->count++].lost;
     }
     int saved = errno;
     sqlite3_finalize(all);
     errno = saved;
-    if (rc == -1)
-        return fault_set(what, "%s", db_error(self->db));
-    return sane ? 0 : damaged(self, what, "a feed has a number that was never given");
+    return rc == -1 ? fault_set(what, "%s", db_error(self->db)) : 0;
 }
 
 static int by_number(const void *key, const void *part)
@@ -102,13 +111,13 @@ static void look_at_batch(checker_t *self, sqlite3_stmt *row)
         self->strays++;
         return;
     }
-    if (seq < part->floor || part->cut)
+    if (seq < part->floor || part->cut || part->lost)
         return;
     const uint8_t *bytes = sqlite3_column_blob(row, 1);
     size_t size = (size_t)sqlite3_column_bytes(row, 1);
     bool has_sum = sqlite3_column_type(row, 2) != SQLITE_NULL;
     if (seq == part->next && size > 0 &&
-        (!has_sum || sqlite3_column_int64(row, 2) == sum_of(id, bytes, size))) {
+        (!has_sum || sqlite3_column_int64(row, 2) == sum_batch(&part->id, id, bytes, size))) {
         part->next++;
         return;
     }
@@ -146,8 +155,18 @@ static int cut(checker_t *self, const part_t *part)
     if (run(self, "DELETE FROM batch WHERE id BETWEEN ? AND ?", first | part->next,
             first | (int64_t)FEED_SEQ_MAX) == -1)
         return -1;
-    return run(self, "UPDATE cursor SET seq = ?2 - 1 WHERE feed = ?1 AND seq >= ?2", part->number,
-               part->next);
+    /* A sum of NULL: any value counts. */
+    return run(self, "UPDATE cursor SET seq = ?2 - 1, sum = NULL WHERE feed = ?1 AND seq >= ?2",
+               part->number, part->next);
+}
+
+/* Its batches become strays. The second number is not used. */
+static int forget(checker_t *self, const part_t *part)
+{
+    if (run(self, "DELETE FROM feed WHERE number = ? AND ? = 0", part->number, 0) == -1)
+        return -1;
+    self->strays++;
+    return run(self, "DELETE FROM cursor WHERE feed = ? AND ? = 0", part->number, 0);
 }
 
 static int mend_all(checker_t *self)
@@ -155,7 +174,8 @@ static int mend_all(checker_t *self)
     if (db_begin_freeing(self->db) == -1)
         return -1;
     for (size_t i = 0; i < self->count; i++)
-        if (self->parts[i].cut && cut(self, &self->parts[i]) == -1)
+        if ((self->parts[i].lost && forget(self, &self->parts[i]) == -1) ||
+            (self->parts[i].cut && cut(self, &self->parts[i]) == -1))
             goto failed;
     if (self->strays > 0 &&
         step_once(self->db, "DELETE FROM batch WHERE id >> 40 NOT IN (SELECT number FROM feed)",
@@ -173,7 +193,7 @@ failed:;
 static const part_t *first_cut(const checker_t *self)
 {
     for (size_t i = 0; i < self->count; i++)
-        if (self->parts[i].cut)
+        if (self->parts[i].cut || self->parts[i].lost)
             return &self->parts[i];
     return NULL;
 }
@@ -184,9 +204,12 @@ static int judge(checker_t *self, bool mend, fault_t *what)
     const part_t *part = first_cut(self);
     if (part == NULL && self->strays == 0)
         return 0;
-    if (part != NULL)
+    if (part != NULL && part->lost)
+        fault_set(what, "%s: feed %lld is damaged%s", db_path(self->db), (long long)part->number,
+                  self->cuts > 1 ? ", and some more" : "");
+    else if (part != NULL)
         fault_set(what, "%s: batch %lld of epoch %lld is damaged or missing%s", db_path(self->db),
-                  (long long)part->next, (long long)part->epoch,
+                  (long long)part->next, (long long)part->id.epoch,
                   self->cuts > 1 ? ", and some of other epochs" : "");
     else
         fault_set(what, "%s: %lld batches are of no feed", db_path(self->db),

@@ -80,9 +80,8 @@ static feed_ref_t *remember(feed_t *self, const feed_id_t *id, int64_t number, b
 
 static void prepare(store_t *store)
 {
-    store->add_feed =
-        db_prepare(store->db, "INSERT INTO feed (origin, epoch, channel) VALUES (?, ?, ?) "
-                              "RETURNING number");
+    store->add_feed = db_prepare(store->db, "INSERT INTO feed (origin, epoch, channel, sum) "
+                                            "VALUES (?, ?, ?, ?) RETURNING number");
     store->add_batch =
         db_prepare(store->db, "INSERT INTO batch (id, envelope, sum) VALUES (?, ?, ?)");
     store->read_batch = db_prepare(store->db, "SELECT envelope, sum FROM batch WHERE id = ?");
@@ -91,11 +90,34 @@ static void prepare(store_t *store)
     store->next_batch =
         db_prepare(store->db, "SELECT min (id) FROM batch WHERE id BETWEEN ? AND ?");
     store->drop_batches = db_prepare(store->db, "DELETE FROM batch WHERE id BETWEEN ? AND ?");
-    store->keep_head =
-        db_prepare(store->db, "UPDATE feed SET head_seq = ?, floor = ?, head = ? WHERE number = ?");
-    store->set_floor = db_prepare(store->db, "UPDATE feed SET floor = ? WHERE number = ?");
+    store->keep_head = db_prepare(store->db, "UPDATE feed SET head_seq = ?, floor = ?, head = ?, "
+                                             "sum = ? WHERE number = ?");
+    store->set_floor = db_prepare(store->db, "UPDATE feed SET floor = ?, sum = ? WHERE number = ?");
     store->read_head = db_prepare(store->db, "SELECT head FROM feed WHERE number = ?");
-    store->read_feed = db_prepare(store->db, "SELECT floor, head_seq FROM feed WHERE number = ?");
+    store->read_feed = db_prepare(store->db, "SELECT floor, head_seq, head, sum FROM feed "
+                                             "WHERE number = ?");
+}
+
+/* Whether a row of read_feed is what was written. */
+static bool is_whole(const feed_ref_t *feed, sqlite3_stmt *row)
+{
+    return sqlite3_column_type(row, 3) == SQLITE_NULL ||
+           sqlite3_column_int64(row, 3) ==
+               sum_feed(&feed->id, (uint64_t)sqlite3_column_int64(row, 0),
+                        (uint64_t)sqlite3_column_int64(row, 1), sqlite3_column_blob(row, 2),
+                        (size_t)sqlite3_column_bytes(row, 2));
+}
+
+/* Read a row. Nobody may take a read that failed for a row that is not there: its events would be
+ * passed over. Returns 1 or 0. */
+static int read_row(const store_t *store, sqlite3_stmt *statement)
+{
+    int rc = db_step(store->db, statement);
+    for (int i = 0; rc == -1 && errno == EBUSY && i < READ_TRIES; i++)
+        rc = db_step(store->db, statement);
+    if (rc == -1)
+        fatal("%s", errno == EBUSY ? db_path(store->db) : db_error(store->db));
+    return rc;
 }
 
 /* The seq of the one row of a min or max; 0 if there is none, -1 and errno. */
@@ -122,6 +144,11 @@ static int load_position(feed_t *self, feed_ref_t *feed)
         db_fail(store->db, "feed %lld is not there", (long long)feed->number);
     if (rc != 1)
         return -1;
+    if (!is_whole(feed, store->read_feed)) {
+        sqlite3_reset(store->read_feed);
+        db_fail(store->db, "feed %lld is damaged", (long long)feed->number);
+        return -1;
+    }
     feed->floor = (uint64_t)sqlite3_column_int64(store->read_feed, 0);
     feed->kept_seq = (uint64_t)sqlite3_column_int64(store->read_feed, 1);
     sqlite3_reset(store->read_feed);
@@ -176,18 +203,26 @@ static int load_feeds(feed_t *self, store_t *store)
     return rc;
 }
 
+/* A cursor that nobody wrote is as good as none: what was decided is decided again. */
+static uint64_t read_cursor(const feed_ref_t *feed, sqlite3_stmt *row)
+{
+    uint64_t seq = (uint64_t)sqlite3_column_int64(row, 0);
+    bool has_sum = sqlite3_column_type(row, 1) != SQLITE_NULL;
+    return !has_sum || sqlite3_column_int64(row, 1) == sum_cursor(&feed->id, seq) ? seq : 0;
+}
+
 static int load_cursors(feed_t *self)
 {
     sqlite3_stmt *one =
         db_prepare(self->peers.db,
-                   "SELECT seq FROM cursor WHERE consumer = '" CONSUMER "' AND feed = ?");
+                   "SELECT seq, sum FROM cursor WHERE consumer = '" CONSUMER "' AND feed = ?");
     int rc = 0;
     for (size_t i = 0; i < self->ref_count && rc != -1; i++) {
         if (self->refs[i]->own_db)
             continue;
         sqlite3_bind_int64(one, 1, self->refs[i]->number);
         rc = db_step(self->peers.db, one);
-        self->refs[i]->cursor = rc == 1 ? (uint64_t)sqlite3_column_int64(one, 0) : 0;
+        self->refs[i]->cursor = rc == 1 ? read_cursor(self->refs[i], one) : 0;
         if (rc == 1)
             sqlite3_reset(one);
     }
@@ -212,8 +247,8 @@ static feed_t *open_once(const char *directory, const uint8_t self_key[static FE
     prepare(&self->own);
     prepare(&self->peers);
     self->set_cursor =
-        db_prepare(self->peers.db, "INSERT OR REPLACE INTO cursor (consumer, feed, seq) "
-                                   "VALUES ('" CONSUMER "', ?, ?)");
+        db_prepare(self->peers.db, "INSERT OR REPLACE INTO cursor (consumer, feed, seq, sum) "
+                                   "VALUES ('" CONSUMER "', ?, ?, ?)");
     if (load_feeds(self, &self->own) == -1 || load_feeds(self, &self->peers) == -1 ||
         load_cursors(self) == -1) {
         int saved = errno;
@@ -325,6 +360,7 @@ static feed_ref_t *add_to(feed_t *self, store_t *store, const feed_id_t *id)
     sqlite3_bind_blob(store->add_feed, 1, id->origin, FEED_ORIGIN_BYTES, SQLITE_STATIC);
     sqlite3_bind_int64(store->add_feed, 2, (int64_t)id->epoch);
     sqlite3_bind_int64(store->add_feed, 3, id->channel);
+    sqlite3_bind_int64(store->add_feed, 4, sum_feed(id, 1, 0, NULL, 0));
     if (db_step(store->db, store->add_feed) != 1)
         return NULL;
     int64_t number = sqlite3_column_int64(store->add_feed, 0);
@@ -396,7 +432,7 @@ int feed_store(feed_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *byte
                (unsigned long long)feed->have);
     sqlite3_bind_int64(store->add_batch, 1, row_id(feed, seq));
     sqlite3_bind_blob(store->add_batch, 2, bytes, (int)size, SQLITE_STATIC);
-    sqlite3_bind_int64(store->add_batch, 3, sum_of(row_id(feed, seq), bytes, size));
+    sqlite3_bind_int64(store->add_batch, 3, sum_batch(&feed->id, row_id(feed, seq), bytes, size));
     if (db_step(store->db, store->add_batch) == -1)
         return -1;
     feed->have = seq;
@@ -424,7 +460,8 @@ int feed_keep_head(feed_t *self, feed_ref_t *feed, uint64_t seq, uint64_t floor,
     sqlite3_bind_int64(store->keep_head, 1, (int64_t)seq);
     sqlite3_bind_int64(store->keep_head, 2, (int64_t)floor);
     sqlite3_bind_blob(store->keep_head, 3, bytes, (int)size, SQLITE_STATIC);
-    sqlite3_bind_int64(store->keep_head, 4, feed->number);
+    sqlite3_bind_int64(store->keep_head, 4, sum_feed(&feed->id, floor, seq, bytes, size));
+    sqlite3_bind_int64(store->keep_head, 5, feed->number);
     if (db_step(store->db, store->keep_head) == -1)
         return -1;
     if (db_changed(store->db) != 1) {
@@ -446,8 +483,16 @@ int feed_raise_floor(feed_t *self, feed_ref_t *feed, uint64_t floor)
     if (floor < feed->floor || floor > feed->have + 1)
         fatalx("floor %llu outside of %llu to %llu", (unsigned long long)floor,
                (unsigned long long)feed->floor, (unsigned long long)feed->have + 1);
+    sqlite3_bind_int64(store->read_feed, 1, feed->number);
+    if (read_row(store, store->read_feed) != 1)
+        return -1;
+    int64_t sum = sum_feed(&feed->id, floor, (uint64_t)sqlite3_column_int64(store->read_feed, 1),
+                           sqlite3_column_blob(store->read_feed, 2),
+                           (size_t)sqlite3_column_bytes(store->read_feed, 2));
+    sqlite3_reset(store->read_feed);
     sqlite3_bind_int64(store->set_floor, 1, (int64_t)floor);
-    sqlite3_bind_int64(store->set_floor, 2, feed->number);
+    sqlite3_bind_int64(store->set_floor, 2, sum);
+    sqlite3_bind_int64(store->set_floor, 3, feed->number);
     if (db_step(store->db, store->set_floor) == -1)
         return -1;
     feed->floor = floor;
@@ -493,18 +538,6 @@ int64_t feed_next(feed_t *self, const feed_ref_t *feed, uint64_t seq)
     return read_seq(store, store->next_batch, feed, seq + 1);
 }
 
-/* Read a row. Nobody may take a read that failed for a row that is not there: its events would be
- * passed over. Returns 1 or 0. */
-static int read_row(const store_t *store, sqlite3_stmt *statement)
-{
-    int rc = db_step(store->db, statement);
-    for (int i = 0; rc == -1 && errno == EBUSY && i < READ_TRIES; i++)
-        rc = db_step(store->db, statement);
-    if (rc == -1)
-        fatal("%s", errno == EBUSY ? db_path(store->db) : db_error(store->db));
-    return rc;
-}
-
 size_t feed_read_head(feed_t *self, const feed_ref_t *feed, uint8_t *out, size_t max)
 {
     store_t *store = store_of(self, feed);
@@ -523,7 +556,7 @@ size_t feed_read_head(feed_t *self, const feed_ref_t *feed, uint8_t *out, size_t
 
 /* Copied, not lent: a statement left open would keep the write-ahead log from ever shrinking.
  * Returns 0 if it is not what was stored. */
-static size_t copy_batch(feed_t *self, sqlite3_stmt *row, int64_t id)
+static size_t copy_batch(feed_t *self, sqlite3_stmt *row, const feed_id_t *feed, int64_t key)
 {
     size_t size = (size_t)sqlite3_column_bytes(row, 0);
     if (size > self->buffer_size) {
@@ -533,8 +566,9 @@ static size_t copy_batch(feed_t *self, sqlite3_stmt *row, int64_t id)
     if (size > 0)
         memcpy(self->buffer, sqlite3_column_blob(row, 0), size);
     bool has_sum = sqlite3_column_type(row, 1) != SQLITE_NULL;
-    bool is_whole = !has_sum || sqlite3_column_int64(row, 1) == sum_of(id, self->buffer, size);
-    return is_whole ? size : 0;
+    if (has_sum && sqlite3_column_int64(row, 1) != sum_batch(feed, key, self->buffer, size))
+        return 0;
+    return size;
 }
 
 size_t feed_read(feed_t *self, const feed_ref_t *feed, uint64_t seq, const uint8_t **bytes)
@@ -543,7 +577,7 @@ size_t feed_read(feed_t *self, const feed_ref_t *feed, uint64_t seq, const uint8
     size_t size = 0;
     sqlite3_bind_int64(store->read_batch, 1, row_id(feed, seq));
     if (read_row(store, store->read_batch) == 1) {
-        size = copy_batch(self, store->read_batch, row_id(feed, seq));
+        size = copy_batch(self, store->read_batch, &feed->id, row_id(feed, seq));
         sqlite3_reset(store->read_batch);
     }
     /* From floor to have there are no gaps. */
@@ -560,6 +594,7 @@ int feed_set_cursor(feed_t *self, feed_ref_t *feed, uint64_t seq)
 {
     sqlite3_bind_int64(self->set_cursor, 1, feed->number);
     sqlite3_bind_int64(self->set_cursor, 2, (int64_t)seq);
+    sqlite3_bind_int64(self->set_cursor, 3, sum_cursor(&feed->id, seq));
     if (db_step(self->peers.db, self->set_cursor) == -1)
         return -1;
     feed->cursor = seq;

@@ -3,12 +3,52 @@
 #include "bytes.h"
 
 #include <sodium.h>
+#include <string.h>
 
-int64_t sum_of(int64_t id, const uint8_t *bytes, size_t size)
+#define ID_BYTES (EVENT_ORIGIN_BYTES + 12)
+
+/* What a sum is of: two rows with the same bytes have different sums. */
+enum { OF_BATCH = 1, OF_FEED, OF_CURSOR };
+
+static uint64_t sum(uint64_t one, uint64_t other, const uint8_t *bytes, size_t size)
 {
-    uint8_t key[crypto_shorthash_KEYBYTES] = {0};
+    uint8_t key[crypto_shorthash_KEYBYTES];
     uint8_t hash[crypto_shorthash_BYTES];
-    put_u64(key, (uint64_t)id);
+    put_u64(key, one);
+    put_u64(key + 8, other);
     crypto_shorthash(hash, bytes, size, key);
-    return (int64_t)(get_u64(hash) >> 32);
+    return get_u64(hash);
+}
+
+static uint64_t sum_id(const feed_id_t *feed, int what)
+{
+    uint8_t id[ID_BYTES];
+    memcpy(id, feed->origin, EVENT_ORIGIN_BYTES);
+    put_u64(id + EVENT_ORIGIN_BYTES, feed->epoch);
+    put_u32(id + EVENT_ORIGIN_BYTES + 8, feed->channel);
+    return sum((uint64_t)what, 0, id, sizeof id);
+}
+
+static int64_t shorten(uint64_t whole)
+{
+    return (int64_t)(whole >> 32);
+}
+
+int64_t sum_batch(const feed_id_t *feed, int64_t key, const uint8_t *bytes, size_t size)
+{
+    return shorten(sum(sum_id(feed, OF_BATCH), (uint64_t)key, bytes, size));
+}
+
+int64_t sum_feed(const feed_id_t *feed, uint64_t floor, uint64_t head_seq, const uint8_t *head,
+                 size_t size)
+{
+    static const uint8_t none[1];
+    uint64_t first = sum(sum_id(feed, OF_FEED), floor, none, 0);
+    return shorten(sum(first, head_seq, size > 0 ? head : none, size));
+}
+
+int64_t sum_cursor(const feed_id_t *feed, uint64_t seq)
+{
+    static const uint8_t none[1];
+    return shorten(sum(sum_id(feed, OF_CURSOR), seq, none, 0));
 }

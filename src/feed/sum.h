@@ -1,14 +1,20 @@
-/* sum - a checksum over a stored row, so that a flipped bit that SQLite does not notice is found
- * when the row is read, not by a peer that refuses its signature. It finds accidents, not enemies:
- * who can write the file can write the sum. */
+/* sum - checksums over stored rows, so that a flipped bit that SQLite does not notice is found when
+ * the row is read: not by a peer that refuses a signature, and not by nobody, where it is a floor
+ * or a cursor and bans are passed over. They find accidents, not enemies: who can write the file
+ * can write the sum. 32 bits, never negative. */
 #ifndef BANMESH_FEED_SUM_H
 #define BANMESH_FEED_SUM_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "event.h"
 
-/* Of a row's key and bytes: one row under the key of another is found, too. 32 bits, never
- * negative. */
-int64_t sum_of(int64_t id, const uint8_t *bytes, size_t size);
+/* Of a batch: its bytes, its feed, and its key: a row under the key of another is found, too. */
+int64_t sum_batch(const feed_id_t *feed, int64_t key, const uint8_t *bytes, size_t size);
+
+/* Of a feed's row; head may be NULL if size is 0. */
+int64_t sum_feed(const feed_id_t *feed, uint64_t floor, uint64_t head_seq, const uint8_t *head,
+                 size_t size);
+
+/* Of a consumer's cursor. */
+int64_t sum_cursor(const feed_id_t *feed, uint64_t seq);
 
 #endif

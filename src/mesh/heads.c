@@ -5,8 +5,6 @@
 
 #define LAST_WORDS_TICKS 6 /* an origin that lives signs a head within five heartbeats */
 
-#define TELL_TIMES 6 /* a connection may be away for five heartbeats, and nobody notices */
-
 /* What all were told of a feed; by the feed's index. */
 typedef struct {
     uint64_t seq;
@@ -113,7 +111,7 @@ void heads_gather_changed(heads_t *self, wall_t now, wire_bundle_t *out)
         told_t is = state_of(self, ref);
         if (is.seq == self->told[at].seq && is.floor == self->told[at].floor)
             is.times += self->told[at].times;
-        if (ref == heartbeat || is.times > TELL_TIMES)
+        if (ref == heartbeat || is.times > HEADS_TELL_TIMES)
             continue;
         uint8_t head[HEADS_ENVELOPE_MAX];
         size_t size = heads_read(self->feed, self->wire, self->own, ref, now, head);

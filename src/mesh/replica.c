@@ -10,9 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COMMIT_BYTES                                                                               \
-    (1024 * 1024) /* in one transaction: with the disk nearly full it needs room                   \
-                   */
+#define COMMIT_BYTES (1024 * 1024) /* in one transaction: it takes room before it gives it back */
 
 struct replica {
     replica_config_t config;
@@ -155,34 +153,33 @@ static db_t *database(const replica_t *self, bool own_db)
     return own_db ? feed_own_db(self->feed) : feed_peers_db(self->feed);
 }
 
-/* The database that a feed is in: an older epoch of ours that comes back may be in own.db. */
-static int begin(replica_t *self, const feed_ref_t *feed)
+/* Of the database that a feed is in: an older epoch of ours that comes back may be in own.db.
+ *   frees  it leaves more room than it takes: also while the disk is full */
+static int begin(replica_t *self, const feed_ref_t *feed, bool frees)
 {
+    db_t *db = database(self, feed->own_db);
+    if (db_is_shut(db) && !frees) {
+        errno = ENOSPC;
+        return -1;
+    }
     if (self->in_transaction[feed->own_db])
         return 0;
-    if (db_begin(database(self, feed->own_db)) == -1)
+    if (db_begin_freeing(db) == -1)
         return -1;
     self->in_transaction[feed->own_db] = true;
     return 0;
 }
 
-static bool is_in_transaction(const replica_t *self)
-{
-    return self->in_transaction[false] || self->in_transaction[true];
-}
-
-/* Feeds are read again only if something of them was taken back. */
 static int roll_back(replica_t *self)
 {
     int saved = errno;
-    if (is_in_transaction(self)) {
-        db_rollback(database(self, false));
-        db_rollback(database(self, true));
-        self->in_transaction[false] = self->in_transaction[true] = false;
-        seen_clear(self->seen);
-        feed_forget(self->feed);
-        miss_nothing_in_quarantine(self);
-    }
+    db_rollback(database(self, false));
+    db_rollback(database(self, true));
+    self->in_transaction[false] = self->in_transaction[true] = false;
+    self->uncommitted_bytes = 0;
+    seen_clear(self->seen);
+    feed_forget(self->feed);
+    miss_nothing_in_quarantine(self);
     errno = saved;
     return -1;
 }
@@ -261,7 +258,9 @@ static bool differs_from_head(replica_t *self, const feed_ref_t *feed)
 static replica_result_t store(replica_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *bytes,
                               size_t size, bool live)
 {
-    if (begin(self, feed) == -1 || feed_store(self->feed, feed, seq, bytes, size) == -1) {
+    if (begin(self, feed, false) == -1)
+        return REPLICA_FAILED;
+    if (feed_store(self->feed, feed, seq, bytes, size) == -1) {
         roll_back(self);
         return REPLICA_FAILED;
     }
@@ -332,6 +331,17 @@ static replica_result_t receive_batch(replica_t *self, const uint8_t *envelope, 
     return result == REPLICA_STORED ? store_early_ones(self, feed) : result;
 }
 
+/* A floor that rises makes room. */
+static int write_head(replica_t *self, feed_ref_t *feed, const uint8_t *envelope, size_t size,
+                      const wire_head_t *head)
+{
+    if (begin(self, feed, head->floor > feed->floor) == -1)
+        return -1;
+    if (feed_keep_head(self->feed, feed, head->seq, head->floor, envelope, size) == -1)
+        return roll_back(self);
+    return 0;
+}
+
 static replica_result_t keep_head(replica_t *self, const uint8_t *envelope, size_t size,
                                   const wire_head_t *head)
 {
@@ -343,9 +353,7 @@ static replica_result_t keep_head(replica_t *self, const uint8_t *envelope, size
     if (numbers_are_ours(self, feed) || forks_holds(self->forks, head->feed.origin))
         return REPLICA_HEAD;
     bool newer = head->seq > feed->kept_seq || head->floor > feed->floor;
-    if (newer && (begin(self, feed) == -1 ||
-                  feed_keep_head(self->feed, feed, head->seq, head->floor, envelope, size) == -1)) {
-        roll_back(self);
+    if (newer && write_head(self, feed, envelope, size, head) == -1) {
         if (feed->head_seq < head->seq)
             feed->head_seq = head->seq; /* to be fetched as soon as it can be stored */
         return REPLICA_FAILED;

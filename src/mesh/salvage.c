@@ -1,6 +1,7 @@
 #include "salvage.h"
 
 #include "attempts.h"
+#include "sum.h"
 #include "wreck.h"
 
 #include <errno.h>
@@ -16,7 +17,10 @@ enum {
     FEED_EPOCH,
     FEED_CHANNEL,
     FEED_FLOOR,
-    FEED_COLUMNS = 7
+    FEED_HEAD_SEQ,
+    FEED_HEAD,
+    FEED_SUM,
+    FEED_COLUMNS
 };
 
 /* A batch of ours in the wreck, or with place 0 the row of a feed of ours: its floor is in seq. */
@@ -71,12 +75,19 @@ static bool is_own_batch(salvager_t *self, const wreck_row_t *row, wire_batch_t 
            wire_read_batch(self->wire, bytes, size, batch) == WIRE_OK;
 }
 
+/* A row of ours in `feed`, and whole: its floor decides what no longer counts. */
 static bool is_own_feed(const salvager_t *self, const wreck_row_t *row)
 {
-    return row->count == FEED_COLUMNS && row->columns[FEED_ORIGIN].size == WIRE_KEY_BYTES &&
-           memcmp(row->columns[FEED_ORIGIN].bytes, self->own, WIRE_KEY_BYTES) == 0 &&
-           row->columns[FEED_EPOCH].number > 0 && row->columns[FEED_FLOOR].number > 0 &&
-           row->columns[FEED_FLOOR].number <= (int64_t)FEED_SEQ_MAX;
+    const wreck_value_t *column = row->columns;
+    if (row->count != FEED_COLUMNS || column[FEED_ORIGIN].size != WIRE_KEY_BYTES ||
+        memcmp(column[FEED_ORIGIN].bytes, self->own, WIRE_KEY_BYTES) != 0)
+        return false;
+    feed_id_t id = {.epoch = (uint64_t)column[FEED_EPOCH].number,
+                    .channel = (uint32_t)column[FEED_CHANNEL].number};
+    memcpy(id.origin, self->own, WIRE_KEY_BYTES);
+    return column[FEED_SUM].number == sum_feed(&id, (uint64_t)column[FEED_FLOOR].number,
+                                               (uint64_t)column[FEED_HEAD_SEQ].number,
+                                               column[FEED_HEAD].bytes, column[FEED_HEAD].size);
 }
 
 static void look(void *arg, const wreck_row_t *row)

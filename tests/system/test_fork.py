@@ -85,7 +85,7 @@ def test_a_peer_that_promises_much_keeps_no_other_feed_waiting(tmp_path):
 
     with NodeByHand(bad) as node:
         promises = [node.head(1795288025000 + i, 9) for i in range(200)]
-        node.say = node.bundle(promises + [origin.head(1795288025000, 1, body_hash(batch))])
+        node.say = node.bundle(promises + [origin.head(1795288025000, 1)])
         node.answer(reply)
         try:
             mx1.start()
@@ -121,7 +121,7 @@ def test_who_gets_connected_is_asked_at_once_for_what_nobody_else_had(tmp_path):
     try:
         mx1.start()
         with NodeByHand(empty) as one:
-            one.say = one.bundle([origin.head(epoch, 1, body_hash(batch))])
+            one.say = one.bundle([origin.head(epoch, 1)])
             one.answer(bring_nothing)
             # After 0, 0.5, 1.5, 3.5 s; the next pause is of 8 s, or of 4 s again.
             wait_until(lambda: asked.count("empty") == 5, "it to ask in vain")

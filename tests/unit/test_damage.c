@@ -389,18 +389,73 @@ TEST(any_damage_is_survived_and_nothing_false_is_read)
     }
 }
 
+/* A floor that nobody raised would let all that lies before it be passed over, here and, of a feed
+ * of ours, everywhere. */
+TEST(a_floor_that_nobody_raised_costs_that_feed_and_it_is_fetched_again)
+{
+    make_state(true);
+    run_sql("state/peers.db", "UPDATE feed SET floor = 4097 WHERE number = 2");
+    feed_t *feed = feeds_open();
+    assert_note(feed, "state/peers.db: feed 2 is damaged");
+    assert_int_equal(feed_count(feed), 3);
+    assert_null(feeds_find(feed, 3, FEEDS_T0));
+    assert_int_equal(feeds_store(feed, feeds_add(feed, 3, FEEDS_T0), 1), 0);
+    feeds_reopen(&feed);
+    assert_string_equal(notes(feed), "");
+    feed_close(&feed);
+    run_sql("state/own.db", "UPDATE feed SET floor = 4097");
+    feed = feeds_open();
+    assert_note(feed, "state/own.db: feed 1 is damaged");
+    assert_non_null(state_wreck(feed_state(feed)));
+    feed_close(&feed);
+}
+
+TEST(an_epoch_that_was_not_the_feeds_is_noticed)
+{
+    make_state(true);
+    run_sql("state/peers.db", "UPDATE feed SET epoch = epoch + 4096 WHERE number = 1");
+    feed_t *feed = feeds_open();
+    assert_note(feed, "state/peers.db: feed 1 is damaged");
+    feed_close(&feed);
+}
+
+/* What was decided is decided again, rather than something passed over. */
+TEST(a_cursor_that_nobody_moved_counts_as_none)
+{
+    make_state(true);
+    run_sql("state/peers.db", "UPDATE cursor SET seq = seq - 8");
+    feed_t *feed = feeds_open();
+    assert_int_equal(feeds_find(feed, 2, FEEDS_T0)->cursor, 0);
+    assert_int_equal(feed_set_cursor(feed, feeds_find(feed, 2, FEEDS_T0), 7), 0);
+    feeds_reopen(&feed);
+    assert_int_equal(feeds_find(feed, 2, FEEDS_T0)->cursor, 7);
+    feed_close(&feed);
+}
+
 /* An earlier version's rows have no sum; they are read as they are. */
 TEST(a_database_of_version_1_is_taken_over)
 {
+    static const char *const files[] = {"state/own.db", "state/peers.db"};
     make_state(true);
-    run_sql("state/peers.db", "ALTER TABLE batch DROP COLUMN sum; PRAGMA user_version = 1");
+    for (int i = 0; i < 2; i++)
+        run_sql(files[i], "ALTER TABLE batch DROP COLUMN sum; ALTER TABLE feed DROP COLUMN sum; "
+                          "PRAGMA user_version = 1");
+    run_sql("state/own.db", "ALTER TABLE attempt DROP COLUMN at_epoch; "
+                            "ALTER TABLE attempt DROP COLUMN at_seq; "
+                            "ALTER TABLE attempt DROP COLUMN at_idx");
+    run_sql("state/peers.db", "ALTER TABLE cursor DROP COLUMN sum; DROP TABLE fork");
     feed_t *feed = feeds_open();
     assert_string_equal(notes(feed), "");
     feed_ref_t *peer = feeds_find(feed, 2, FEEDS_T0);
     assert_holds_all(feed, peer, PEER_BATCHES);
+    assert_holds_all(feed, own_feed(feed), OWN_BATCHES);
+    assert_int_equal(peer->cursor, PEER_BATCHES);
     assert_int_equal(feeds_store(feed, peer, PEER_BATCHES + 1), 0);
+    assert_int_equal(feed_set_cursor(feed, peer, PEER_BATCHES + 1), 0);
     feeds_reopen(&feed);
-    assert_holds_all(feed, feeds_find(feed, 2, FEEDS_T0), PEER_BATCHES + 1);
+    peer = feeds_find(feed, 2, FEEDS_T0);
+    assert_holds_all(feed, peer, PEER_BATCHES + 1);
+    assert_int_equal(peer->cursor, PEER_BATCHES + 1);
     feed_close(&feed);
 }
 
@@ -422,6 +477,9 @@ int main(void)
         in_directory(only_the_newest_two_are_kept),
         in_directory(every_flipped_bit_of_a_header_is_harmless_or_mended),
         in_directory(any_damage_is_survived_and_nothing_false_is_read),
+        in_directory(a_floor_that_nobody_raised_costs_that_feed_and_it_is_fetched_again),
+        in_directory(an_epoch_that_was_not_the_feeds_is_noticed),
+        in_directory(a_cursor_that_nobody_moved_counts_as_none),
         in_directory(a_database_of_version_1_is_taken_over),
     };
     return cmocka_run_group_tests_name("damage", tests, NULL, NULL);

@@ -145,16 +145,17 @@ TEST(a_foreign_database_in_the_directory_is_refused)
     assert_string_equal(feeds_open_fault(), "state/own.db: a SQLite database, but not of banmesh");
 }
 
-TEST(a_key_of_the_wrong_size_sets_the_database_aside)
+TEST(a_key_of_the_wrong_size_costs_that_feed)
 {
     feed_t *feed = feeds_open_new();
-    feeds_add(feed, 2, FEEDS_T0);
+    assert_int_equal(feeds_store(feed, feeds_add(feed, 2, FEEDS_T0), 1), 0);
+    assert_int_equal(feeds_store(feed, feeds_add(feed, 3, FEEDS_T0), 1), 0);
     feed_close(&feed);
-    run_sql("state/peers.db", "UPDATE feed SET origin = x'0203'");
+    run_sql("state/peers.db", "UPDATE feed SET origin = x'0203' WHERE number = 1");
     feed = feeds_open();
-    assert_non_null(
-        strstr(state_note(feed_state(feed), 0), "set aside as state/peers.db.damaged-"));
-    assert_int_equal(feed_count(feed), 0);
+    assert_non_null(strstr(state_note(feed_state(feed), 0), "feed 1 is damaged"));
+    assert_int_equal(feed_count(feed), 1);
+    feeds_assert_holds(feed, feeds_find(feed, 3, FEEDS_T0), 1);
     feed_close(&feed);
 }
 
@@ -218,7 +219,7 @@ int main(void)
         in_directory(a_killed_process_leaves_what_it_committed),
         in_directory(a_directory_of_a_newer_version_is_refused_in_words),
         in_directory(a_foreign_database_in_the_directory_is_refused),
-        in_directory(a_key_of_the_wrong_size_sets_the_database_aside),
+        in_directory(a_key_of_the_wrong_size_costs_that_feed),
         in_directory(of_two_records_of_an_epoch_of_ours_the_longer_one_counts),
         in_directory(a_later_epoch_of_ours_that_comes_back_ends_the_running_one),
     };

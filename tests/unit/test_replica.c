@@ -505,6 +505,93 @@ TEST(somebody_else_who_signs_with_our_key_is_told)
     only_fork(1);
 }
 
+/* A floor that rises makes room; batches and other heads take some. */
+TEST(with_the_disk_full_only_a_floor_that_rises_is_kept)
+{
+    for (uint64_t seq = 1; seq <= 3; seq++)
+        assert_int_equal(receive_batch(&world.mx1, seq), REPLICA_STORED);
+    assert_int_equal(receive_head(&world.mx1, 3, 1), REPLICA_HEAD);
+    assert_int_equal(replica_commit(world.replica), 0);
+    db_shut(feed_peers_db(world.feed), true);
+    assert_int_equal(receive_batch(&world.mx1, 4), REPLICA_FAILED);
+    assert_int_equal(errno, ENOSPC);
+    assert_int_equal(receive_head(&world.mx1, 5, 1), REPLICA_FAILED);
+    assert_int_equal(errno, ENOSPC);
+    assert_int_equal(feed_of(&world.mx1)->head_seq, 5);
+    assert_int_equal(receive_head(&world.mx1, 5, 3), REPLICA_HEAD);
+    assert_int_equal(receive_batch(&world.mx1, 4), REPLICA_FAILED);
+    assert_int_equal(replica_commit(world.replica), 0);
+    assert_int_equal(feed_of(&world.mx1)->floor, 3);
+    assert_int_equal(feed_of(&world.mx1)->have, 3);
+    db_shut(feed_peers_db(world.feed), false);
+    assert_int_equal(receive_batch(&world.mx1, 4), REPLICA_STORED);
+    assert_int_equal(replica_commit(world.replica), 0);
+}
+
+static feed_ref_t *make_older_epoch_of_ours(void)
+{
+    feed_ref_t *own = feed_add_own(world.feed, FORGE_EPOCH, 0);
+    assert_non_null(own);
+    assert_true(own->own_db);
+    return own;
+}
+
+/* They were stored outside of any transaction, each synced alone. */
+TEST(batches_of_ours_that_come_back_into_own_db_are_committed_together)
+{
+    feed_ref_t *own = make_older_epoch_of_ours();
+    feed_own(world.feed, (wall_t){FORGE_EPOCH + 1});
+    assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
+    assert_int_equal(receive_head(&world.self, 3, 1), REPLICA_HEAD);
+    for (uint64_t seq = 1; seq <= 3; seq++)
+        assert_int_equal(receive_batch(&world.self, seq), REPLICA_STORED);
+    sqlite3 *other;
+    sqlite3_stmt *count;
+    assert_int_equal(sqlite3_open("./own.db", &other), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(other, "SELECT count(*) FROM batch", -1, &count, NULL), 0);
+    assert_int_equal(sqlite3_step(count), SQLITE_ROW);
+    assert_int_equal(sqlite3_column_int(count, 0), 0);
+    sqlite3_reset(count);
+    assert_int_equal(replica_commit(world.replica), 0);
+    assert_int_equal(sqlite3_step(count), SQLITE_ROW);
+    assert_int_equal(sqlite3_column_int(count, 0), 3);
+    sqlite3_finalize(count);
+    sqlite3_close(other);
+    assert_int_equal(own->have, 3);
+    assert_int_equal(own->kept_seq, 3);
+}
+
+static void limit_own_db(int pages)
+{
+    char sql[64];
+    snprintf(sql, sizeof sql, "PRAGMA max_page_count = %d", pages);
+    sqlite3_stmt *limit = db_prepare(feed_own_db(world.feed), sql);
+    assert_int_equal(db_step(feed_own_db(world.feed), limit), 1);
+    sqlite3_reset(limit);
+}
+
+TEST(what_fails_in_one_database_is_taken_back_in_both)
+{
+    feed_ref_t *own = make_older_epoch_of_ours();
+    uint64_t seq = 0;
+    feed_own(world.feed, (wall_t){FORGE_EPOCH + 1});
+    limit_own_db(1);
+    assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
+    while (receive_batch(&world.self, seq + 1) == REPLICA_STORED)
+        seq++;
+    assert_int_equal(errno, ENOSPC);
+    assert_true(seq > 0);
+    assert_int_equal(own->have, 0);
+    assert_int_equal(feed_of(&world.mx1)->have, 0);
+    limit_own_db(100000);
+    assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
+    for (uint64_t i = 1; i <= seq + 1; i++)
+        assert_int_equal(receive_batch(&world.self, i), REPLICA_STORED);
+    assert_int_equal(replica_commit(world.replica), 0);
+    assert_stored_as_received(&world.self, seq + 1);
+    assert_stored_as_received(&world.mx1, 1);
+}
+
 TEST(every_reason_has_a_word)
 {
     for (int reason = 0; reason < REPLICA_REASON_COUNT; reason++)
@@ -540,6 +627,9 @@ int main(void)
         in_world(other_origins_go_on_beside_a_quarantine),
         in_world(a_quarantine_survives_a_restart_and_ends_by_the_operators_word),
         in_world(somebody_else_who_signs_with_our_key_is_told),
+        in_world(with_the_disk_full_only_a_floor_that_rises_is_kept),
+        in_world(batches_of_ours_that_come_back_into_own_db_are_committed_together),
+        in_world(what_fails_in_one_database_is_taken_back_in_both),
         in_world(every_reason_has_a_word),
     };
     return cmocka_run_group_tests_name("replica", tests, NULL, NULL);
