@@ -24,8 +24,8 @@ void heads_destroy(heads_t **self_p);
 
 /* Gather heads whose seq or floor changed in the last heartbeats (time alone is no change: 200
  * nodes would verify 40,000 signatures a second); each HEADS_TELL_TIMES times, for those whose
- * connection was away for a moment. The newest of our own is left out: it is the heartbeat. Fills one bundle;
- * what has no room comes the next time. */
+ * connection was away for a moment. The newest of our own is left out: it is the heartbeat. Fills
+ * one bundle; what has no room comes the next time. */
 #define HEADS_TELL_TIMES 6 /* a connection may be away for five heartbeats, and nobody notices */
 void heads_gather_changed(heads_t *self, wall_t now, wire_bundle_t *out);
 
