@@ -10,6 +10,7 @@ struct gate {
     zloop_t *loop;
     zsock_t *handler;
     const trust_t *trust;
+    crowd_t *crowd;
     gate_counters_t counters;
     mono_t last_logged;
 };
@@ -90,10 +91,13 @@ static int answer(zloop_t *loop, zsock_t *handler, void *arg)
     bool whole = read_request(message, &request);
     if (whole)
         peer = judge(self, &request);
-    if (peer != NULL)
-        self->counters.admitted++;
-    else if (whole)
+    if (whole && peer == NULL)
         note_refusal(self, &request);
+    if (peer != NULL && !crowd_admits(self->crowd, peer->name, mono_now())) {
+        self->counters.kept_out++;
+        peer = NULL;
+    }
+    self->counters.admitted += peer != NULL;
     zstr_sendx(handler, ZAP_VERSION, request.id != NULL ? request.id : "",
                peer != NULL ? "200" : "300", peer != NULL ? "OK" : "not trusted",
                peer != NULL ? peer->name : "", "", NULL);
@@ -102,11 +106,12 @@ static int answer(zloop_t *loop, zsock_t *handler, void *arg)
     return 0;
 }
 
-gate_t *gate_new(zloop_t *loop, const trust_t *trust)
+gate_t *gate_new(zloop_t *loop, const trust_t *trust, crowd_t *crowd)
 {
     gate_t *self = xcalloc(1, sizeof *self);
     self->loop = loop;
     self->trust = trust;
+    self->crowd = crowd;
     self->handler = zsock_new(ZMQ_REP);
     if (self->handler == NULL || zsock_bind(self->handler, "%s", ZAP_ENDPOINT) == -1)
         fatal("cannot start the authentication handler at %s", ZAP_ENDPOINT);

@@ -5,6 +5,7 @@
 #define BANMESH_MESH_GATE_H
 
 #include "clock.h"
+#include "crowd.h"
 #include "trust.h"
 
 #include <czmq.h>
@@ -14,13 +15,15 @@ typedef struct gate gate_t;
 typedef struct {
     uint64_t admitted;
     uint64_t refused;
+    uint64_t kept_out;                /* trusted, but they came too often */
     char refused_key[CERT_Z85_BYTES]; /* the last one, "" if none */
     char refused_address[64];
 } gate_counters_t;
 
 /* Start answering, on the loop. Before any server socket is bound. trust is borrowed until
- * gate_set_trust brings another. Fatal if the handler's address is taken. */
-gate_t *gate_new(zloop_t *loop, const trust_t *trust);
+ * gate_set_trust brings another, crowd for as long as the gate lives. Fatal if the handler's
+ * address is taken. */
+gate_t *gate_new(zloop_t *loop, const trust_t *trust, crowd_t *crowd);
 void gate_destroy(gate_t **self_p);
 
 /* From now on, this set. Connections that stand already are not touched: libzmq cannot end one, so

@@ -13,7 +13,7 @@ struct listener {
     char *endpoint;
     zloop_reader_fn *reader;
     void *arg;
-    zsock_t *socket;
+    socket_t *socket;
     int timer; /* -1: none */
     mono_t since;
 };
@@ -22,15 +22,15 @@ static int listen_now(listener_t *self, fault_t *fault)
 {
     if (*self->endpoint == '\0')
         return 0;
-    self->socket = socket_server(self->type, self->own);
+    self->socket = socket_server(self->type, self->own, fault);
+    if (self->socket == NULL)
+        return -1;
     if (socket_bind(self->socket, self->endpoint, fault) == -1) {
-        zsock_destroy(&self->socket);
+        socket_destroy(&self->socket, 0);
         return -1;
     }
-    if (self->reader != NULL) {
-        zloop_reader(self->loop, self->socket, self->reader, self->arg);
-        zloop_reader_set_tolerant(self->loop, self->socket);
-    }
+    if (self->reader != NULL)
+        socket_read_by(self->socket, self->loop, self->reader, self->arg);
     return 0;
 }
 
@@ -50,14 +50,14 @@ listener_t *listener_new(zloop_t *loop, int type, const cert_t *own, const char 
     return self;
 }
 
-static void stop(listener_t *self)
+static void stop(listener_t *self, int linger_ms)
 {
     if (self->timer != -1)
         zloop_timer_end(self->loop, self->timer);
     self->timer = -1;
     if (self->socket != NULL && self->reader != NULL)
-        zloop_reader_end(self->loop, self->socket);
-    zsock_destroy(&self->socket);
+        socket_read_end(self->socket, self->loop);
+    socket_destroy(&self->socket, linger_ms);
 }
 
 void listener_destroy(listener_t **self_p)
@@ -67,9 +67,7 @@ void listener_destroy(listener_t **self_p)
         return;
     *self_p = NULL;
     /* What was announced a moment ago still goes out, as far as peers take it. */
-    if (self->socket != NULL)
-        zsock_set_linger(self->socket, LAST_WORDS_MS);
-    stop(self);
+    stop(self, LAST_WORDS_MS);
     free(self->endpoint);
     free(self);
 }
@@ -92,12 +90,12 @@ static int retry(zloop_t *loop, int timer, void *arg)
 
 void listener_renew(listener_t *self)
 {
-    stop(self);
+    stop(self, 0);
     self->since = mono_now();
     retry(self->loop, 0, self);
 }
 
-zsock_t *listener_socket(listener_t *self)
+socket_t *listener_socket(listener_t *self)
 {
     return self->socket;
 }

@@ -21,6 +21,6 @@ void listener_destroy(listener_t **self_p);
 void listener_renew(listener_t *self);
 
 /* The socket; NULL while there is none. Ask each time. */
-zsock_t *listener_socket(listener_t *self);
+socket_t *listener_socket(listener_t *self);
 
 #endif

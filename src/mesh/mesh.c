@@ -1,5 +1,6 @@
 #include "mesh.h"
 
+#include "descriptors.h"
 #include "heads.h"
 #include "inbox.h"
 #include "overview.h"
@@ -13,6 +14,7 @@
 struct mesh {
     mesh_config_t config;
     trust_t *trust;
+    crowd_t *crowd;
     gate_t *gate;
     listener_t *publisher;
     replay_t *replay;
@@ -99,8 +101,7 @@ static void offered(void *arg, const replay_offer_t *offer)
     }
     peer_t *peer = find_peer(self, offer->sender);
     if (peer == NULL) {
-        peer = peer_new(self->config.loop, self->config.own, offer->sender, "", "", &self->calls,
-                        NULL);
+        peer = peer_new(self->config.loop, self->config.own, offer->sender, "", "", &self->calls);
         self->peers[self->peer_count++] = peer;
     }
     peer_take_route(peer, offer->route, offer->route_size, offer->message);
@@ -157,7 +158,7 @@ static void settle(void *arg)
 /* To all that listen; and where nobody can listen to us, to all that we are connected to. */
 static void tell_all(mesh_t *self, const uint8_t *envelope, size_t size)
 {
-    zsock_t *socket = listener_socket(self->publisher);
+    socket_t *socket = listener_socket(self->publisher);
     if (socket != NULL)
         socket_send(socket, envelope, size);
     for (size_t i = 0; self->config.settings->mesh.offer != 0 && i < self->peer_count; i++)
@@ -237,11 +238,26 @@ static void trim(mesh_t *self)
         storage_failed(self);
 }
 
+/* All who connected to us: libzmq cannot end a connection of one peer. */
+static void cut_all(mesh_t *self)
+{
+    listener_renew(self->publisher);
+    replay_renew(self->replay);
+}
+
+static void watch_crowd(mesh_t *self)
+{
+    size_t room = crowd_room(trust_size(self->trust), descriptors_limit());
+    if (crowd_look(self->crowd, descriptors_open(), room, mono_now()))
+        cut_all(self);
+}
+
 static void tick(void *arg)
 {
     mesh_t *self = arg;
     announce_heads(self);
     trim(self);
+    watch_crowd(self);
     for (size_t i = 0; i < self->peer_count; i++)
         watch_peer(self, self->peers[i]);
     if (mono_since_ms(self->surveyed_at) >= SURVEY_MS) {
@@ -320,19 +336,15 @@ static void connect_peers(mesh_t *self)
         const trusted_t *node = trust_at(self->trust, i);
         const char *endpoint;
         const char *replay;
-        fault_t fault;
         if (!addresses_of(self, node, &endpoint, &replay))
             continue;
         peer_t *peer = take_old_peer(old, old_count, node, endpoint, replay);
         if (peer == NULL && *endpoint == '\0')
             continue; /* until it offers something */
         if (peer == NULL)
-            peer = peer_new(self->config.loop, self->config.own, node, endpoint, replay,
-                            &self->calls, &fault);
-        if (peer == NULL)
-            log_warnx("peer %s: %s", node->name, fault.text);
-        else
-            self->peers[self->peer_count++] = peer;
+            peer =
+                peer_new(self->config.loop, self->config.own, node, endpoint, replay, &self->calls);
+        self->peers[self->peer_count++] = peer;
     }
     for (size_t i = 0; i < old_count; i++)
         if (old[i] != NULL) {
@@ -374,10 +386,10 @@ void mesh_reload(mesh_t *self, trust_t **trust_p, const settings_t *settings)
     self->config.settings = settings;
     gate_set_trust(self->gate, self->trust);
     replica_set_trust(self->replica, self->trust, settings);
-    replay_set_trust(self->replay, self->trust, drop);
+    replay_set_trust(self->replay, self->trust);
     trimmer_set_kept(self->trimmer, settings->history.retention_days * DAY_MS);
     if (drop)
-        listener_renew(self->publisher);
+        cut_all(self);
     connect_peers(self);
     trust_destroy(&old);
     warn_of_missing_certificates(self);
@@ -403,7 +415,8 @@ static int open_parts(mesh_t *self, fault_t *fault)
     const mesh_config_t *config = &self->config;
     const replica_config_t replica = {config->feed, config->wire, config->own->sign_public, relay,
                                       self};
-    self->gate = gate_new(config->loop, self->trust);
+    self->crowd = crowd_new();
+    self->gate = gate_new(config->loop, self->trust, self->crowd);
     self->heads = heads_new(config->feed, config->wire, config->own->sign_public);
     self->trimmer = trimmer_new(config->feed, config->wire, config->own->sign_public);
     trimmer_set_kept(self->trimmer, config->settings->history.retention_days * DAY_MS);
@@ -466,6 +479,7 @@ void mesh_destroy(mesh_t **self_p)
     heads_destroy(&self->heads);
     trimmer_destroy(&self->trimmer);
     gate_destroy(&self->gate);
+    crowd_destroy(&self->crowd);
     trust_destroy(&self->trust);
     free(self);
 }

@@ -22,8 +22,8 @@ struct peer {
     char endpoint[CERT_ENDPOINT_MAX + 1];
     char replay[CERT_ENDPOINT_MAX + 1];
     const peer_calls_t *calls;
-    zsock_t *sub; /* both NULL: it is not connected to */
-    zsock_t *dealer;
+    socket_t *sub; /* both NULL: it is not connected to */
+    socket_t *dealer;
     lookup_t *sub_lookup; /* both NULL: no name is being looked up */
     lookup_t *dealer_lookup;
     int lookup_timer;              /* -1: none */
@@ -53,10 +53,11 @@ static void note_address(peer_t *self, zmq_msg_t *message)
         self->address.family = 0;
 }
 
-static int read_socket(zloop_t *loop, zsock_t *socket, void *arg)
+static int read_socket(zloop_t *loop, zsock_t *reader, void *arg)
 {
     (void)loop;
     peer_t *self = arg;
+    socket_t *socket = (socket_t *)reader;
     const mono_t since = mono_now();
     zmq_msg_t message;
     zmq_msg_init(&message);
@@ -75,13 +76,11 @@ static int read_socket(zloop_t *loop, zsock_t *socket, void *arg)
     return 0;
 }
 
-static zsock_t *connect_one(peer_t *self, int type, const char *endpoint, fault_t *fault)
+static socket_t *connect_one(peer_t *self, int type, const char *endpoint, fault_t *fault)
 {
-    zsock_t *socket = socket_client(type, self->own, self->node.curve_public, endpoint, fault);
-    if (socket != NULL) {
-        zloop_reader(self->loop, socket, read_socket, self);
-        zloop_reader_set_tolerant(self->loop, socket);
-    }
+    socket_t *socket = socket_client(type, self->own, self->node.curve_public, endpoint, fault);
+    if (socket != NULL)
+        socket_read_by(socket, self->loop, read_socket, self);
     return socket;
 }
 
@@ -98,11 +97,11 @@ static void disconnect_both(peer_t *self)
 {
     stop_lookup(self);
     if (self->sub != NULL)
-        zloop_reader_end(self->loop, self->sub);
+        socket_read_end(self->sub, self->loop);
     if (self->dealer != NULL)
-        zloop_reader_end(self->loop, self->dealer);
-    zsock_destroy(&self->sub);
-    zsock_destroy(&self->dealer);
+        socket_read_end(self->dealer, self->loop);
+    socket_destroy(&self->sub, 0);
+    socket_destroy(&self->dealer, 0);
 }
 
 /* The address in "tcp://192.0.2.1:7341" or "tcp://[2001:db8::1]:7341". */
@@ -130,7 +129,10 @@ static int connect_found(peer_t *self, const char *endpoint, const char *replay,
     self->sub = connect_one(self, ZMQ_SUB, endpoint, fault);
     if (self->sub != NULL && *replay != '\0')
         self->dealer = connect_one(self, ZMQ_DEALER, replay, fault);
-    return self->sub != NULL && (self->dealer != NULL || *replay == '\0') ? 0 : -1;
+    if (self->sub != NULL && (self->dealer != NULL || *replay == '\0'))
+        return 0;
+    disconnect_both(self);
+    return -1;
 }
 
 static int look(zloop_t *loop, int timer, void *arg);
@@ -170,7 +172,7 @@ static int look(zloop_t *loop, int timer, void *arg)
     return 0;
 }
 
-static int connect_both(peer_t *self, fault_t *fault)
+static int begin_lookups(peer_t *self, fault_t *fault)
 {
     self->made_at = mono_now();
     /* Its clock may have been set back: what it signs from now on counts again. */
@@ -187,8 +189,15 @@ static int connect_both(peer_t *self, fault_t *fault)
     return go_on(self, fault);
 }
 
+static void connect_anew(peer_t *self)
+{
+    fault_t fault;
+    if (begin_lookups(self, &fault) == -1)
+        log_warnx("peer %s: %s; trying again", self->node.name, fault.text);
+}
+
 peer_t *peer_new(zloop_t *loop, const cert_t *own, const trusted_t *node, const char *endpoint,
-                 const char *replay, const peer_calls_t *calls, fault_t *fault)
+                 const char *replay, const peer_calls_t *calls)
 {
     peer_t *self = xcalloc(1, sizeof *self);
     self->loop = loop;
@@ -198,8 +207,7 @@ peer_t *peer_new(zloop_t *loop, const cert_t *own, const trusted_t *node, const 
     snprintf(self->endpoint, sizeof self->endpoint, "%s", endpoint);
     snprintf(self->replay, sizeof self->replay, "%s", replay);
     self->lookup_timer = -1;
-    if (connect_both(self, fault) == -1)
-        peer_destroy(&self);
+    connect_anew(self);
     return self;
 }
 
@@ -291,11 +299,9 @@ uint64_t peer_reconnects(const peer_t *self)
 
 void peer_reconnect(peer_t *self)
 {
-    fault_t fault;
     disconnect_both(self);
     self->reconnects++;
-    if (connect_both(self, &fault) == -1)
-        log_warnx("peer %s: %s; trying again", self->node.name, fault.text);
+    connect_anew(self);
 }
 
 /* What it offers came last a while ago: it may come back by another route. */

@@ -44,10 +44,10 @@ typedef struct {
 
 /* Start connecting. own and calls are borrowed for as long as the peer lives; node is copied.
  * endpoint and replay may differ from the certificate's. replay "" means that nothing can be
- * fetched from it; endpoint "" that it is not connected to, and only offers. NULL with the fault.
- */
+ * fetched from it; endpoint "" that it is not connected to, and only offers. What cannot be made
+ * now is said, and tried again later. */
 peer_t *peer_new(zloop_t *loop, const cert_t *own, const trusted_t *node, const char *endpoint,
-                 const char *replay, const peer_calls_t *calls, fault_t *fault);
+                 const char *replay, const peer_calls_t *calls);
 void peer_destroy(peer_t **self_p);
 
 const trusted_t *peer_node(const peer_t *self);

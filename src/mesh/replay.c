@@ -27,8 +27,7 @@ struct replay {
 bool replay_send(replay_t *self, const uint8_t *route, size_t route_size, const uint8_t *bytes,
                  size_t size)
 {
-    zsock_t *listener = listener_socket(self->listener);
-    void *socket = listener != NULL ? zsock_resolve(listener) : NULL;
+    socket_t *socket = listener_socket(self->listener);
     return socket != NULL &&
            zmq_send(socket, route, route_size, ZMQ_SNDMORE | ZMQ_DONTWAIT) != -1 &&
            zmq_send(socket, bytes, size, ZMQ_DONTWAIT) != -1;
@@ -263,10 +262,11 @@ static bool handle(replay_t *self, zmq_msg_t *routing_id, zmq_msg_t *message)
 }
 
 /* A message is two frames: who sends, and the envelope. */
-static int read_messages(zloop_t *loop, zsock_t *socket, void *arg)
+static int read_messages(zloop_t *loop, zsock_t *reader, void *arg)
 {
     (void)loop;
     replay_t *self = arg;
+    socket_t *socket = (socket_t *)reader;
     int requests = 0;
     const mono_t since = mono_now();
     zmq_msg_t routing_id;
@@ -277,7 +277,7 @@ static int read_messages(zloop_t *loop, zsock_t *socket, void *arg)
     for (int i = 0; socket_may_read(i, since) && requests < BURST_REQUESTS; i++) {
         if (self->burst_bytes > BURST_BYTES)
             break;
-        if (zmq_msg_recv(&routing_id, zsock_resolve(socket), ZMQ_DONTWAIT) == -1)
+        if (zmq_msg_recv(&routing_id, socket, ZMQ_DONTWAIT) == -1)
             break;
         if (!zmq_msg_more(&routing_id))
             continue;
@@ -317,12 +317,15 @@ void replay_destroy(replay_t **self_p)
     *self_p = NULL;
 }
 
-void replay_set_trust(replay_t *self, const trust_t *trust, bool drop)
+void replay_set_trust(replay_t *self, const trust_t *trust)
 {
     self->trust = trust;
     askers_keep(self->askers, trust);
-    if (drop)
-        listener_renew(self->listener);
+}
+
+void replay_renew(replay_t *self)
+{
+    listener_renew(self->listener);
 }
 
 const replay_counters_t *replay_counters(const replay_t *self)

@@ -64,9 +64,11 @@ void replay_answer(replay_t *self, const replay_way_t *way, const trusted_t *sen
 bool replay_send(replay_t *self, const uint8_t *route, size_t route_size, const uint8_t *bytes,
                  size_t size);
 
-/* From now on this set. With drop, every connection is cut and must pass the gate again; whoever
- * is not in the set gets no further answer either way. */
-void replay_set_trust(replay_t *self, const trust_t *trust, bool drop);
+/* From now on this set: whoever is not in it gets no further answer. */
+void replay_set_trust(replay_t *self, const trust_t *trust);
+
+/* Cut every connection: each must pass the gate again. */
+void replay_renew(replay_t *self);
 
 const replay_counters_t *replay_counters(const replay_t *self);
 

@@ -29,8 +29,19 @@ void socket_teardown(void)
     zsys_shutdown();
 }
 
-static void set_common(zsock_t *self)
+static socket_t *make(int type, fault_t *fault)
 {
+    socket_t *self = zmq_socket(zsys_init(), type);
+    if (self == NULL) {
+        errno = zmq_errno();
+        fault_set(fault, "cannot create a ZeroMQ socket: %s", zmq_strerror(errno));
+    }
+    return self;
+}
+
+static void set_common(socket_t *self)
+{
+    zsock_set_ipv6(self, 1);
     zsock_set_sndhwm(self, SOCKET_QUEUE_MAX);
     zsock_set_rcvhwm(self, SOCKET_QUEUE_MAX);
     zsock_set_maxmsgsize(self, MESSAGE_MAX_BYTES);
@@ -47,21 +58,20 @@ static void set_common(zsock_t *self)
     zsock_set_reconnect_ivl_max(self, RECONNECT_MAX_MS);
 }
 
-static void set_own_keys(zsock_t *self, const cert_t *own)
+static void set_own_keys(socket_t *self, const cert_t *own)
 {
     zsock_set_curve_publickey_bin(self, own->curve_public);
     zsock_set_curve_secretkey_bin(self, own->curve_secret);
 }
 
-zsock_t *socket_server(int type, const cert_t *own)
+socket_t *socket_server(int type, const cert_t *own, fault_t *fault)
 {
-    zsock_t *self = zsock_new(type);
+    socket_t *self = make(type, fault);
     if (self == NULL)
-        fatal("cannot create a ZeroMQ socket");
+        return NULL;
     set_common(self);
     int enforce = 1;
-    if (zmq_setsockopt(zsock_resolve(self), OPTION_ZAP_ENFORCE_DOMAIN, &enforce, sizeof enforce) ==
-        -1)
+    if (zmq_setsockopt(self, OPTION_ZAP_ENFORCE_DOMAIN, &enforce, sizeof enforce) == -1)
         fatalx("this libzmq cannot enforce authentication (ZMQ_ZAP_ENFORCE_DOMAIN): %s",
                zmq_strerror(zmq_errno()));
     zsock_set_zap_domain(self, SOCKET_ZAP_DOMAIN);
@@ -72,48 +82,67 @@ zsock_t *socket_server(int type, const cert_t *own)
     return self;
 }
 
-int socket_bind(zsock_t *self, const char *endpoint, fault_t *fault)
+int socket_bind(socket_t *self, const char *endpoint, fault_t *fault)
 {
-    if (zmq_bind(zsock_resolve(self), endpoint) == 0)
+    if (zmq_bind(self, endpoint) == 0)
         return 0;
     errno = zmq_errno();
     return fault_set(fault, "cannot listen on %s: %s", endpoint, zmq_strerror(errno));
 }
 
-zsock_t *socket_client(int type, const cert_t *own, const uint8_t server_key[static CERT_KEY_BYTES],
-                       const char *endpoint, fault_t *fault)
+socket_t *socket_client(int type, const cert_t *own,
+                        const uint8_t server_key[static CERT_KEY_BYTES], const char *endpoint,
+                        fault_t *fault)
 {
-    zsock_t *self = zsock_new(type);
-    if (self == NULL) {
-        fault_set(fault, "cannot create a ZeroMQ socket: %s", zmq_strerror(zmq_errno()));
+    socket_t *self = make(type, fault);
+    if (self == NULL)
         return NULL;
-    }
     set_common(self);
     set_own_keys(self, own);
     zsock_set_connect_timeout(self, CONNECT_MS);
     zsock_set_curve_serverkey_bin(self, server_key);
     if (type == ZMQ_SUB)
         zsock_set_subscribe(self, "");
-    if (zmq_connect(zsock_resolve(self), endpoint) == -1) {
+    if (zmq_connect(self, endpoint) == -1) {
         fault_set(fault, "cannot connect to %s: %s", endpoint, zmq_strerror(zmq_errno()));
-        zsock_destroy(&self);
+        socket_destroy(&self, 0);
     }
     return self;
 }
 
-int socket_send(zsock_t *self, const void *bytes, size_t size)
+void socket_destroy(socket_t **self_p, int linger_ms)
 {
-    return zmq_send(zsock_resolve(self), bytes, size, ZMQ_DONTWAIT) == -1 ? -1 : 0;
+    if (*self_p == NULL)
+        return;
+    zsock_set_linger(*self_p, linger_ms);
+    zmq_close(*self_p);
+    *self_p = NULL;
 }
 
-int socket_receive(zsock_t *self, zmq_msg_t *message)
+void socket_read_by(socket_t *self, zloop_t *loop, zloop_reader_fn *reader, void *arg)
 {
-    if (zmq_msg_recv(message, zsock_resolve(self), ZMQ_DONTWAIT) == -1)
+    zloop_reader(loop, (zsock_t *)self, reader, arg);
+    zloop_reader_set_tolerant(loop, (zsock_t *)self);
+}
+
+void socket_read_end(socket_t *self, zloop_t *loop)
+{
+    zloop_reader_end(loop, (zsock_t *)self);
+}
+
+int socket_send(socket_t *self, const void *bytes, size_t size)
+{
+    return zmq_send(self, bytes, size, ZMQ_DONTWAIT) == -1 ? -1 : 0;
+}
+
+int socket_receive(socket_t *self, zmq_msg_t *message)
+{
+    if (zmq_msg_recv(message, self, ZMQ_DONTWAIT) == -1)
         return 0;
     if (!zmq_msg_more(message))
         return 1;
     do
-        if (zmq_msg_recv(message, zsock_resolve(self), 0) == -1)
+        if (zmq_msg_recv(message, self, 0) == -1)
             return 0;
     while (zmq_msg_more(message));
     return -1;

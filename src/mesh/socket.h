@@ -8,6 +8,10 @@
 
 #include <czmq.h>
 
+/* libzmq's own handle: where CZMQ's functions say that they take a polymorphic reference, they take
+ * it. Not a zsock_t: making one aborts the process if no file descriptor is left. */
+typedef struct socket_handle socket_t;
+
 #define SOCKET_ZAP_DOMAIN "banmesh"
 #define SOCKET_QUEUE_MAX  128 /* messages a peer and direction: 8 MiB of the largest */
 #define SOCKET_BURST_MAX  64  /* messages of one socket before others on the loop get their turn */
@@ -21,20 +25,28 @@ void socket_setup(void);
 void socket_teardown(void);
 
 /* A PUB or ROUTER, not yet bound, whose peers must pass the ZAP handler. Fatal if the library
- * cannot enforce that. The caller owns it. */
-zsock_t *socket_server(int type, const cert_t *own);
+ * cannot enforce that. NULL with the fault if no file descriptor is left. The caller owns it. */
+socket_t *socket_server(int type, const cert_t *own, fault_t *fault);
 
 /* Bind. 0, or -1 with the fault naming the endpoint; EADDRINUSE may pass when a socket that was
  * just closed had it. */
-int socket_bind(zsock_t *self, const char *endpoint, fault_t *fault);
+int socket_bind(socket_t *self, const char *endpoint, fault_t *fault);
 
 /* A SUB (of everything) or DEALER that connects to the one peer with that public CURVE key. NULL
  * with the fault. The caller owns it. */
-zsock_t *socket_client(int type, const cert_t *own, const uint8_t server_key[static CERT_KEY_BYTES],
-                       const char *endpoint, fault_t *fault);
+socket_t *socket_client(int type, const cert_t *own,
+                        const uint8_t server_key[static CERT_KEY_BYTES], const char *endpoint,
+                        fault_t *fault);
+
+/* Close it; what waits to be sent goes out within linger_ms. */
+void socket_destroy(socket_t **self_p, int linger_ms);
+
+/* Call reader on the loop when the socket can be read, also after it returned an error. */
+void socket_read_by(socket_t *self, zloop_t *loop, zloop_reader_fn *reader, void *arg);
+void socket_read_end(socket_t *self, zloop_t *loop);
 
 /* Send one single-frame message without waiting. 0, or -1 (queue full: dropped). */
-int socket_send(zsock_t *self, const void *bytes, size_t size);
+int socket_send(socket_t *self, const void *bytes, size_t size);
 
 /* True if the others on the loop can wait for one more message, after so many since then: among
  * them is the hook, for its answer. */
@@ -45,6 +57,6 @@ static inline bool socket_may_read(int count, mono_t since)
 
 /* Receive one message without waiting, into an initialised zmq_msg_t. Returns 1; 0 if there is
  * none; -1 if it had more than one frame and was thrown away. */
-int socket_receive(zsock_t *self, zmq_msg_t *message);
+int socket_receive(socket_t *self, zmq_msg_t *message);
 
 #endif

@@ -70,6 +70,7 @@ struct intake {
     applier_t *applier;
     origin_t *origin;
     zmq_pollitem_t listener;
+    int spare; /* see local_accept */
     char *socket_path;
     char *spool_path;
     watch_t *watch;
@@ -326,7 +327,7 @@ static void turn_away(intake_t *self, int fd, uid_t user)
 static int greet(zloop_t *loop, zmq_pollitem_t *item, void *arg)
 {
     intake_t *self = arg;
-    int fd = local_accept(item->fd);
+    int fd = local_accept(item->fd, &self->spare);
     if (fd == -1)
         return 0;
     size_t slot = 0;
@@ -478,6 +479,7 @@ intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault)
     self->origin = origin_new(service_feed(service), service_wire(service),
                               service_cert(service)->sign_public, publish, self);
     intake_reload(self);
+    self->spare = local_spare();
     self->listener.fd = local_listen(self->socket_path, SOCK_SEQPACKET, SOCKET_MODE, fault);
     self->listener.events = ZMQ_POLLIN;
     if (self->listener.fd != -1)
@@ -511,6 +513,8 @@ void intake_destroy(intake_t **self_p)
         zloop_poller_end(service_loop(self->service), &self->listener);
         local_close(self->listener.fd, self->socket_path);
     }
+    if (self->spare != -1)
+        close(self->spare);
     origin_destroy(&self->origin);
     packets_destroy(&self->packets);
     free(self->socket_path);

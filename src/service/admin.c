@@ -25,6 +25,7 @@ struct admin {
     admin_answer_fn *answer;
     void *arg;
     zmq_pollitem_t item;
+    int spare; /* see local_accept */
     connection_t *connections[ADMIN_CONNECTIONS_MAX];
 };
 
@@ -112,7 +113,7 @@ static int serve(zloop_t *loop, zmq_pollitem_t *item, void *arg)
 static int greet(zloop_t *loop, zmq_pollitem_t *item, void *arg)
 {
     admin_t *self = arg;
-    int fd = local_accept(item->fd);
+    int fd = local_accept(item->fd, &self->spare);
     if (fd == -1)
         return 0;
     uid_t user = local_user(fd);
@@ -147,6 +148,7 @@ admin_t *admin_new(zloop_t *loop, const char *path, admin_answer_fn *answer, voi
         free(self);
         return NULL;
     }
+    self->spare = local_spare();
     zloop_poller(loop, &self->item, greet, self);
     zloop_poller_set_tolerant(loop, &self->item);
     return self;
@@ -163,6 +165,8 @@ void admin_destroy(admin_t **self_p)
             hang_up(self->connections[i]);
     zloop_poller_end(self->loop, &self->item);
     local_close(self->item.fd, self->path);
+    if (self->spare != -1)
+        close(self->spare);
     free(self->path);
     free(self);
 }

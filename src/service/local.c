@@ -1,6 +1,7 @@
 #include "local.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -77,9 +78,24 @@ void local_close(int fd, const char *path)
     close(fd);
 }
 
-int local_accept(int fd)
+int local_spare(void)
 {
-    return accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+int local_accept(int fd, int *spare)
+{
+    int accepted = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (accepted != -1 || errno != EMFILE)
+        return accepted;
+    if (*spare != -1)
+        close(*spare);
+    accepted = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (accepted != -1)
+        close(accepted);
+    *spare = local_spare();
+    errno = EMFILE;
+    return -1;
 }
 
 uid_t local_user(int fd)

@@ -15,8 +15,12 @@ int local_listen(const char *path, int type, mode_t mode, fault_t *fault);
 /* Close, and remove the file. */
 void local_close(int fd, const char *path);
 
-/* Accept one connection, non-blocking. -1 and errno. */
-int local_accept(int fd);
+/* A descriptor for nothing, to be given up when there is no other; -1 if there is none now. */
+int local_spare(void);
+
+/* Accept one connection, non-blocking. -1 and errno. If no descriptor is left, the spare one serves
+ * to end the connection: who waits there knows it at once, and nothing is tried without end. */
+int local_accept(int fd, int *spare);
 
 /* The user at the other end of a connection; (uid_t)-1 if the kernel does not say. */
 uid_t local_user(int fd);

@@ -1,6 +1,7 @@
 #include "service.h"
 
 #include "admin.h"
+#include "descriptors.h"
 #include "salvage.h"
 #include "storage.h"
 #include "watch.h"
@@ -18,6 +19,7 @@
 #endif
 
 #define EXIT_USAGE 2
+#define FILES_MAX  16384
 
 struct service {
     const program_t *program;
@@ -388,6 +390,7 @@ static int run(const program_t *program, const char *path)
     self.signals.fd = -1;
     if (rc == 0) {
         advise(program, self.settings, self.cert, trust);
+        descriptors_raise(FILES_MAX);
         socket_setup();
         self.loop = zloop_new();
         rc = open_parts(&self, &trust, &fault);

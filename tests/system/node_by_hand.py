@@ -176,9 +176,9 @@ class NodeByHand(Signer):
     def __exit__(self, *_):
         self.close()
 
-    def client(self, kind, node):
+    def client(self, kind, node, context=None):
         """A connection of its own to a real node: zmq.SUB to hear it, zmq.DEALER to ask it."""
-        sock = self.context.socket(kind)
+        sock = (context or self.context).socket(kind)
         sock.linger = 0
         sock.curve_publickey = self.keys["curve/public-key"].encode()
         sock.curve_secretkey = self.keys["curve/secret-key"].encode()

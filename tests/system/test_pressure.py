@@ -1,6 +1,8 @@
 """What one peer, or the disk, cannot or will not take harms nobody else: queues have ends."""
 
+import contextlib
 import os
+import resource
 import signal
 import statistics
 import subprocess
@@ -196,6 +198,76 @@ def test_requests_over_one_connection_too_many_do_not_burden_the_others(tmp_path
             late = node.client(zmq.DEALER, mx1)
             wait_until(lambda: late.send(node.survey()) or
                        mx1.messages()["surveys_answered"] > CONNECTIONS_ANSWERED, "its place")
+        finally:
+            mesh.stop()
+
+
+@contextlib.contextmanager
+def crowd(node, to, count):
+    """So many connections of one certificate, that read nothing and ask for nothing."""
+    with zmq.Context() as context:
+        context.set(zmq.MAX_SOCKETS, 2 * count)
+        sockets = [node.client(kind, to, context) for _ in range(count // 2)
+                   for kind in (zmq.SUB, zmq.DEALER)]
+        yield
+        for sock in sockets:
+            sock.close(linger=0)
+
+
+def open_files(node):
+    return len(os.listdir("/proc/%d/fd" % node.process.pid))
+
+
+def test_who_takes_all_connections_is_kept_out_and_the_others_are_not(tmp_path):
+    """libzmq would let one certificate open as many as there are files, for ever."""
+    mesh = Mesh(tmp_path, ["mx1", "mx2", "bad"])
+    mx1, mx2, bad = mesh.nodes
+    room = 256 + 16 * 3
+    addresses = public_addresses(30, seed=87)
+    with NodeByHand(bad) as node:
+        try:
+            mx1.start()
+            mx2.start()
+            mx2.wait_connected(["mx1"])
+            with crowd(node, mx1, 500):
+                wait_until(lambda: open_files(mx1) > room, "the crowd")
+                wait_until(lambda: mx1.messages()["connections_kept_out"] > 0, "it to be kept out")
+                wait_until(lambda: open_files(mx1) < room, "it to leave")
+                for address in addresses:
+                    mx1.publish(address)
+                mx2.wait_reported(addresses)
+                late = mesh.add("late").start()
+                late.wait_reported(addresses)
+                late.publish("80.94.95.112")
+                mx1.wait_reported(["80.94.95.112"])
+            kept_out = [line for line in mx1.output().splitlines() if "not let in" in line]
+            assert kept_out and all("peer bad: connected" in line for line in kept_out)
+        finally:
+            mesh.stop()
+
+
+def test_without_any_file_descriptor_left_the_node_goes_on(tmp_path):
+    """More than the watch can clear: it is over when they are gone, and nothing was lost."""
+    mesh = Mesh(tmp_path, ["mx1", "mx2", "bad"])
+    mx1, mx2, bad = mesh.nodes
+    addresses = public_addresses(30, seed=89)
+    with NodeByHand(bad) as node:
+        try:
+            mx1.start()
+            mx2.start()
+            mx2.wait_connected(["mx1"])
+            limit = open_files(mx1) + 20
+            resource.prlimit(mx1.process.pid, resource.RLIMIT_NOFILE, (limit, limit))
+            with crowd(node, mx1, 400):
+                wait_until(lambda: open_files(mx1) >= limit, "the last one to be taken")
+                for address in addresses:
+                    mx1.publish(address)
+                mx2.stop()  # so mx1 has to make new sockets
+                wait_until(lambda: "peer mx2: silent" in mx1.output(), "its silence")
+            mx2.start()
+            mx2.wait_reported(addresses)
+            mx2.publish("80.94.95.112")
+            mx1.wait_reported(["80.94.95.112"])
         finally:
             mesh.stop()
 

@@ -13,8 +13,9 @@ typedef struct {
     cert_t *stranger_cert;
     trust_t *trust; /* of server and friend */
     zloop_t *loop;
+    crowd_t *crowd;
     gate_t *gate;
-    zsock_t *server;
+    socket_t *server;
     zactor_t *monitor; /* of the server's handshakes */
     char endpoint[64];
     char event[64];   /* the last handshake's outcome */
@@ -96,8 +97,9 @@ static int start(void **state)
     world.stranger_cert = support_cert("stranger");
     world.trust = support_trust("trust", trusted, 2);
     world.loop = zloop_new();
-    world.gate = gate_new(world.loop, world.trust);
-    world.server = socket_server(ZMQ_ROUTER, world.server_cert);
+    world.crowd = crowd_new();
+    world.gate = gate_new(world.loop, world.trust, world.crowd);
+    world.server = socket_server(ZMQ_ROUTER, world.server_cert, &fault);
     world.monitor = zactor_new(zmonitor, world.server);
     zstr_sendx(world.monitor, "LISTEN", "HANDSHAKE_SUCCEEDED", "HANDSHAKE_FAILED_AUTH",
                "HANDSHAKE_FAILED_PROTOCOL", "HANDSHAKE_FAILED_NO_DETAIL", NULL);
@@ -108,18 +110,19 @@ static int start(void **state)
     char *endpoint = zsock_last_endpoint(world.server);
     snprintf(world.endpoint, sizeof world.endpoint, "%s", endpoint);
     zstr_free(&endpoint);
-    zloop_reader(world.loop, world.server, note_message, NULL);
+    socket_read_by(world.server, world.loop, note_message, NULL);
     zloop_reader(world.loop, zactor_sock(world.monitor), note_handshake, NULL);
     return 0;
 }
 
 static int end(void **state)
 {
-    zloop_reader_end(world.loop, world.server);
+    socket_read_end(world.server, world.loop);
     zloop_reader_end(world.loop, zactor_sock(world.monitor));
     zactor_destroy(&world.monitor);
-    zsock_destroy(&world.server);
+    socket_destroy(&world.server, 0);
     gate_destroy(&world.gate);
+    crowd_destroy(&world.crowd);
     zloop_destroy(&world.loop);
     trust_destroy(&world.trust);
     cert_destroy(&world.server_cert);
@@ -130,10 +133,10 @@ static int end(void **state)
 
 #define in_world(name) cmocka_unit_test_setup_teardown(name, start, end)
 
-static zsock_t *connect_as(const cert_t *cert)
+static socket_t *connect_as(const cert_t *cert)
 {
     fault_t fault;
-    zsock_t *client =
+    socket_t *client =
         socket_client(ZMQ_DEALER, cert, world.server_cert->curve_public, world.endpoint, &fault);
     if (client == NULL)
         fail_msg("%s", fault.text);
@@ -143,18 +146,18 @@ static zsock_t *connect_as(const cert_t *cert)
 
 TEST(a_trusted_key_gets_in_under_the_name_of_its_file)
 {
-    zsock_t *client = connect_as(world.friend_cert);
+    socket_t *client = connect_as(world.friend_cert);
     wait_for_message("hello");
     assert_string_equal(world.user, "friend");
     assert_int_equal(gate_counters(world.gate)->admitted, 1);
     assert_int_equal(gate_counters(world.gate)->refused, 0);
-    zsock_destroy(&client);
+    socket_destroy(&client, 0);
 }
 
 TEST(a_stranger_is_refused_and_counted)
 {
     char z85[CERT_Z85_BYTES];
-    zsock_t *client = connect_as(world.stranger_cert);
+    socket_t *client = connect_as(world.stranger_cert);
     wait_for_handshake("HANDSHAKE_FAILED_AUTH");
     const gate_counters_t *counters = gate_counters(world.gate);
     assert_int_equal(counters->admitted, 0);
@@ -162,17 +165,17 @@ TEST(a_stranger_is_refused_and_counted)
     assert_string_equal(counters->refused_key, cert_z85(world.stranger_cert->curve_public, z85));
     assert_non_null(strstr(counters->refused_address, "127.0.0.1"));
     assert_string_equal(world.message, "");
-    zsock_destroy(&client);
+    socket_destroy(&client, 0);
 }
 
 TEST(an_empty_set_refuses_everybody)
 {
     trust_t *nobody = support_trust("nobody", NULL, 0);
     gate_set_trust(world.gate, nobody);
-    zsock_t *client = connect_as(world.friend_cert);
+    socket_t *client = connect_as(world.friend_cert);
     wait_for_handshake("HANDSHAKE_FAILED_AUTH");
     assert_string_equal(world.message, "");
-    zsock_destroy(&client);
+    socket_destroy(&client, 0);
     gate_set_trust(world.gate, world.trust);
     trust_destroy(&nobody);
 }
@@ -181,35 +184,35 @@ TEST(an_empty_set_refuses_everybody)
 TEST(without_a_handler_everybody_is_refused)
 {
     gate_destroy(&world.gate);
-    zsock_t *client = connect_as(world.friend_cert);
+    socket_t *client = connect_as(world.friend_cert);
     wait_for_handshake("HANDSHAKE_FAILED_NO_DETAIL");
     assert_string_equal(world.message, "");
-    zsock_destroy(&client);
+    socket_destroy(&client, 0);
 }
 
 TEST(a_handler_that_dies_lets_nobody_new_in)
 {
-    zsock_t *client = connect_as(world.friend_cert);
+    socket_t *client = connect_as(world.friend_cert);
     wait_for_message("hello");
     world.message[0] = '\0';
     gate_destroy(&world.gate);
-    zsock_t *second = connect_as(world.friend_cert);
+    socket_t *second = connect_as(world.friend_cert);
     wait_for_handshake("HANDSHAKE_FAILED_NO_DETAIL");
     assert_string_equal(world.message, "");
-    zsock_destroy(&second);
-    zsock_destroy(&client);
+    socket_destroy(&second, 0);
+    socket_destroy(&client, 0);
 }
 
 TEST(a_refused_client_gets_in_by_itself_once_it_is_trusted)
 {
     cert_t *all[] = {world.server_cert, world.friend_cert, world.stranger_cert};
     trust_t *larger = support_trust("larger", all, 3);
-    zsock_t *client = connect_as(world.stranger_cert);
+    socket_t *client = connect_as(world.stranger_cert);
     wait_for_handshake("HANDSHAKE_FAILED_AUTH");
     gate_set_trust(world.gate, larger);
     wait_for_message("hello");
     assert_string_equal(world.user, "stranger");
-    zsock_destroy(&client);
+    socket_destroy(&client, 0);
     gate_set_trust(world.gate, world.trust);
     trust_destroy(&larger);
 }
@@ -219,9 +222,9 @@ TEST(a_removed_key_is_refused_from_then_on)
     cert_t *others[] = {world.server_cert};
     trust_t *smaller = support_trust("smaller", others, 1);
     gate_set_trust(world.gate, smaller);
-    zsock_t *client = connect_as(world.friend_cert);
+    socket_t *client = connect_as(world.friend_cert);
     wait_for_handshake("HANDSHAKE_FAILED_AUTH");
-    zsock_destroy(&client);
+    socket_destroy(&client, 0);
     gate_set_trust(world.gate, world.trust);
     trust_destroy(&smaller);
 }
@@ -240,13 +243,13 @@ TEST(a_client_without_curve_is_refused)
 TEST(a_client_that_expects_another_server_does_not_talk_to_this_one)
 {
     fault_t fault;
-    zsock_t *client = socket_client(ZMQ_DEALER, world.friend_cert,
-                                    world.stranger_cert->curve_public, world.endpoint, &fault);
+    socket_t *client = socket_client(ZMQ_DEALER, world.friend_cert,
+                                     world.stranger_cert->curve_public, world.endpoint, &fault);
     assert_non_null(client);
     assert_int_equal(socket_send(client, "hello", 5), 0);
     wait_for_handshake("HANDSHAKE_FAILED_PROTOCOL");
     assert_string_equal(world.message, "");
-    zsock_destroy(&client);
+    socket_destroy(&client, 0);
 }
 
 /* ---- what libzmq would ask, asked directly ---- */

@@ -9,6 +9,7 @@ static replica_t *replica;
 static replay_t *replay;
 static catchup_t *catchup;
 static progress_t *progress;
+static crowd_t *crowd;
 static gate_t *gate;
 static peer_t *peers[2];
 static json_t *json;
@@ -53,9 +54,10 @@ static int start(void **state)
     replay = replay_new(&out, "", world.trust, &fault);
     catchup = catchup_new(world.feed, world.wire, replica);
     progress = progress_new(world.feed, &words);
-    gate = gate_new(world.loop, world.trust);
+    crowd = crowd_new();
+    gate = gate_new(world.loop, world.trust, crowd);
     peers[0] = world_peer(MX1, &calls);
-    peers[1] = peer_new(world.loop, world.certs[SELF], world_node(MX2), "", "", &calls, NULL);
+    peers[1] = peer_new(world.loop, world.certs[SELF], world_node(MX2), "", "", &calls);
     json = NULL;
     return 0;
 }
@@ -66,6 +68,7 @@ static int end(void **state)
     peer_destroy(&peers[0]);
     peer_destroy(&peers[1]);
     gate_destroy(&gate);
+    crowd_destroy(&crowd);
     progress_destroy(&progress);
     catchup_destroy(&catchup);
     replay_destroy(&replay);

@@ -4,6 +4,7 @@
 #include "support.h"
 
 #include <sodium.h>
+#include <sys/resource.h>
 
 #define WAIT_MS 30000 /* for what must happen; never waited out */
 
@@ -11,9 +12,10 @@ typedef struct {
     cert_t *cert;
     trust_t *trust;
     zloop_t *loop;
+    crowd_t *crowd;
     gate_t *gate;
-    zsock_t *server;
-    zsock_t *client;
+    socket_t *server;
+    socket_t *client;
     bool readable;
 } world_t;
 
@@ -45,24 +47,26 @@ static int start(void **state)
     world.cert = support_cert("mx1");
     world.trust = support_trust("trust", &world.cert, 1);
     world.loop = zloop_new();
-    world.gate = gate_new(world.loop, world.trust);
-    world.server = socket_server(ZMQ_ROUTER, world.cert);
+    world.crowd = crowd_new();
+    world.gate = gate_new(world.loop, world.trust, world.crowd);
+    world.server = socket_server(ZMQ_ROUTER, world.cert, &fault);
     if (socket_bind(world.server, "tcp://127.0.0.1:*", &fault) == -1)
         return -1;
     char *endpoint = zsock_last_endpoint(world.server);
     world.client =
         socket_client(ZMQ_DEALER, world.cert, world.cert->curve_public, endpoint, &fault);
     zstr_free(&endpoint);
-    zloop_reader(world.loop, world.server, note_readable, NULL);
+    socket_read_by(world.server, world.loop, note_readable, NULL);
     return world.client != NULL ? 0 : -1;
 }
 
 static int end(void **state)
 {
-    zloop_reader_end(world.loop, world.server);
-    zsock_destroy(&world.client);
-    zsock_destroy(&world.server);
+    socket_read_end(world.server, world.loop);
+    socket_destroy(&world.client, 0);
+    socket_destroy(&world.server, 0);
     gate_destroy(&world.gate);
+    crowd_destroy(&world.crowd);
     zloop_destroy(&world.loop);
     trust_destroy(&world.trust);
     cert_destroy(&world.cert);
@@ -84,7 +88,7 @@ static int receive(zmq_msg_t *message)
 {
     zmq_msg_t routing_id;
     zmq_msg_init(&routing_id);
-    assert_true(zmq_msg_recv(&routing_id, zsock_resolve(world.server), ZMQ_DONTWAIT) != -1);
+    assert_true(zmq_msg_recv(&routing_id, world.server, ZMQ_DONTWAIT) != -1);
     assert_true(zmq_msg_more(&routing_id));
     zmq_msg_close(&routing_id);
     return socket_receive(world.server, message);
@@ -124,12 +128,34 @@ TEST(an_address_in_use_is_named)
     fault_t fault;
     char expected[128];
     char *endpoint = zsock_last_endpoint(world.server);
-    zsock_t *second = socket_server(ZMQ_PUB, world.cert);
+    socket_t *second = socket_server(ZMQ_PUB, world.cert, &fault);
     assert_int_equal(socket_bind(second, endpoint, &fault), -1);
     snprintf(expected, sizeof expected, "cannot listen on %s: Address already in use", endpoint);
     assert_string_equal(fault.text, expected);
-    zsock_destroy(&second);
+    socket_destroy(&second, 0);
     zstr_free(&endpoint);
+}
+
+/* CZMQ's own constructor aborts then: any trusted node could end this one by many connections. */
+TEST(without_a_file_descriptor_there_is_no_socket_and_it_is_said)
+{
+    fault_t fault;
+    struct rlimit limit;
+    char *endpoint = zsock_last_endpoint(world.server);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    struct rlimit none = {0, limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    socket_t *client =
+        socket_client(ZMQ_SUB, world.cert, world.cert->curve_public, endpoint, &fault);
+    char first[sizeof fault.text];
+    snprintf(first, sizeof first, "%s", fault.text);
+    socket_t *server = socket_server(ZMQ_PUB, world.cert, &fault);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    zstr_free(&endpoint);
+    assert_null(client);
+    assert_null(server);
+    assert_string_equal(first, "cannot create a ZeroMQ socket: Too many open files");
+    assert_string_equal(fault.text, first);
 }
 
 TEST(an_address_that_is_none_is_named)
@@ -163,6 +189,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_message_larger_than_an_envelope_never_arrives, start,
                                         end),
         cmocka_unit_test_setup_teardown(an_address_in_use_is_named, start, end),
+        cmocka_unit_test_setup_teardown(without_a_file_descriptor_there_is_no_socket_and_it_is_said,
+                                        start, end),
         cmocka_unit_test_setup_teardown(an_address_that_is_none_is_named, start, end),
     };
     return cmocka_run_group_tests_name("socket", tests, start_sockets, end_sockets);

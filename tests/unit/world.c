@@ -56,7 +56,7 @@ peer_t *world_peer(int node, const peer_calls_t *calls)
     uint8_t route = (uint8_t)node;
     zmq_msg_t message;
     zmq_msg_init(&message);
-    peer_t *peer = peer_new(world.loop, world.certs[SELF], world_node(node), "", "", calls, NULL);
+    peer_t *peer = peer_new(world.loop, world.certs[SELF], world_node(node), "", "", calls);
     assert_non_null(peer);
     peer_take_route(peer, &route, sizeof route, &message);
     assert_true(peer_heartbeat(peer, FORGE_EPOCH, PEER_OFFERED));

@@ -1,0 +1,18 @@
+/* descriptors - how many files and sockets this process has open, and how many it may have. */
+#ifndef BANMESH_BASE_DESCRIPTORS_H
+#define BANMESH_BASE_DESCRIPTORS_H
+
+#include <stddef.h>
+
+/* Raise the soft limit as far as the hard one allows, at most to `most`. What select() could not
+ * have is fine: nothing here uses it. */
+void descriptors_raise(size_t most);
+
+/* The limit in force. */
+size_t descriptors_limit(void);
+
+/* How many are open now. Cost: one look at /proc, 1 us each. If that cannot be looked at, because
+ * none is left: the limit. */
+size_t descriptors_open(void);
+
+#endif

@@ -1,0 +1,132 @@
+/* crowd: who comes too often is kept out while there are too many, and nobody else. */
+#include "crowd.h"
+#include "descriptors.h"
+#include "support.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define ROOM 300
+
+static crowd_t *crowd;
+static mono_t now;
+
+static int start(void **state)
+{
+    (void)state;
+    crowd = crowd_new();
+    now = mono_now();
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    crowd_destroy(&crowd);
+    return 0;
+}
+
+#define with_crowd(name) cmocka_unit_test_setup_teardown(name, start, end)
+
+static int admitted(const char *name, int times)
+{
+    int count = 0;
+    for (int i = 0; i < times; i++)
+        count += crowd_admits(crowd, name, now);
+    return count;
+}
+
+TEST(while_there_is_room_anybody_comes_as_often_as_he_likes)
+{
+    assert_int_equal(admitted("bad", 10000), 10000);
+    assert_false(crowd_look(crowd, ROOM, ROOM, now));
+    assert_int_equal(admitted("bad", 1), 1);
+}
+
+TEST(of_a_crowd_who_came_too_often_is_kept_out_for_a_while)
+{
+    assert_int_equal(admitted("bad", 1000), 1000);
+    assert_int_equal(admitted("mx2", CROWD_PATIENCE), CROWD_PATIENCE);
+    assert_true(crowd_look(crowd, ROOM + 1, ROOM, now));
+    assert_int_equal(admitted("bad", 10), 0);
+    assert_int_equal(admitted("mx2", 1), 1);
+    assert_int_equal(admitted("mx3", 1), 1);
+    now.ms += CROWD_KEEP_OUT_MS - 1;
+    assert_int_equal(admitted("bad", 1), 0);
+    now.ms += 1;
+    assert_int_equal(admitted("bad", 1), 1);
+}
+
+/* Connections are made anew at most once a minute: strangers could make everybody busy with it. */
+TEST(a_crowd_that_stays_is_acted_on_once_a_minute)
+{
+    assert_true(crowd_look(crowd, ROOM + 1, ROOM, now));
+    for (int s = 1; s < CROWD_FADE_MS / 1000; s++) {
+        now.ms += 1000;
+        assert_false(crowd_look(crowd, ROOM + 1, ROOM, now));
+    }
+    now.ms += 1000;
+    assert_true(crowd_look(crowd, ROOM + 1, ROOM, now));
+}
+
+/* A node on a bad line, for weeks. */
+TEST(what_was_counted_fades)
+{
+    for (int minute = 0; minute < 1000; minute++) {
+        assert_int_equal(admitted("mx2", CROWD_PATIENCE / 2), CROWD_PATIENCE / 2);
+        now.ms += CROWD_FADE_MS;
+        assert_false(crowd_look(crowd, ROOM, ROOM, now));
+    }
+    assert_true(crowd_look(crowd, ROOM + 1, ROOM, now));
+    assert_int_equal(admitted("mx2", 1), 1);
+}
+
+TEST(the_room_follows_the_nodes_and_stays_below_the_limit)
+{
+    assert_int_equal(crowd_room(0, 16384), CROWD_FILES_OWN);
+    assert_int_equal(crowd_room(200, 16384), CROWD_FILES_OWN + 200 * CROWD_FILES_PER_NODE);
+    assert_int_equal(crowd_room(200, 1024), 1024 - CROWD_FILES_LEFT);
+    assert_int_equal(crowd_room(2, 10), 10);
+}
+
+TEST(open_files_are_counted)
+{
+    size_t before = descriptors_open();
+    int more[5];
+    for (int i = 0; i < 5; i++)
+        assert_true((more[i] = open("/", O_RDONLY | O_DIRECTORY)) != -1);
+    assert_int_equal(descriptors_open(), before + 5);
+    for (int i = 0; i < 5; i++)
+        close(more[i]);
+    assert_int_equal(descriptors_open(), before);
+}
+
+TEST(without_any_left_as_many_are_open_as_there_may_be)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    struct rlimit none = {0, limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_int_equal(descriptors_open(), 0);
+    assert_int_equal(descriptors_limit(), 0);
+    descriptors_raise(64);
+    assert_int_equal(descriptors_limit(), limit.rlim_max < 64 ? limit.rlim_max : 64);
+    descriptors_raise(32); /* never less */
+    assert_int_equal(descriptors_limit(), limit.rlim_max < 64 ? limit.rlim_max : 64);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        with_crowd(while_there_is_room_anybody_comes_as_often_as_he_likes),
+        with_crowd(of_a_crowd_who_came_too_often_is_kept_out_for_a_while),
+        with_crowd(a_crowd_that_stays_is_acted_on_once_a_minute),
+        with_crowd(what_was_counted_fades),
+        plain(the_room_follows_the_nodes_and_stays_below_the_limit),
+        plain(open_files_are_counted),
+        plain(without_any_left_as_many_are_open_as_there_may_be),
+    };
+    return cmocka_run_group_tests_name("crowd", tests, NULL, NULL);
+}
