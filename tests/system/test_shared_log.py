@@ -85,7 +85,7 @@ class Reader:
         self.pause_s = pause_s
         self.addresses = set()
         self.stopping = threading.Event()
-        self.paused = threading.Event()
+        self.pause = threading.Lock()  # who holds it keeps it from reading
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
@@ -93,20 +93,22 @@ class Reader:
         seen = None
         while not self.stopping.wait(self.generator.random() * self.pause_s):
             try:
-                status = os.stat(self.log.getFileName())
-                if (status.st_ino, status.st_size, status.st_mtime_ns) == seen:
-                    continue
-                seen = (status.st_ino, status.st_size, status.st_mtime_ns)
-                if self.paused.is_set():
-                    continue
-                if self.log.open():
-                    while (line := self.log.readline()) is not None:
-                        if match := LINE.match(line):
-                            self.addresses.add(match.group(2))
+                with self.pause:
+                    seen = self.read(seen)
             except FileNotFoundError:
                 pass
             finally:
                 self.log.close()
+
+    def read(self, seen):
+        """If it is not as it was seen; returns how it is."""
+        status = os.stat(self.log.getFileName())
+        now = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if now != seen and self.log.open():
+            while (line := self.log.readline()) is not None:
+                if match := LINE.match(line):
+                    self.addresses.add(match.group(2))
+        return now
 
     def __enter__(self):
         return self
@@ -171,17 +173,19 @@ def test_a_truncated_log_that_is_soon_longer_than_before_is_noticed(tmp_path):
     old, lost, new = (public_addresses(count, count) for count in (20, 30, 5))
     with Mesh(tmp_path, ["mx1", "mx2"]) as mesh:
         mx1, mx2 = mesh.nodes
+        mx2.stop()
+        with open(mx2.shared_log, "w", encoding="ascii") as log:  # too old to be written again
+            for address in old:
+                log.write("2026-11-21T03:53:02.929Z: %s: reported by mx1 in sshd for 3600 s until "
+                          "1795323182 nid 4110989998341861224\n" % address)
+        mx2.start()
         with Reader(mx2.shared_log, random.Random(1), 0.05) as reader:
-            mx1.stream([(address, "sshd", time.time()) for address in old])
             wait_until(lambda: set(old) <= reader.addresses, "the first lines to be read")
-            mx2.stop()
-            mx2.start()  # with no line in memory that it could write again
-            reader.paused.set()
-            os.truncate(mx2.shared_log, 0)
-            wait_until(lambda: mx2.status()["shared_log"]["truncated"] == 1, "it to be noticed")
-            mx1.stream([(address, "sshd", time.time()) for address in lost])
-            mx2.wait_reported(lost)
-            reader.paused.clear()
+            with reader.pause:
+                os.truncate(mx2.shared_log, 0)
+                wait_until(lambda: mx2.status()["shared_log"]["truncated"] == 1, "it to be noticed")
+                mx1.stream([(address, "sshd", time.time()) for address in lost])
+                mx2.wait_reported(lost)
             mx1.stream([(address, "sshd", time.time()) for address in new])
             wait_until(lambda: set(new) <= reader.addresses, "lines to be read")
             assert not set(lost) <= reader.addresses, "from the middle on, as if nothing had been"

@@ -45,7 +45,7 @@ def paced(pace, names=("mx1", "mx2")):
 
 def test_a_backlog_goes_to_the_log_newest_first_at_the_pace_and_over_a_restart(tmp_path):
     seed = new_seed()
-    pace = 200
+    pace = rounds(200, 1000)
     addresses = public_addresses(rounds(2500, 20000), seed)
     with Mesh(tmp_path, **paced(pace)) as mesh:
         mx1, mx2 = mesh.nodes
