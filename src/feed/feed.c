@@ -1,5 +1,6 @@
 #include "feed.h"
 
+#include "rows.h"
 #include "sum.h"
 
 #include <errno.h>
@@ -7,39 +8,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SEQ_BITS 40
 #define CONSUMER "sink"
-
-#define READ_TRIES 20 /* each waits as long as db does */
-
-/* The statements on one database. */
-typedef struct {
-    db_t *db;
-    sqlite3_stmt *add_feed;
-    sqlite3_stmt *add_batch;
-    sqlite3_stmt *read_batch;
-    sqlite3_stmt *newest_batch;
-    sqlite3_stmt *next_batch;
-    sqlite3_stmt *drop_batches;
-    sqlite3_stmt *keep_head;
-    sqlite3_stmt *set_floor;
-    sqlite3_stmt *read_head;
-    sqlite3_stmt *read_feed;
-} store_t;
 
 struct feed {
     uint8_t self[FEED_ORIGIN_BYTES];
     bool keeps_history;
     state_t *state;
-    store_t own;
-    store_t peers;
+    rows_t *own;
+    rows_t *peers;
     sqlite3_stmt *set_cursor;
     feed_ref_t **refs;
     size_t ref_count;
     void *by_id;         /* tsearch tree of the same refs */
     feed_ref_t *current; /* our own, of this run */
-    uint8_t *buffer;     /* what feed_read returns */
-    size_t buffer_size;
 };
 
 static int compare_ids(const void *one_p, const void *other_p)
@@ -54,14 +35,9 @@ static int compare_ids(const void *one_p, const void *other_p)
     return order;
 }
 
-static store_t *store_of(feed_t *self, const feed_ref_t *feed)
+static rows_t *rows_of(feed_t *self, const feed_ref_t *feed)
 {
-    return feed->own_db ? &self->own : &self->peers;
-}
-
-static int64_t row_id(const feed_ref_t *feed, uint64_t seq)
-{
-    return feed->number << SEQ_BITS | (int64_t)seq;
+    return feed->own_db ? self->own : self->peers;
 }
 
 static feed_ref_t *remember(feed_t *self, const feed_id_t *id, int64_t number, bool own_db)
@@ -78,82 +54,15 @@ static feed_ref_t *remember(feed_t *self, const feed_id_t *id, int64_t number, b
     return feed;
 }
 
-static void prepare(store_t *store)
-{
-    store->add_feed = db_prepare(store->db, "INSERT INTO feed (origin, epoch, channel, sum) "
-                                            "VALUES (?, ?, ?, ?) RETURNING number");
-    store->add_batch =
-        db_prepare(store->db, "INSERT INTO batch (id, envelope, sum) VALUES (?, ?, ?)");
-    store->read_batch = db_prepare(store->db, "SELECT envelope, sum FROM batch WHERE id = ?");
-    store->newest_batch =
-        db_prepare(store->db, "SELECT max (id) FROM batch WHERE id BETWEEN ? AND ?");
-    store->next_batch =
-        db_prepare(store->db, "SELECT min (id) FROM batch WHERE id BETWEEN ? AND ?");
-    store->drop_batches = db_prepare(store->db, "DELETE FROM batch WHERE id BETWEEN ? AND ?");
-    store->keep_head = db_prepare(store->db, "UPDATE feed SET head_seq = ?, floor = ?, head = ?, "
-                                             "sum = ? WHERE number = ?");
-    store->set_floor = db_prepare(store->db, "UPDATE feed SET floor = ?, sum = ? WHERE number = ?");
-    store->read_head = db_prepare(store->db, "SELECT head FROM feed WHERE number = ?");
-    store->read_feed = db_prepare(store->db, "SELECT floor, head_seq, head, sum FROM feed "
-                                             "WHERE number = ?");
-}
-
-/* Whether a row of read_feed is what was written. */
-static bool is_whole(const feed_ref_t *feed, sqlite3_stmt *row)
-{
-    return sqlite3_column_type(row, 3) == SQLITE_NULL ||
-           sqlite3_column_int64(row, 3) ==
-               sum_feed(&feed->id, (uint64_t)sqlite3_column_int64(row, 0),
-                        (uint64_t)sqlite3_column_int64(row, 1), sqlite3_column_blob(row, 2),
-                        (size_t)sqlite3_column_bytes(row, 2));
-}
-
-/* Read a row. Nobody may take a read that failed for a row that is not there: its events would be
- * passed over. Returns 1 or 0. */
-static int read_row(const store_t *store, sqlite3_stmt *statement)
-{
-    int rc = db_step(store->db, statement);
-    for (int i = 0; rc == -1 && errno == EBUSY && i < READ_TRIES; i++)
-        rc = db_step(store->db, statement);
-    if (rc == -1)
-        fatal("%s", errno == EBUSY ? db_path(store->db) : db_error(store->db));
-    return rc;
-}
-
-/* The seq of the one row of a min or max; 0 if there is none, -1 and errno. */
-static int64_t read_seq(const store_t *store, sqlite3_stmt *statement, const feed_ref_t *feed,
-                        uint64_t from)
-{
-    sqlite3_bind_int64(statement, 1, row_id(feed, from));
-    sqlite3_bind_int64(statement, 2, row_id(feed, FEED_SEQ_MAX));
-    if (db_step(store->db, statement) != 1)
-        return -1;
-    int64_t seq = sqlite3_column_int64(statement, 0) & (int64_t)FEED_SEQ_MAX;
-    sqlite3_reset(statement);
-    return seq;
-}
-
 /* Where a feed stands, from disk: its head row, and the newest and oldest stored number; what lies
  * under the floor counts as stored, unless this host keeps the history. */
 static int load_position(feed_t *self, feed_ref_t *feed)
 {
-    store_t *store = store_of(self, feed);
-    sqlite3_bind_int64(store->read_feed, 1, feed->number);
-    int rc = db_step(store->db, store->read_feed);
-    if (rc == 0)
-        db_fail(store->db, "feed %lld is not there", (long long)feed->number);
-    if (rc != 1)
+    rows_t *rows = rows_of(self, feed);
+    if (rows_read_feed(rows, feed, &feed->floor, &feed->kept_seq) == -1)
         return -1;
-    if (!is_whole(feed, store->read_feed)) {
-        sqlite3_reset(store->read_feed);
-        db_fail(store->db, "feed %lld is damaged", (long long)feed->number);
-        return -1;
-    }
-    feed->floor = (uint64_t)sqlite3_column_int64(store->read_feed, 0);
-    feed->kept_seq = (uint64_t)sqlite3_column_int64(store->read_feed, 1);
-    sqlite3_reset(store->read_feed);
-    int64_t newest = read_seq(store, store->newest_batch, feed, 1);
-    int64_t oldest = read_seq(store, store->next_batch, feed, 1);
+    int64_t newest = rows_newest_batch(rows, feed);
+    int64_t oldest = rows_next_batch(rows, feed, 1);
     if (newest == -1 || oldest == -1)
         return -1;
     feed->have = (uint64_t)newest;
@@ -176,14 +85,15 @@ static int choose_longer(feed_t *self, feed_ref_t *known, int64_t number)
     return 0;
 }
 
-static int load_feeds(feed_t *self, store_t *store)
+static int load_feeds(feed_t *self, rows_t *rows)
 {
-    sqlite3_stmt *all = db_prepare(store->db, "SELECT number, origin, epoch, channel FROM feed");
+    db_t *db = rows_db(rows);
+    sqlite3_stmt *all = db_prepare(db, "SELECT number, origin, epoch, channel FROM feed");
     int rc;
-    while ((rc = db_step(store->db, all)) == 1) {
+    while ((rc = db_step(db, all)) == 1) {
         feed_id_t id = {0};
         if (sqlite3_column_bytes(all, 1) != FEED_ORIGIN_BYTES) {
-            db_fail(store->db, "a feed has a key of %d bytes", sqlite3_column_bytes(all, 1));
+            db_fail(db, "a feed has a key of %d bytes", sqlite3_column_bytes(all, 1));
             rc = -1;
             break;
         }
@@ -193,7 +103,7 @@ static int load_feeds(feed_t *self, store_t *store)
         int64_t number = sqlite3_column_int64(all, 0);
         feed_ref_t *feed = feed_find(self, &id);
         rc = feed != NULL ? choose_longer(self, feed, number)
-                          : load_position(self, remember(self, &id, number, store == &self->own));
+                          : load_position(self, remember(self, &id, number, rows == self->own));
         if (rc == -1)
             break;
     }
@@ -214,14 +124,14 @@ static uint64_t read_cursor(const feed_ref_t *feed, sqlite3_stmt *row)
 static int load_cursors(feed_t *self)
 {
     sqlite3_stmt *one =
-        db_prepare(self->peers.db,
+        db_prepare(rows_db(self->peers),
                    "SELECT seq, sum FROM cursor WHERE consumer = '" CONSUMER "' AND feed = ?");
     int rc = 0;
     for (size_t i = 0; i < self->ref_count && rc != -1; i++) {
         if (self->refs[i]->own_db)
             continue;
         sqlite3_bind_int64(one, 1, self->refs[i]->number);
-        rc = db_step(self->peers.db, one);
+        rc = db_step(rows_db(self->peers), one);
         self->refs[i]->cursor = rc == 1 ? read_cursor(self->refs[i], one) : 0;
         if (rc == 1)
             sqlite3_reset(one);
@@ -242,14 +152,12 @@ static feed_t *open_once(const char *directory, const uint8_t self_key[static FE
         free(self);
         return NULL;
     }
-    self->own.db = state_own_db(self->state);
-    self->peers.db = state_peers_db(self->state);
-    prepare(&self->own);
-    prepare(&self->peers);
+    self->own = rows_new(state_own_db(self->state));
+    self->peers = rows_new(state_peers_db(self->state));
     self->set_cursor =
-        db_prepare(self->peers.db, "INSERT OR REPLACE INTO cursor (consumer, feed, seq, sum) "
-                                   "VALUES ('" CONSUMER "', ?, ?, ?)");
-    if (load_feeds(self, &self->own) == -1 || load_feeds(self, &self->peers) == -1 ||
+        db_prepare(rows_db(self->peers), "INSERT OR REPLACE INTO cursor (consumer, feed, seq, sum) "
+                                         "VALUES ('" CONSUMER "', ?, ?, ?)");
+    if (load_feeds(self, self->own) == -1 || load_feeds(self, self->peers) == -1 ||
         load_cursors(self) == -1) {
         int saved = errno;
         fault_set(fault, "%s: %s", state_failure(self->state), strerror(saved));
@@ -285,7 +193,8 @@ void feed_close(feed_t **self_p)
     for (size_t i = 0; i < self->ref_count; i++)
         free(self->refs[i]);
     free(self->refs);
-    free(self->buffer);
+    rows_destroy(&self->own);
+    rows_destroy(&self->peers);
     state_close(&self->state);
     free(self);
 }
@@ -308,12 +217,12 @@ state_t *feed_state(feed_t *self)
 
 db_t *feed_own_db(feed_t *self)
 {
-    return self->own.db;
+    return rows_db(self->own);
 }
 
 db_t *feed_peers_db(feed_t *self)
 {
-    return self->peers.db;
+    return rows_db(self->peers);
 }
 
 feed_ref_t *feed_at(feed_t *self, size_t index)
@@ -347,27 +256,18 @@ static bool has_too_many(const feed_t *self, const uint8_t *origin)
     return count >= FEED_PER_ORIGIN_MAX || empty >= FEED_EMPTY_PER_ORIGIN_MAX;
 }
 
-static feed_ref_t *add_to(feed_t *self, store_t *store, const feed_id_t *id)
+static feed_ref_t *add_to(feed_t *self, rows_t *rows, const feed_id_t *id)
 {
-    if (store == &self->peers && has_too_many(self, id->origin)) {
+    if (rows == self->peers && has_too_many(self, id->origin)) {
         errno = EDQUOT;
         return NULL;
     }
-    if (db_is_shut(store->db)) {
+    if (db_is_shut(rows_db(rows))) {
         errno = ENOSPC;
         return NULL;
     }
-    sqlite3_bind_blob(store->add_feed, 1, id->origin, FEED_ORIGIN_BYTES, SQLITE_STATIC);
-    sqlite3_bind_int64(store->add_feed, 2, (int64_t)id->epoch);
-    sqlite3_bind_int64(store->add_feed, 3, id->channel);
-    sqlite3_bind_int64(store->add_feed, 4, sum_feed(id, 1, 0, NULL, 0));
-    if (db_step(store->db, store->add_feed) != 1)
-        return NULL;
-    int64_t number = sqlite3_column_int64(store->add_feed, 0);
-    /* The first step gives the row, the second one commits it. */
-    if (db_step(store->db, store->add_feed) == -1)
-        return NULL;
-    return remember(self, id, number, store == &self->own);
+    int64_t number = rows_add_feed(rows, id);
+    return number != -1 ? remember(self, id, number, rows == self->own) : NULL;
 }
 
 static bool is_ours(const feed_t *self, const feed_id_t *id)
@@ -381,7 +281,7 @@ feed_ref_t *feed_add(feed_t *self, const feed_id_t *id)
 {
     feed_ref_t *feed = feed_find(self, id);
     if (feed == NULL)
-        feed = add_to(self, &self->peers, id);
+        feed = add_to(self, self->peers, id);
     if (feed != NULL && self->current != NULL && is_ours(self, id) &&
         id->epoch > self->current->id.epoch)
         self->current = NULL;
@@ -393,7 +293,7 @@ feed_ref_t *feed_add_own(feed_t *self, uint64_t epoch, uint32_t channel)
     feed_id_t id = {.epoch = epoch, .channel = channel};
     memcpy(id.origin, self->self, FEED_ORIGIN_BYTES);
     feed_ref_t *feed = feed_find(self, &id);
-    return feed != NULL ? feed : add_to(self, &self->own, &id);
+    return feed != NULL ? feed : add_to(self, self->own, &id);
 }
 
 feed_ref_t *feed_own_newest(feed_t *self)
@@ -414,7 +314,7 @@ feed_ref_t *feed_own(feed_t *self, wall_t now)
         memcpy(id.origin, self->self, FEED_ORIGIN_BYTES);
         if (newest != NULL && newest->id.epoch >= id.epoch)
             id.epoch = newest->id.epoch + 1;
-        self->current = add_to(self, &self->own, &id);
+        self->current = add_to(self, self->own, &id);
     }
     return self->current;
 }
@@ -426,14 +326,10 @@ feed_ref_t *feed_own_current(feed_t *self)
 
 int feed_store(feed_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *bytes, size_t size)
 {
-    store_t *store = store_of(self, feed);
     if (seq != feed->have + 1 || seq > FEED_SEQ_MAX)
         fatalx("batch %llu stored behind %llu", (unsigned long long)seq,
                (unsigned long long)feed->have);
-    sqlite3_bind_int64(store->add_batch, 1, row_id(feed, seq));
-    sqlite3_bind_blob(store->add_batch, 2, bytes, (int)size, SQLITE_STATIC);
-    sqlite3_bind_int64(store->add_batch, 3, sum_batch(&feed->id, row_id(feed, seq), bytes, size));
-    if (db_step(store->db, store->add_batch) == -1)
+    if (rows_add_batch(rows_of(self, feed), feed, seq, bytes, size) == -1)
         return -1;
     feed->have = seq;
     if (feed->head_seq < seq)
@@ -453,21 +349,11 @@ void feed_forget(feed_t *self)
 int feed_keep_head(feed_t *self, feed_ref_t *feed, uint64_t seq, uint64_t floor,
                    const uint8_t *bytes, size_t size)
 {
-    store_t *store = store_of(self, feed);
     if (seq < feed->kept_seq || floor < feed->floor ||
         (seq == feed->kept_seq && floor == feed->floor))
         return 0;
-    sqlite3_bind_int64(store->keep_head, 1, (int64_t)seq);
-    sqlite3_bind_int64(store->keep_head, 2, (int64_t)floor);
-    sqlite3_bind_blob(store->keep_head, 3, bytes, (int)size, SQLITE_STATIC);
-    sqlite3_bind_int64(store->keep_head, 4, sum_feed(&feed->id, floor, seq, bytes, size));
-    sqlite3_bind_int64(store->keep_head, 5, feed->number);
-    if (db_step(store->db, store->keep_head) == -1)
+    if (rows_keep_head(rows_of(self, feed), feed, seq, floor, bytes, size) == -1)
         return -1;
-    if (db_changed(store->db) != 1) {
-        db_fail(store->db, "feed %lld is not there", (long long)feed->number);
-        return -1;
-    }
     feed->kept_seq = seq;
     feed->floor = floor;
     if (!self->keeps_history)
@@ -479,21 +365,10 @@ int feed_keep_head(feed_t *self, feed_ref_t *feed, uint64_t seq, uint64_t floor,
 
 int feed_raise_floor(feed_t *self, feed_ref_t *feed, uint64_t floor)
 {
-    store_t *store = store_of(self, feed);
     if (floor < feed->floor || floor > feed->have + 1)
         fatalx("floor %llu outside of %llu to %llu", (unsigned long long)floor,
                (unsigned long long)feed->floor, (unsigned long long)feed->have + 1);
-    sqlite3_bind_int64(store->read_feed, 1, feed->number);
-    if (read_row(store, store->read_feed) != 1)
-        return -1;
-    int64_t sum = sum_feed(&feed->id, floor, (uint64_t)sqlite3_column_int64(store->read_feed, 1),
-                           sqlite3_column_blob(store->read_feed, 2),
-                           (size_t)sqlite3_column_bytes(store->read_feed, 2));
-    sqlite3_reset(store->read_feed);
-    sqlite3_bind_int64(store->set_floor, 1, (int64_t)floor);
-    sqlite3_bind_int64(store->set_floor, 2, sum);
-    sqlite3_bind_int64(store->set_floor, 3, feed->number);
-    if (db_step(store->db, store->set_floor) == -1)
+    if (rows_set_floor(rows_of(self, feed), feed, floor) == -1)
         return -1;
     feed->floor = floor;
     return 0;
@@ -513,7 +388,6 @@ void feed_give_up(feed_t *self, feed_ref_t *feed, uint64_t seq)
 
 int feed_trim(feed_t *self, feed_ref_t *feed, uint64_t seq)
 {
-    store_t *store = store_of(self, feed);
     if (seq >= feed->floor)
         fatalx("batches up to %llu trimmed with floor %llu", (unsigned long long)seq,
                (unsigned long long)feed->floor);
@@ -521,9 +395,7 @@ int feed_trim(feed_t *self, feed_ref_t *feed, uint64_t seq)
         seq = feed->have - 1;
     if (seq < feed->oldest)
         return 0;
-    sqlite3_bind_int64(store->drop_batches, 1, row_id(feed, feed->oldest));
-    sqlite3_bind_int64(store->drop_batches, 2, row_id(feed, seq));
-    if (db_step(store->db, store->drop_batches) == -1)
+    if (rows_drop_batches(rows_of(self, feed), feed, feed->oldest, seq) == -1)
         return -1;
     int64_t next = feed_next(self, feed, seq);
     if (next == -1)
@@ -534,59 +406,24 @@ int feed_trim(feed_t *self, feed_ref_t *feed, uint64_t seq)
 
 int64_t feed_next(feed_t *self, const feed_ref_t *feed, uint64_t seq)
 {
-    store_t *store = store_of(self, feed);
-    return read_seq(store, store->next_batch, feed, seq + 1);
+    return rows_next_batch(rows_of(self, feed), feed, seq + 1);
 }
 
 size_t feed_read_head(feed_t *self, const feed_ref_t *feed, uint8_t *out, size_t max)
 {
-    store_t *store = store_of(self, feed);
-    size_t size = 0;
-    sqlite3_bind_int64(store->read_head, 1, feed->number);
-    if (read_row(store, store->read_head) == 1) {
-        size = (size_t)sqlite3_column_bytes(store->read_head, 0);
-        if (size <= max && size > 0)
-            memcpy(out, sqlite3_column_blob(store->read_head, 0), size);
-        else
-            size = 0;
-        sqlite3_reset(store->read_head);
-    }
-    return size;
-}
-
-/* Copied, not lent: a statement left open would keep the write-ahead log from ever shrinking.
- * Returns 0 if it is not what was stored. */
-static size_t copy_batch(feed_t *self, sqlite3_stmt *row, const feed_id_t *feed, int64_t key)
-{
-    size_t size = (size_t)sqlite3_column_bytes(row, 0);
-    if (size > self->buffer_size) {
-        self->buffer = xrealloc(self->buffer, size);
-        self->buffer_size = size;
-    }
-    if (size > 0)
-        memcpy(self->buffer, sqlite3_column_blob(row, 0), size);
-    bool has_sum = sqlite3_column_type(row, 1) != SQLITE_NULL;
-    if (has_sum && sqlite3_column_int64(row, 1) != sum_batch(feed, key, self->buffer, size))
-        return 0;
-    return size;
+    return rows_read_head(rows_of(self, feed), feed, out, max);
 }
 
 size_t feed_read(feed_t *self, const feed_ref_t *feed, uint64_t seq, const uint8_t **bytes)
 {
-    store_t *store = store_of(self, feed);
-    size_t size = 0;
-    sqlite3_bind_int64(store->read_batch, 1, row_id(feed, seq));
-    if (read_row(store, store->read_batch) == 1) {
-        size = copy_batch(self, store->read_batch, &feed->id, row_id(feed, seq));
-        sqlite3_reset(store->read_batch);
-    }
+    rows_t *rows = rows_of(self, feed);
+    size_t size = rows_read_batch(rows, feed, seq, bytes);
     /* From floor to have there are no gaps. */
     if (size == 0 && seq >= feed->floor && seq <= feed->have) {
-        db_fail(store->db, "batch %llu of epoch %llu is damaged", (unsigned long long)seq,
+        db_fail(rows_db(rows), "batch %llu of epoch %llu is damaged", (unsigned long long)seq,
                 (unsigned long long)feed->id.epoch);
-        fatalx("%s; the next start mends what can be mended", db_failure(store->db));
+        fatalx("%s; the next start mends what can be mended", db_failure(rows_db(rows)));
     }
-    *bytes = self->buffer;
     return size;
 }
 
@@ -595,7 +432,7 @@ int feed_set_cursor(feed_t *self, feed_ref_t *feed, uint64_t seq)
     sqlite3_bind_int64(self->set_cursor, 1, feed->number);
     sqlite3_bind_int64(self->set_cursor, 2, (int64_t)seq);
     sqlite3_bind_int64(self->set_cursor, 3, sum_cursor(&feed->id, seq));
-    if (db_step(self->peers.db, self->set_cursor) == -1)
+    if (db_step(rows_db(self->peers), self->set_cursor) == -1)
         return -1;
     feed->cursor = seq;
     return 0;

@@ -8,27 +8,11 @@
 
 #include "clock.h"
 #include "db.h"
-#include "event.h"
+#include "feed_ref.h"
 #include "state.h"
 
-#define FEED_ORIGIN_BYTES         EVENT_ORIGIN_BYTES
-#define FEED_SEQ_MAX              ((1ULL << 40) - 1) /* a row's key is feed number << 40 | seq */
-#define FEED_PER_ORIGIN_MAX       10000              /* epochs that one peer may make us hold */
-#define FEED_EMPTY_PER_ORIGIN_MAX 256                /* of these, without a single batch yet */
-
-/* One feed as this host holds it. Owned by feed_t, at the same address as long as feed_t lives;
- * read-only to others. */
-typedef struct {
-    feed_id_t id;
-    int64_t number;    /* of its row */
-    bool own_db;       /* in own.db, not peers.db */
-    uint64_t have;     /* newest seq stored; no gaps from floor up to it; 0: none */
-    uint64_t floor;    /* oldest seq that still counts, by its origin; at least 1 */
-    uint64_t oldest;   /* oldest seq stored, perhaps under the floor; have + 1: none */
-    uint64_t head_seq; /* newest seq that its origin signed for; may be ahead of have */
-    uint64_t kept_seq; /* seq of the head that feed_read_head returns; 0: none */
-    uint64_t cursor;   /* newest seq that our consumer is done with */
-} feed_ref_t;
+#define FEED_PER_ORIGIN_MAX       10000 /* epochs that one peer may make us hold */
+#define FEED_EMPTY_PER_ORIGIN_MAX 256   /* of these, without a single batch yet */
 
 typedef struct feed feed_t;
 

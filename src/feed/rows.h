@@ -1,0 +1,50 @@
+/* rows - the tables `feed` and `batch` of one database, row by row, each with its checksum. Knows
+ * nothing of what the numbers mean; changes no feed_ref_t. Loop thread only. */
+#ifndef BANMESH_FEED_ROWS_H
+#define BANMESH_FEED_ROWS_H
+
+#include "db.h"
+#include "feed_ref.h"
+
+typedef struct rows rows_t;
+
+/* db is borrowed for as long as the rows live; its statements end with it. */
+rows_t *rows_new(db_t *db);
+void rows_destroy(rows_t **self_p);
+db_t *rows_db(rows_t *self);
+
+/* Everything that writes returns 0, or -1 and errno of db_step, inside the caller's transaction. */
+
+/* ---- feeds ---- */
+
+/* Returns the number of the new row, committed if no transaction is open; -1 and errno. */
+int64_t rows_add_feed(rows_t *self, const feed_id_t *id);
+
+/* Its floor, and the seq of its head. 0, or -1 and errno: EBADMSG if the row is not what was
+ * written. */
+int rows_read_feed(rows_t *self, const feed_ref_t *feed, uint64_t *floor, uint64_t *head_seq);
+
+int rows_keep_head(rows_t *self, const feed_ref_t *feed, uint64_t seq, uint64_t floor,
+                   const uint8_t *bytes, size_t size);
+int rows_set_floor(rows_t *self, const feed_ref_t *feed, uint64_t floor);
+
+/* Returns its size, 0 if there is none of at most max bytes. */
+size_t rows_read_head(rows_t *self, const feed_ref_t *feed, uint8_t *out, size_t max);
+
+/* ---- batches ---- */
+
+int rows_add_batch(rows_t *self, const feed_ref_t *feed, uint64_t seq, const uint8_t *bytes,
+                   size_t size);
+
+/* Returns its size; 0 if it is not there, or not what was written. *bytes lives until the next
+ * call. A read that fails is fatal. */
+size_t rows_read_batch(rows_t *self, const feed_ref_t *feed, uint64_t seq, const uint8_t **bytes);
+
+/* Delete those from first to last. Cost: one row each. */
+int rows_drop_batches(rows_t *self, const feed_ref_t *feed, uint64_t first, uint64_t last);
+
+/* The newest seq, and the oldest one from first on; 0 if there is none, -1 and errno. */
+int64_t rows_newest_batch(rows_t *self, const feed_ref_t *feed);
+int64_t rows_next_batch(rows_t *self, const feed_ref_t *feed, uint64_t first);
+
+#endif
