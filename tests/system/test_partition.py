@@ -170,7 +170,7 @@ def test_cuts_losses_and_restarts_in_any_order_lose_nothing(tmp_path, network):
 
 
 def test_a_node_that_was_cut_off_catches_up_with_what_was_streamed_meanwhile(tmp_path, network):
-    count = rounds(20000, 100000)
+    count = 100000
     addresses = public_addresses(count, seed=71)
     with World(tmp_path, network, seed=72) as world:
         world.ban(1)
