@@ -103,13 +103,18 @@ bool crowd_look(crowd_t *self, size_t open, size_t room, mono_t now)
         self->faded_at = now;
         fade(self);
     }
-    if (open <= room || (self->cleared && now.ms - self->cleared_at.ms < CROWD_FADE_MS))
+    int64_t since = self->cleared ? now.ms - self->cleared_at.ms : CROWD_UNKNOWN_MS;
+    if (open <= room || since < CROWD_FADE_MS)
+        return false;
+    bool found = keep_out(self, open, now) > 0;
+    if (!found && since < CROWD_UNKNOWN_MS)
         return false;
     self->cleared = true;
     self->cleared_at = now;
-    if (keep_out(self, open, now) == 0)
-        log_warnx("%zu files are open, %zu should be enough, and no peer connected often: others "
-                  "that prove nothing may be holding connections; all of them are made anew",
+    if (!found)
+        log_warnx("%zu files are open, %zu should be enough, and no peer connected often: all "
+                  "connections are made anew; if that does not help, strangers hold some, or the "
+                  "limit of open files is too low",
                   open, room);
     return true;
 }

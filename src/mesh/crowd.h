@@ -16,6 +16,7 @@
 #define CROWD_PATIENCE       32    /* connections of late that nobody is kept out for */
 #define CROWD_FADE_MS        60000 /* what was counted is halved */
 #define CROWD_KEEP_OUT_MS    600000
+#define CROWD_UNKNOWN_MS     3600000 /* between two attempts if nobody came often */
 
 typedef struct crowd crowd_t;
 
@@ -28,8 +29,8 @@ bool crowd_admits(crowd_t *self, const char *name, mono_t now);
 /* How many files may be open before it is a crowd, of a limit and with so many trusted nodes. */
 size_t crowd_room(size_t nodes, size_t limit);
 
-/* Call each heartbeat. True if it is a crowd, CROWD_FADE_MS after the last time at the earliest:
- * the server sockets are to be made anew. The log says who is kept out.
+/* Call each heartbeat. True if it is a crowd, and the server sockets are to be made anew: at most
+ * once in CROWD_FADE_MS, or CROWD_UNKNOWN_MS if nobody is to blame. The log says who is kept out.
  *   open, room  files: there are, there may be */
 bool crowd_look(crowd_t *self, size_t open, size_t room, mono_t now);
 

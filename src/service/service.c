@@ -1,6 +1,7 @@
 #include "service.h"
 
 #include "admin.h"
+#include "crowd.h"
 #include "descriptors.h"
 #include "salvage.h"
 #include "storage.h"
@@ -111,6 +112,10 @@ static void advise(const program_t *program, const settings_t *settings, const c
     size_t others = trust_size(trust) - (trust_by_sign(trust, cert->sign_public) != NULL);
     if (others == 0)
         log_warnx("%s holds no other node's certificate: this node is alone", settings->node.trust);
+    if (crowd_room(others, SIZE_MAX) > descriptors_limit())
+        log_warnx("%zu files may be open, but with %zu other nodes %zu may be needed: raise "
+                  "LimitNOFILE, or ulimit -n",
+                  descriptors_limit(), others, crowd_room(others, SIZE_MAX));
     for (size_t i = 0; i < settings->roles.aggregators.size; i++)
         if (trust_by_name(trust, settings->roles.aggregators.items[i]) == NULL)
             log_warnx("roles / aggregator: there is no %s/%s.cert", settings->node.trust,
@@ -176,6 +181,7 @@ static int check_only(const program_t *program, const char *path)
     fault_t fault;
     int rc = load(program, path, &settings, &cert, &trust, &fault);
     if (rc == 0) {
+        descriptors_raise(FILES_MAX);
         advise(program, settings, cert, trust);
         rc = check_directories(program, settings, &fault);
     }
@@ -389,8 +395,8 @@ static int run(const program_t *program, const char *path)
     int rc = load(program, path, &self.settings, &self.cert, &trust, &fault);
     self.signals.fd = -1;
     if (rc == 0) {
-        advise(program, self.settings, self.cert, trust);
         descriptors_raise(FILES_MAX);
+        advise(program, self.settings, self.cert, trust);
         socket_setup();
         self.loop = zloop_new();
         rc = open_parts(&self, &trust, &fault);

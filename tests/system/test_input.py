@@ -205,8 +205,8 @@ def test_an_oversize_frame_is_survived_by_connecting_anew(tmp_path):
         mesh.stop()
 
 
-def check(node, expect, daemon="banmeshd"):
-    done = subprocess.run([program(daemon), "--config", node.conf, "--check"], text=True,
+def check(node, expect, daemon="banmeshd", prefix=()):
+    done = subprocess.run([*prefix, program(daemon), "--config", node.conf, "--check"], text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     assert done.returncode == expect, done
     return done.stdout + done.stderr
@@ -224,6 +224,8 @@ def test_check_names_file_and_line(tmp_path):
 
     assert "configuration ok\n" in check(node, 0)
     assert "this node is alone" in check(node, 0)
+    assert "100 files may be open, but with 0 other nodes 256 may be needed" in check(
+        node, 0, prefix=["prlimit", "--nofile=100:100"])
     assert "is the key of \"mx1\"; each server needs keys of its own" in with_text(
         good.replace('name = "mx1"', 'name = "mx7"'))
     assert "separate addresses with spaces" in with_text(
