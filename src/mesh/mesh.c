@@ -212,8 +212,10 @@ static void let_go(mesh_t *self, const peer_t *peer)
 static void watch_peer(mesh_t *self, peer_t *peer)
 {
     bool was_connected = peer_connected(peer);
-    if (catchup_is_stuck(self->catchup, peer)) {
-        log_warnx("peer %s: owes an answer for too long; connecting anew", peer_node(peer)->name);
+    bool takes_nothing = peer_takes_nothing(peer);
+    if (takes_nothing || catchup_is_stuck(self->catchup, peer)) {
+        log_warnx("peer %s: %s; connecting anew", peer_node(peer)->name,
+                  takes_nothing ? "takes no requests" : "owes an answer for too long");
         let_go(self, peer);
         peer_reconnect(peer);
     } else if (peer_watch(peer, self->config.settings->mesh.heartbeat_ms)) {

@@ -6,7 +6,8 @@
 
 #define SILENT_HEARTBEATS 5
 #define BACKOFF_MAX_MS    60000
-#define LOOKUP_MS         20 /* between looks whether its name was found */
+#define REFUSES_MS        5000 /* a full queue has room again by then, if it has a reader */
+#define LOOKUP_MS         20   /* between looks whether its name was found */
 
 /* What is known of the peer's heartbeat by one way. */
 typedef struct {
@@ -35,6 +36,8 @@ struct peer {
     char address_text[ADDR_TEXT_MAX];
     way_t out;
     way_t in;
+    bool refuses; /* the last thing that it was to be sent had no room, or no connection */
+    mono_t refuses_since;
     bool heard; /* ever, by whichever way */
     mono_t heard_at;
     mono_t made_at;
@@ -177,6 +180,7 @@ static int begin_lookups(peer_t *self, fault_t *fault)
     self->made_at = mono_now();
     /* Its clock may have been set back: what it signs from now on counts again. */
     self->out = (way_t){0};
+    self->refuses = false;
     if (self->endpoint[0] == '\0')
         return 0;
     self->sub_lookup = lookup_new(self->endpoint, fault);
@@ -243,8 +247,18 @@ bool peer_is_at(const peer_t *self, const addr_t *address)
 
 int peer_send_out(peer_t *self, const uint8_t *bytes, size_t size)
 {
-    return self->dealer != NULL && self->out.connected ? socket_send(self->dealer, bytes, size)
-                                                       : -1;
+    if (self->dealer == NULL || !self->out.connected)
+        return -1;
+    int rc = socket_send(self->dealer, bytes, size);
+    if (rc == -1 && !self->refuses)
+        self->refuses_since = mono_now();
+    self->refuses = rc == -1;
+    return rc;
+}
+
+bool peer_takes_nothing(const peer_t *self)
+{
+    return self->refuses && mono_since_ms(self->refuses_since) >= REFUSES_MS;
 }
 
 int peer_send(peer_t *self, const uint8_t *bytes, size_t size)

@@ -65,6 +65,10 @@ int peer_send(peer_t *self, const uint8_t *bytes, size_t size);
 /* Send to its replay only, if that way is open. 0 or -1. */
 int peer_send_out(peer_t *self, const uint8_t *bytes, size_t size);
 
+/* True if nothing could be sent to its replay for 5 s, though it is heard: libzmq gave that
+ * connection up for a protocol error, which it never mends, or nobody reads there. */
+bool peer_takes_nothing(const peer_t *self);
+
 /* It offered something from there: route_size 1..PEER_ROUTE_MAX; the message tells its address. */
 void peer_take_route(peer_t *self, const uint8_t *route, size_t route_size, zmq_msg_t *message);
 

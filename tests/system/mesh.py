@@ -101,6 +101,7 @@ class Node:
         self.mesh = mesh
         self.name = name
         self.daemon = daemon
+        self.was_torn = False  # its power failed: a line may have been cut short
         self.prefix = []  # of the command line: in which namespace, under which tracer
         self.dir = os.path.join(mesh.dir, name)
         for folder in ("state", "spool", "log"):
@@ -240,7 +241,7 @@ class Node:
 
     def reported(self):
         """The addresses in the shared log, in order."""
-        return [line.split(": ")[1] for line in self.lines()]
+        return [line.split(": ")[1] for line in self.lines() if not self.was_torn or ": " in line]
 
     def wait_reported(self, addresses):
         missing = set(addresses)

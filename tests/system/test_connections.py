@@ -1,5 +1,6 @@
 """Connections that break in every way are made anew: silent, refused, garbage, moved elsewhere."""
 
+import contextlib
 import os
 import random
 import select
@@ -180,6 +181,32 @@ def test_garbage_where_a_peer_should_be_harms_nobody_and_the_peer_comes_back(tmp
         mx2.wait_reported(addresses[10:])
     finally:
         garbage.close()
+        mesh.stop()
+
+
+def test_a_replay_address_that_once_answered_garbage_is_not_given_up(tmp_path):
+    """libzmq never tries again after a protocol error; the other socket says that all is well."""
+    mesh = Mesh(tmp_path, ["mx1", "mx2"], heartbeat=2000)
+    mx1, mx2 = mesh.nodes
+    addresses = public_addresses(10, seed=66)
+    mx2.start()
+    for address in addresses:
+        mx2.publish(address)
+    mx2.stop()
+    with socket.create_server(("127.0.0.1", int(mx2.replay.split(":")[-1]))) as listener:
+        listener.settimeout(60)
+        mx1.start()
+        with listener.accept()[0] as client:
+            client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" + bytes(64))
+            client.settimeout(60)
+            with contextlib.suppress(ConnectionResetError):
+                while client.recv(4096):  # until it has hung up
+                    pass
+    try:
+        mx2.start()
+        mx1.wait_reported(addresses)
+        assert "peer mx2: takes no requests; connecting anew" in mx1.output()
+    finally:
         mesh.stop()
 
 
