@@ -1,6 +1,7 @@
 #include "descriptors.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <sys/resource.h>
 
 void descriptors_raise(size_t most)
@@ -24,7 +25,7 @@ size_t descriptors_open(void)
     size_t count = 0;
     DIR *directory = opendir("/proc/self/fd");
     if (directory == NULL)
-        return descriptors_limit();
+        return errno == EMFILE || errno == ENFILE ? descriptors_limit() : 0;
     for (const struct dirent *entry; (entry = readdir(directory)) != NULL;)
         count += entry->d_name[0] != '.';
     closedir(directory);

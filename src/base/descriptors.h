@@ -11,8 +11,8 @@ void descriptors_raise(size_t most);
 /* The limit in force. */
 size_t descriptors_limit(void);
 
-/* How many are open now. Cost: one look at /proc, 1 us each. If that cannot be looked at, because
- * none is left: the limit. */
+/* How many are open now. Cost: one look at /proc, 1 us each. If none is left to look at it with:
+ * the limit. 0 if there is no /proc. */
 size_t descriptors_open(void);
 
 #endif

@@ -98,7 +98,9 @@ static int64_t sum_row(const feed_ref_t *feed, sqlite3_stmt *row, uint64_t floor
                     sqlite3_column_blob(row, 2), (size_t)sqlite3_column_bytes(row, 2));
 }
 
-int rows_read_feed(rows_t *self, const feed_ref_t *feed, uint64_t *floor, uint64_t *head_seq)
+/* Step read_feed to its row, which is what was written; the caller resets it. 0, or -1 and errno.
+ */
+static int open_feed(rows_t *self, const feed_ref_t *feed)
 {
     sqlite3_stmt *row = self->read_feed;
     sqlite3_bind_int64(row, 1, feed->number);
@@ -107,15 +109,22 @@ int rows_read_feed(rows_t *self, const feed_ref_t *feed, uint64_t *floor, uint64
         db_fail(self->db, "feed %lld is not there", (long long)feed->number);
     if (rc != 1)
         return -1;
-    *floor = (uint64_t)sqlite3_column_int64(row, 0);
-    *head_seq = (uint64_t)sqlite3_column_int64(row, 1);
-    bool is_whole = sqlite3_column_type(row, 3) == SQLITE_NULL ||
-                    sqlite3_column_int64(row, 3) == sum_row(feed, row, *floor);
-    sqlite3_reset(row);
-    if (is_whole)
+    if (sqlite3_column_type(row, 3) == SQLITE_NULL ||
+        sqlite3_column_int64(row, 3) == sum_row(feed, row, (uint64_t)sqlite3_column_int64(row, 0)))
         return 0;
+    sqlite3_reset(row);
     db_fail(self->db, "feed %lld is damaged", (long long)feed->number);
     return -1;
+}
+
+int rows_read_feed(rows_t *self, const feed_ref_t *feed, uint64_t *floor, uint64_t *head_seq)
+{
+    if (open_feed(self, feed) == -1)
+        return -1;
+    *floor = (uint64_t)sqlite3_column_int64(self->read_feed, 0);
+    *head_seq = (uint64_t)sqlite3_column_int64(self->read_feed, 1);
+    sqlite3_reset(self->read_feed);
+    return 0;
 }
 
 int rows_keep_head(rows_t *self, const feed_ref_t *feed, uint64_t seq, uint64_t floor,
@@ -136,9 +145,8 @@ int rows_keep_head(rows_t *self, const feed_ref_t *feed, uint64_t seq, uint64_t 
 
 int rows_set_floor(rows_t *self, const feed_ref_t *feed, uint64_t floor)
 {
-    sqlite3_bind_int64(self->read_feed, 1, feed->number);
-    if (read_row(self, self->read_feed) != 1)
-        fatalx("feed %lld is not there", (long long)feed->number);
+    if (open_feed(self, feed) == -1)
+        return -1;
     int64_t sum = sum_row(feed, self->read_feed, floor);
     sqlite3_reset(self->read_feed);
     sqlite3_bind_int64(self->set_floor, 1, (int64_t)floor);

@@ -50,10 +50,15 @@ static entrant_t *entrant_of(crowd_t *self, const char *name)
     return entrant;
 }
 
+static bool is_kept_out(const entrant_t *entrant, mono_t now)
+{
+    return entrant->kept_out && now.ms - entrant->kept_out_at.ms < CROWD_KEEP_OUT_MS;
+}
+
 bool crowd_admits(crowd_t *self, const char *name, mono_t now)
 {
     entrant_t *entrant = entrant_of(self, name);
-    if (entrant->kept_out && now.ms - entrant->kept_out_at.ms < CROWD_KEEP_OUT_MS)
+    if (is_kept_out(entrant, now))
         return false;
     entrant->kept_out = false;
     entrant->recent++;
@@ -68,12 +73,12 @@ size_t crowd_room(size_t nodes, size_t limit)
 }
 
 /* Who left is forgotten. */
-static void fade(crowd_t *self)
+static void fade(crowd_t *self, mono_t now)
 {
     size_t kept = 0;
     for (size_t i = 0; i < self->count; i++) {
         self->entrants[i].recent /= 2;
-        if (self->entrants[i].recent > 0 || self->entrants[i].kept_out)
+        if (self->entrants[i].recent > 0 || is_kept_out(&self->entrants[i], now))
             self->entrants[kept++] = self->entrants[i];
     }
     self->count = kept;
@@ -101,7 +106,7 @@ bool crowd_look(crowd_t *self, size_t open, size_t room, mono_t now)
 {
     if (now.ms - self->faded_at.ms >= CROWD_FADE_MS) {
         self->faded_at = now;
-        fade(self);
+        fade(self, now);
     }
     int64_t since = self->cleared ? now.ms - self->cleared_at.ms : CROWD_UNKNOWN_MS;
     if (open <= room || since < CROWD_FADE_MS)

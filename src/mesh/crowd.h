@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define CROWD_FILES_OWN      256   /* files a process may have open beside its connections */
+#define CROWD_FILES_OWN      512   /* the hooks' 256 connections, and all else but the nodes' */
 #define CROWD_FILES_PER_NODE 16    /* two connections each way take 6, twice for a moment */
 #define CROWD_FILES_LEFT     64    /* of the limit, for what must be opened all the same */
 #define CROWD_PATIENCE       32    /* connections of late that nobody is kept out for */

@@ -385,6 +385,10 @@ void mesh_reload(mesh_t *self, trust_t **trust_p, const settings_t *settings)
     bool drop = somebody_left(old, *trust_p);
     self->trust = *trust_p;
     *trust_p = NULL;
+    if (settings->mesh.heartbeat_ms != self->config.settings->mesh.heartbeat_ms) {
+        ticker_destroy(&self->heartbeat);
+        self->heartbeat = ticker_new(self->config.loop, settings->mesh.heartbeat_ms, tick, self);
+    }
     self->config.settings = settings;
     gate_set_trust(self->gate, self->trust);
     replica_set_trust(self->replica, self->trust, settings);

@@ -246,7 +246,7 @@ bool origin_compact(origin_t *self)
     if (rc == 1)
         rc = carry_out(self) == 0 ? 1 : -1;
     if (rc == -1 && (errno == EIO || errno == EBADMSG))
-        fatal("state directory: own.db");
+        fatalx("%s", state_failure(feed_state(self->feed)));
     return rc == 1;
 }
 

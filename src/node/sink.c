@@ -31,11 +31,11 @@ struct sink {
     uint64_t from_future; /* besides their outcome */
 };
 
-static int state_fault(fault_t *fault)
+static int state_fault(sink_t *self, fault_t *fault)
 {
     if (errno == EIO || errno == EBADMSG)
-        fatalx("state directory: %s", strerror(errno));
-    return fault_set(fault, "state directory: %s", strerror(errno));
+        fatalx("%s", state_failure(feed_state(self->feed)));
+    return fault_set(fault, "%s: %s", db_path(feed_peers_db(self->feed)), strerror(errno));
 }
 
 /* ---- start ---- */
@@ -198,7 +198,7 @@ int sink_finish(sink_t *self, fault_t *fault)
         pace_spend(&self->pace, (int64_t)slice->lines);
     self->written = true;
     if (slice_commit(slice, self->feed, self->held, self->pending) == -1)
-        return state_fault(fault);
+        return state_fault(self, fault);
     self->written = false;
     for (int i = 0; i < GUARD_OUTCOME_COUNT; i++)
         self->outcomes[i] += slice->outcomes[i];
@@ -215,14 +215,14 @@ int sink_due(sink_t *self, pending_row_t *out, int max, fault_t *fault)
     if (pending_count(self->pending) == 0)
         return 0;
     int count = pending_due(self->pending, wall_now().ms, out, max);
-    return count == -1 ? state_fault(fault) : count;
+    return count == -1 ? state_fault(self, fault) : count;
 }
 
 int sink_newest(sink_t *self, pending_row_t *out, int max, fault_t *fault)
 {
     int count = pending_newest(self->pending, out, max);
     self->drained_at = mono_now();
-    return count == -1 ? state_fault(fault) : count;
+    return count == -1 ? state_fault(self, fault) : count;
 }
 
 int64_t sink_pending(const sink_t *self)

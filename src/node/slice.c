@@ -66,7 +66,7 @@ int slice_commit(const slice_t *self, feed_t *feed, held_t *held, pending_t *pen
     db_rollback(db);
     feed_forget(feed);
     if (pending_recount(pending) == -1)
-        fatal("state databases cannot be read again");
+        fatalx("%s", state_failure(feed_state(feed)));
     errno = saved;
     return -1;
 }

@@ -86,7 +86,9 @@ int local_spare(void)
 int local_accept(int fd, int *spare)
 {
     int accepted = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (accepted != -1 || errno != EMFILE)
+    if (accepted != -1 && *spare == -1)
+        *spare = local_spare();
+    if (accepted != -1 || (errno != EMFILE && errno != ENFILE))
         return accepted;
     if (*spare != -1)
         close(*spare);

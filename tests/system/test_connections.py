@@ -62,6 +62,28 @@ def test_a_silent_peer_is_connected_anew_less_and_less_often(tmp_path):
         mx1.wait_reported(["80.94.95.112"])
 
 
+def test_another_heartbeat_counts_from_the_reload_on(tmp_path):
+    """What waits for one, and what sends one."""
+    mesh = Mesh(tmp_path, ["mx1", "mx2"], heartbeat=20000)
+    mx1, mx2 = mesh.nodes
+    try:
+        for node in mesh.nodes:
+            node.start()
+        for node in mesh.nodes:
+            with open(node.conf, encoding="utf-8") as conf:
+                text = conf.read()
+            with open(node.conf, "w", encoding="utf-8") as conf:
+                conf.write(text.replace('"20000"', '"100"'))
+            node.process.process.send_signal(signal.SIGHUP)
+        for node in mesh.nodes:
+            node.wait_connected()
+            heads = node.messages()["heads"]
+            wait_until(lambda one=node, before=heads: one.messages()["heads"] > before + 50, "heads")
+        assert [peer["reconnects"] for node in (mx1, mx2) for peer in node.peers().values()] == [0, 0]
+    finally:
+        mesh.stop()
+
+
 def test_peers_that_are_away_together_are_not_knocked_at_together(tmp_path):
     mesh = Mesh(tmp_path, ["mx1"], heartbeat=100)
     mx1 = mesh.nodes[0]

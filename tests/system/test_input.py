@@ -224,7 +224,7 @@ def test_check_names_file_and_line(tmp_path):
 
     assert "configuration ok\n" in check(node, 0)
     assert "this node is alone" in check(node, 0)
-    assert "100 files may be open, but with 0 other nodes 256 may be needed" in check(
+    assert "100 files may be open, but with 0 other nodes 512 may be needed" in check(
         node, 0, prefix=["prlimit", "--nofile=100:100"])
     assert "is the key of \"mx1\"; each server needs keys of its own" in with_text(
         good.replace('name = "mx1"', 'name = "mx7"'))

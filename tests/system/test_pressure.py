@@ -222,14 +222,14 @@ def test_who_takes_all_connections_is_kept_out_and_the_others_are_not(tmp_path):
     """libzmq would let one certificate open as many as there are files, for ever."""
     mesh = Mesh(tmp_path, ["mx1", "mx2", "bad"])
     mx1, mx2, bad = mesh.nodes
-    room = 256 + 16 * 3
+    room = 512 + 16 * 3
     addresses = public_addresses(30, seed=87)
     with NodeByHand(bad) as node:
         try:
             mx1.start()
             mx2.start()
             mx2.wait_connected(["mx1"])
-            with crowd(node, mx1, 500):
+            with crowd(node, mx1, 800):
                 wait_until(lambda: open_files(mx1) > room, "the crowd")
                 wait_until(lambda: mx1.messages()["connections_kept_out"] > 0, "it to be kept out")
                 wait_until(lambda: open_files(mx1) < room, "it to leave")
