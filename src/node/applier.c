@@ -6,6 +6,8 @@
 #include "sink.h"
 #include "ticker.h"
 
+#include <inttypes.h>
+
 #define SLICE_BATCHES 64
 #define SLICE_EVENTS  4096 /* soft: a batch is never cut */
 #define FEW_BATCHES   8    /* a feed with no more behind its cursor goes before those with many */
@@ -14,6 +16,8 @@
 #define DRAIN_MS      100 /* how often the backlog gets what the pace allows */
 #define REFRESH_MS    60000
 #define SWEEP_MS      600000
+#define CLOCK_BACK_MS                                                                              \
+    10000 /* what the wall clock may go back without anything being decided anew */
 
 struct applier {
     service_t *service;
@@ -27,6 +31,7 @@ struct applier {
     bool armed;   /* a timer will go on */
     mono_t refreshed_at;
     mono_t swept_at;
+    int64_t clock_ms; /* wall clock beyond the monotonic one, at the last tick */
 };
 
 static int fail(applier_t *self, const fault_t *fault)
@@ -255,6 +260,34 @@ void applier_run(applier_t *self)
         run(self);
 }
 
+static int64_t clock_beyond(void)
+{
+    return wall_now().ms - mono_now().ms;
+}
+
+/* While the clock was ahead, bans seemed to be over that run; a ban that waits and cannot be read
+ * is in its origin's feed all the same. */
+static void begin_anew(applier_t *self)
+{
+    fault_t fault;
+    int64_t back_ms = self->clock_ms - clock_beyond();
+    bool damaged = sink_is_damaged(self->sink);
+    if ((back_ms < CLOCK_BACK_MS && !damaged) || sink_is_half_done(self->sink))
+        return;
+    if (sink_begin_anew(self->sink, &fault) == -1) {
+        fail(self, &fault);
+        return;
+    }
+    if (damaged)
+        log_warnx("a ban that waited is damaged in the state directory: all bans that still count "
+                  "are decided anew");
+    else
+        log_warnx("the clock went back by %" PRId64 " s: bans that seemed to be over are decided "
+                  "anew",
+                  back_ms / MS_PER_S);
+    self->clock_ms = clock_beyond();
+}
+
 static void tick(void *arg)
 {
     applier_t *self = arg;
@@ -269,6 +302,9 @@ static void tick(void *arg)
         self->swept_at = mono_now();
     }
     self->failed = false;
+    begin_anew(self);
+    if (clock_beyond() > self->clock_ms)
+        self->clock_ms = clock_beyond();
     if (sink_check(self->sink, &fault) == -1)
         fail(self, &fault);
     else
@@ -319,6 +355,7 @@ applier_t *applier_new(service_t *service, fault_t *fault)
     fault_t log_fault;
     self->service = service;
     self->refreshed_at = self->swept_at = mono_now();
+    self->clock_ms = clock_beyond();
     self->protect = protect_new();
     self->ahead = ahead_new();
     protect_refresh(self->protect, settings);

@@ -31,6 +31,9 @@ struct pending {
     db_t *db;
     queue_t holds;
     queue_t backlog;
+    queue_t *damaged; /* the one with a row that cannot be read; NULL: none was met */
+    int64_t damaged_nid;
+    int64_t damaged_time_ms;
 };
 
 static int make_table(db_t *db)
@@ -110,19 +113,37 @@ int pending_put(pending_t *self, const pending_row_t *row)
     return 0;
 }
 
-int pending_remove(pending_t *self, const pending_row_t *row)
+static int remove_row(pending_t *self, queue_t *queue, int64_t time_ms, int64_t nid)
 {
-    queue_t *queue = queue_of(self, row);
     if (queue == &self->backlog)
-        sqlite3_bind_int64(queue->remove, 1, row->ban.time_ms);
-    sqlite3_bind_int64(queue->remove, 2, row->nid);
+        sqlite3_bind_int64(queue->remove, 1, time_ms);
+    sqlite3_bind_int64(queue->remove, 2, nid);
     if (db_step(self->db, queue->remove) == -1)
         return -1;
     queue->rows -= db_changed(self->db);
     return 0;
 }
 
-static int read_row(sqlite3_stmt *row, pending_row_t *out)
+int pending_remove(pending_t *self, const pending_row_t *row)
+{
+    return remove_row(self, queue_of(self, row), row->ban.time_ms, row->nid);
+}
+
+bool pending_is_damaged(const pending_t *self)
+{
+    return self->damaged != NULL;
+}
+
+int pending_remove_damaged(pending_t *self)
+{
+    if (self->damaged != NULL &&
+        remove_row(self, self->damaged, self->damaged_time_ms, self->damaged_nid) == -1)
+        return -1;
+    self->damaged = NULL;
+    return 0;
+}
+
+static bool read_row(sqlite3_stmt *row, pending_row_t *out)
 {
     memset(out, 0, sizeof *out);
     out->nid = sqlite3_column_int64(row, 0);
@@ -130,39 +151,42 @@ static int read_row(sqlite3_stmt *row, pending_row_t *out)
     out->ban.time_ms = sqlite3_column_int64(row, 2);
     if (sqlite3_column_bytes(row, 3) != PENDING_ORIGIN_BYTES ||
         addr_from_bytes(sqlite3_column_blob(row, 4), (size_t)sqlite3_column_bytes(row, 4),
-                        (uint32_t)sqlite3_column_int(row, 5), &out->ban.address) != ADDR_OK) {
-        errno = EBADMSG;
-        return -1;
-    }
+                        (uint32_t)sqlite3_column_int(row, 5), &out->ban.address) != ADDR_OK)
+        return false;
     memcpy(out->origin, sqlite3_column_blob(row, 3), PENDING_ORIGIN_BYTES);
     snprintf(out->ban.jail, sizeof out->ban.jail, "%s", (const char *)sqlite3_column_text(row, 6));
     out->ban.duration_s = sqlite3_column_int64(row, 7);
-    return 0;
+    return true;
 }
 
-static int read_rows(pending_t *self, sqlite3_stmt *rows, pending_row_t *out, int max)
+/* As far as the first one that cannot be read. */
+static int read_rows(pending_t *self, queue_t *queue, pending_row_t *out, int max)
 {
     int count = 0;
     int rc;
-    sqlite3_bind_int(rows, 1, max);
-    while ((rc = db_step(self->db, rows)) == 1 && count < max)
-        if (read_row(rows, &out[count++]) == -1) {
-            rc = -1;
+    sqlite3_bind_int(queue->next, 1, max);
+    while ((rc = db_step(self->db, queue->next)) == 1 && count < max) {
+        if (!read_row(queue->next, &out[count])) {
+            self->damaged = queue;
+            self->damaged_nid = out[count].nid;
+            self->damaged_time_ms = out[count].ban.time_ms;
             break;
         }
-    sqlite3_reset(rows);
+        count++;
+    }
+    sqlite3_reset(queue->next);
     return rc == -1 ? -1 : count;
 }
 
 int pending_due(pending_t *self, int64_t now_ms, pending_row_t *out, int max)
 {
     sqlite3_bind_int64(self->holds.next, 2, now_ms);
-    return read_rows(self, self->holds.next, out, max);
+    return read_rows(self, &self->holds, out, max);
 }
 
 int pending_newest(pending_t *self, pending_row_t *out, int max)
 {
-    return read_rows(self, self->backlog.next, out, max);
+    return read_rows(self, &self->backlog, out, max);
 }
 
 int64_t pending_count(const pending_t *self)

@@ -37,6 +37,11 @@ int pending_due(pending_t *self, int64_t now_ms, pending_row_t *out, int max);
 /* Up to max rows of the backlog, newest ban first. Returns how many, -1 and errno. */
 int pending_newest(pending_t *self, pending_row_t *out, int max);
 
+/* Whether one of these met a row that cannot be read, and ended there. It is to be removed in the
+ * transaction that has all decided anew. 0, or -1 and errno. */
+bool pending_is_damaged(const pending_t *self);
+int pending_remove_damaged(pending_t *self);
+
 /* How many wait for the end of a hold, and for the pace; known without asking the database. */
 int64_t pending_count(const pending_t *self);
 int64_t pending_backlog(const pending_t *self);

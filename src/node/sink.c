@@ -208,6 +208,36 @@ int sink_finish(sink_t *self, fault_t *fault)
     return 0;
 }
 
+static int set_back(sink_t *self)
+{
+    for (size_t i = 0; i < feed_count(self->feed); i++) {
+        feed_ref_t *feed = feed_at(self->feed, i);
+        if (!feed->own_db && feed->cursor >= feed->floor &&
+            feed_set_cursor(self->feed, feed, feed->floor - 1) == -1)
+            return -1;
+    }
+    return pending_remove_damaged(self->pending);
+}
+
+int sink_begin_anew(sink_t *self, fault_t *fault)
+{
+    db_t *db = feed_peers_db(self->feed);
+    if (db_begin(db) == 0 && set_back(self) == 0 && db_commit(db) == 0)
+        return 0;
+    int saved = errno;
+    db_rollback(db);
+    feed_forget(self->feed);
+    if (pending_recount(self->pending) == -1)
+        fatalx("%s", state_failure(feed_state(self->feed)));
+    errno = saved;
+    return state_fault(self, fault);
+}
+
+bool sink_is_damaged(const sink_t *self)
+{
+    return pending_is_damaged(self->pending);
+}
+
 /* ---- what waits ---- */
 
 int sink_due(sink_t *self, pending_row_t *out, int max, fault_t *fault)

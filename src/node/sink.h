@@ -54,6 +54,14 @@ size_t sink_moves(const sink_t *self);
 int sink_finish(sink_t *self, fault_t *fault);
 bool sink_is_half_done(const sink_t *self);
 
+/* Have everything that still counts decided anew: the cursors go back to the floors, and a row that
+ * waits and cannot be read goes. What is held stays. 0, or -1 with the fault: nothing of it is
+ * done. */
+int sink_begin_anew(sink_t *self, fault_t *fault);
+
+/* Whether a row that waits cannot be read. */
+bool sink_is_damaged(const sink_t *self);
+
 /* ---- what waits ---- */
 
 /* Up to max rows, to be decided again. Return how many, -1 with the fault. */

@@ -166,6 +166,25 @@ def test_a_peer_whose_clock_was_set_back_is_heard_again_and_its_bans_pass_meanwh
         scene.check_right_nodes()
 
 
+def test_bans_that_seemed_to_be_over_while_the_clock_was_ahead_are_decided_anew(tmp_path):
+    addresses = public_addresses(50, 7)
+    mesh = Mesh(tmp_path, ["mx1", "mx3"])
+    mx1, mx3 = mesh.nodes
+    clock = Clock(mx3)
+    try:
+        mx1.start()
+        mx1.stream([(address, "sshd", time.time(), DAY_S // 2) for address in addresses])
+        clock.jump(DAY_S)
+        mx3.start()
+        wait_until(lambda: mx3.status()["outcomes"].get("expired") == len(addresses), "them to be over")
+        clock.jump(0)
+        mx3.wait_reported(addresses)
+        assert "the clock went back by 86400 s" in mx3.output()
+        assert sorted(mx3.reported()) == sorted(addresses)
+    finally:
+        mesh.stop()
+
+
 def test_a_nodes_own_holds_follow_its_clock_as_its_fail2ban_does(tmp_path):
     with Scene(tmp_path, extra={"shared": {"bantime": 3600}}) as scene:
         scene.ban_everywhere(scene.mx1, bantime=1800)

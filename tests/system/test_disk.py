@@ -1,6 +1,7 @@
 """Disks as they are: full, failing, damaged. Nothing that was acknowledged is lost, nothing false is
 ever passed on, and the log says what happened."""
 
+import contextlib
 import os
 import random
 import sqlite3
@@ -402,6 +403,26 @@ def check(node):
     done = subprocess.run(wrapper + [program(node.daemon), "--config", node.conf, "--check"],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     return done.returncode, done.stdout
+
+
+def test_a_waiting_ban_that_is_damaged_is_decided_anew(tmp_path):
+    """One flipped bit in such a row ended the node at each start."""
+    addresses = public_addresses(2000, seed=19)
+    with Mesh(tmp_path, ["mx1", "mx2"], extra={"shared": {"pace": 100}}) as mesh:
+        mx1, mx2 = mesh.nodes
+        before = time.time() - 600
+        mx1.stream([(address, "sshd", before) for address in addresses])
+        wait_until(lambda: mx2.status()["backlog"] > 100, "a backlog")
+        mx2.stop()
+        with contextlib.closing(sqlite3.connect(os.path.join(mx2.dir, "state/peers.db"))) as database:
+            nids = database.execute("SELECT nid FROM backlog ORDER BY random() LIMIT 3").fetchall()
+            for (nid,), damage in zip(nids, ("prefix = 160", "address = x'00'", "origin = x''")):
+                database.execute("UPDATE backlog SET %s WHERE nid = ?" % damage, [nid])
+            database.commit()
+        mx2.start()
+        mx2.wait_reported(addresses)
+        assert sorted(mx2.reported()) == sorted(addresses), "each once"
+        assert "a ban that waited is damaged" in mx2.output()
 
 
 def test_check_looks_at_the_directories(tmp_path):
