@@ -1,6 +1,6 @@
 /* settings - what the operator wrote, checked against one schema for all programs.
  * Constant after loading; a reload builds a second one. Every key has a default but node/name,
- * node/secret and node/trust. conf/node.conf shows them all. */
+ * node/secret and node/trust. conf/node.conf and conf/aggregator.conf show those with an effect. */
 #ifndef BANMESH_BASE_SETTINGS_H
 #define BANMESH_BASE_SETTINGS_H
 

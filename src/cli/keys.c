@@ -290,7 +290,7 @@ static int trust(const command_options_t *options, int argc, char **argv)
 
 const command_t command_trust = {
     .name = "trust",
-    .summary = "who is trusted: add, list, remove certificates",
+    .summary = "who is trusted: add, list, remove certificates; end a quarantine",
     .usage = "usage: banmesh trust add FILE [--as NAME]\n"
              "       banmesh trust list\n"
              "       banmesh trust remove NAME\n"

@@ -141,6 +141,9 @@ static void print_status(const json_t *status)
         printf("%" JSON_INTEGER_FORMAT " addresses held, %" JSON_INTEGER_FORMAT
                " accepted bans wait for their time, %" JSON_INTEGER_FORMAT " for the pace\n",
                number(status, "held"), number(status, "pending"), number(status, "backlog"));
+    if (json_object_get(status, "behind") != NULL)
+        printf("%" JSON_INTEGER_FORMAT " batches are not in the store yet\n",
+               number(status, "behind"));
     if (json_is_true(json_object_get(status, "disk_full")))
         printf("THE DISK IS FULL: no ban is taken in until there is room in the state directory\n");
     print_peers(json_object_get(mesh, "peers"));

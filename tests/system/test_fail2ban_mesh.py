@@ -79,7 +79,7 @@ def test_a_ban_travels_from_fail2ban_to_fail2ban_and_never_back(tmp_path):
 
 
 def test_122_records_of_108_addresses_are_banned_through_the_shared_log(tmp_path):
-    """The measure of the seed: 37 s through fail2ban-client, 8 s through a log."""
+    """They took 37 s through fail2ban-client, and 8 s through a log that a script wrote."""
     seed = 20261121
     addresses = public_addresses(108, seed)
     print("seed", seed)
