@@ -1,28 +1,37 @@
 #include "catchup.h"
 
+#include "lacks.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #define STUCK_MS            5000  /* without a batch of what was asked for */
 #define ANSWER_MAX_MS       30000 /* for a whole answer */
-#define FRUITLESS_WAIT_MS   500   /* doubled each time, FRUITLESS_DOUBLINGS times at most */
+#define FRUITLESS_WAIT_MS   500   /* doubled each time, so many times at most: */
 #define FRUITLESS_DOUBLINGS 4
-#define ORIGIN_WAIT_MS      3600000 /* before what only it may have counts as gone */
+#define PROMISE_DOUBLINGS   7 /* for a feed that nobody gave a batch of: promises cost little */
 
 /* How the search for one feed stands; by the feed's index. */
 typedef struct {
     const peer_t *asked; /* a request is out; NULL: none */
+    bool in_between;     /* to a newcomer, while the others are left in peace */
     mono_t asked_at;
     mono_t progress_at;
     uint64_t have_seen; /* at progress_at */
     uint64_t have_then; /* when it was asked */
     mono_t not_before;  /* wait after an answer that brought nothing */
     size_t turn;        /* 0: ask the origin; then the others in turn */
+    const peer_t *good; /* brought something the last time, and may have more; NULL: nobody */
     unsigned fruitless; /* answers in a row that brought nothing */
-    uint64_t oldest;    /* where those who lack what comes next go on; 0: nobody said */
-    mono_t refused_at;  /* when the first of them said so */
-    bool origin_lacks;  /* the origin is one of them */
+    uint64_t met;       /* newcomers up to this number were asked */
+    lacks_t lacks;      /* where the history is kept: who lacks what comes next */
 } search_t;
+
+/* A peer that got connected; the later, the larger its number. */
+typedef struct {
+    peer_t *peer;
+    uint64_t number; /* from 1 on */
+} newcomer_t;
 
 struct catchup {
     feed_t *feed;
@@ -30,11 +39,15 @@ struct catchup {
     const replica_t *replica;
     search_t *searches;
     size_t count;
-    size_t connected;    /* peers, when last looked at */
+    mono_t looked_at;    /* by the last pump */
+    size_t connected;    /* peers, by then */
     size_t next;         /* feed to begin with, so that each gets its turn */
     const peer_t **busy; /* requests are out to them */
     size_t busy_count;
     size_t busy_size;
+    newcomer_t *newcomers; /* who is connected, in the order in which they came */
+    size_t newcomer_count;
+    uint64_t newcomer_number; /* of the last one */
     uint8_t out[WIRE_ENVELOPE_MAX];
 };
 
@@ -51,8 +64,11 @@ void catchup_destroy(catchup_t **self_p)
 {
     if (*self_p == NULL)
         return;
+    for (size_t i = 0; i < (*self_p)->count; i++)
+        lacks_clear(&(*self_p)->searches[i].lacks);
     free((*self_p)->searches);
     free((*self_p)->busy);
+    free((*self_p)->newcomers);
     free(*self_p);
     *self_p = NULL;
 }
@@ -94,36 +110,62 @@ static bool is_origin(const peer_t *peer, const feed_ref_t *ref)
     return memcmp(peer_node(peer)->sign_public, ref->id.origin, FEED_ORIGIN_BYTES) == 0;
 }
 
-/* Whom to ask now: the origin at turn 0, at each later turn the next of the connected ones. NULL if
- * nobody is connected. */
-static peer_t *choose(const search_t *search, const feed_ref_t *ref, peer_t *const *peers,
-                      size_t peer_count)
+static bool lacks_it(const search_t *search, const peer_t *peer)
+{
+    return lacks_has(&search->lacks, peer_node(peer)->sign_public);
+}
+
+/* Whom to ask now: who brought something last, or the origin at turn 0; at each later turn another
+ * one of the connected ones, first of those who did not say that they lack it. NULL if nobody is
+ * connected. */
+static peer_t *choose(const search_t *search, const feed_ref_t *ref, const catchup_peers_t *them)
 {
     size_t connected = 0;
-    for (size_t i = 0; i < peer_count; i++) {
-        if (!peer_connected(peers[i]))
+    size_t hopeful = 0;
+    for (size_t i = 0; i < them->count; i++) {
+        peer_t *peer = them->peers[i];
+        if (!peer_connected(peer))
             continue;
+        if (peer == search->good || (search->turn == 0 && is_origin(peer, ref)))
+            return peer;
         connected++;
-        if (search->turn == 0 && is_origin(peers[i], ref))
-            return peers[i];
+        hopeful += !lacks_it(search, peer);
     }
     if (connected == 0)
         return NULL;
-    size_t chosen = search->turn % connected;
-    for (size_t i = 0; i < peer_count; i++)
-        if (peer_connected(peers[i]) && chosen-- == 0)
-            return peers[i];
+    size_t chosen = search->turn % (hopeful > 0 ? hopeful : connected);
+    for (size_t i = 0; i < them->count; i++)
+        if (peer_connected(them->peers[i]) && (hopeful == 0 || !lacks_it(search, them->peers[i])) &&
+            chosen-- == 0)
+            return them->peers[i];
     return NULL;
+}
+
+/* The next one to be asked in between, since it got connected while this search waits. */
+static const newcomer_t *find_newcomer(const catchup_t *self, const search_t *search)
+{
+    if (search->met >= self->newcomer_number)
+        return NULL;
+    for (size_t i = 0; i < self->newcomer_count; i++)
+        if (self->newcomers[i].number > search->met)
+            return &self->newcomers[i];
+    return NULL;
+}
+
+static bool has_nothing(const feed_ref_t *ref)
+{
+    return ref->oldest > ref->have;
 }
 
 /* This peer brought nothing, and yet there is more: somebody else may have it, or it is of an
  * origin that is trusted no longer and nobody's copy counts. */
-static void turn_away(search_t *search)
+static void turn_away(search_t *search, const feed_ref_t *ref)
 {
-    unsigned doublings =
-        search->fruitless < FRUITLESS_DOUBLINGS ? search->fruitless : FRUITLESS_DOUBLINGS;
+    unsigned most = has_nothing(ref) ? PROMISE_DOUBLINGS : FRUITLESS_DOUBLINGS;
+    unsigned doublings = search->fruitless < most ? search->fruitless : most;
     search->turn++;
     search->fruitless++;
+    search->good = NULL;
     search->not_before.ms = mono_now().ms + (FRUITLESS_WAIT_MS << doublings);
 }
 
@@ -132,7 +174,8 @@ static void ask(catchup_t *self, search_t *search, const feed_ref_t *ref, peer_t
     wire_fetch_t fetch = {.feed = ref->id, .after = ref->have, .credit = CATCHUP_CREDIT};
     size_t size = wire_write_fetch(self->wire, &fetch, self->out);
     if (peer_send(peer, self->out, size) == -1) {
-        turn_away(search);
+        if (!search->in_between)
+            turn_away(search, ref);
         return;
     }
     begin(self, search, peer);
@@ -146,100 +189,164 @@ static void follow_feeds(catchup_t *self)
     if (count == self->count)
         return;
     self->searches = xrealloc(self->searches, count * sizeof *self->searches);
-    memset(self->searches + self->count, 0, (count - self->count) * sizeof *self->searches);
+    for (size_t i = self->count; i < count; i++)
+        self->searches[i] = (search_t){.met = self->newcomer_number};
     self->count = count;
 }
 
-static size_t count_connected(peer_t *const *peers, size_t peer_count)
+static size_t count_connected(const catchup_peers_t *them)
 {
     size_t connected = 0;
-    for (size_t i = 0; i < peer_count; i++)
-        connected += peer_connected(peers[i]);
+    for (size_t i = 0; i < them->count; i++)
+        connected += peer_connected(them->peers[i]);
     return connected;
 }
 
-void catchup_pump(catchup_t *self, peer_t *const *peers, size_t peer_count)
+/* Where the history is kept: what comes next is gone if all who are connected said that they lack
+ * it, and the origin did, or was away for long; and if nobody is left who may yet be connected, or
+ * had the time for it. */
+static bool is_gone(const search_t *search, const feed_ref_t *ref, const catchup_peers_t *them,
+                    mono_t now)
 {
-    self->connected = count_connected(peers, peer_count);
+    const lacks_t *lacks = &search->lacks;
+    if (lacks->count == 0 || lacks->behind != ref->have)
+        return false;
+    bool everybody = them->unseen == 0;
+    for (size_t i = 0; i < them->count; i++) {
+        bool said = lacks_it(search, them->peers[i]);
+        if (!said && peer_connected(them->peers[i]))
+            return false;
+        everybody = everybody && said;
+    }
+    int64_t waited_ms = now.ms - lacks->since.ms;
+    return (lacks_has(lacks, ref->id.origin) || waited_ms >= CATCHUP_ORIGIN_WAIT_MS) &&
+           (everybody || waited_ms >= CATCHUP_PEERS_WAIT_MS);
+}
+
+static void give_up(catchup_t *self, search_t *search, feed_ref_t *ref)
+{
+    uint64_t next = search->lacks.oldest != 0 ? search->lacks.oldest : ref->floor;
+    feed_give_up(self->feed, ref, next - 1);
+    lacks_clear(&search->lacks);
+    search->turn = search->fruitless = 0;
+    search->not_before.ms = 0;
+    search->good = NULL;
+}
+
+/* Go on with one search, if somebody is free for it. */
+static void pursue(catchup_t *self, size_t at, const catchup_peers_t *them, mono_t now)
+{
+    search_t *search = &self->searches[at];
+    feed_ref_t *ref = feed_at(self->feed, at);
+    if (!is_behind(ref) || search->asked != NULL || !replica_takes(self->replica, ref->id.origin))
+        return;
+    const newcomer_t *newcomer =
+        now.ms < search->not_before.ms ? find_newcomer(self, search) : NULL;
+    if (now.ms < search->not_before.ms && newcomer == NULL)
+        return;
+    if (newcomer == NULL && is_gone(search, ref, them, now))
+        give_up(self, search, ref);
+    if (!is_behind(ref))
+        return;
+    peer_t *peer = newcomer != NULL ? newcomer->peer : choose(search, ref, them);
+    if (peer == NULL || catchup_is_asked(self, peer))
+        return;
+    search->in_between = newcomer != NULL;
+    if (newcomer != NULL)
+        search->met = newcomer->number;
+    ask(self, search, ref, peer);
+    self->next = at + 1;
+}
+
+void catchup_pump(catchup_t *self, const catchup_peers_t *them, mono_t now)
+{
+    self->looked_at = now;
+    self->connected = count_connected(them);
     follow_feeds(self);
     size_t next = self->next;
-    for (size_t i = 0; i < self->count && self->busy_count < self->connected; i++) {
-        size_t at = (next + i) % self->count;
-        search_t *search = &self->searches[at];
-        const feed_ref_t *ref = feed_at(self->feed, at);
-        if (!is_behind(ref) || search->asked != NULL || mono_since_ms(search->not_before) < 0 ||
-            !replica_takes(self->replica, ref->id.origin))
-            continue;
-        peer_t *peer = choose(search, ref, peers, peer_count);
-        if (peer == NULL || catchup_is_asked(self, peer))
-            continue;
-        ask(self, search, ref, peer);
-        self->next = at + 1;
-    }
+    for (size_t i = 0; i < self->count && self->busy_count < self->connected; i++)
+        pursue(self, (next + i) % self->count, them, now);
 }
 
-static bool lacks_next(const feed_ref_t *ref, const wire_done_t *done)
+/* Whether an answer without a batch says that the peer lacks what comes next, and that may be gone:
+ * it lies under the floor, and there is nothing behind it, or something later. Who promises for as
+ * long as an origin is waited for, and brings nothing, lacks it, too; unless it came and the disk
+ * is full. */
+static bool says_it_lacks(const catchup_t *self, const search_t *search, const feed_ref_t *ref,
+                          const wire_done_t *done)
 {
-    return done->have > 0 && done->oldest > ref->have + 1;
+    if (!feed_keeps_history(self->feed) || ref->have + 1 >= ref->floor ||
+        ref->have != search->have_then)
+        return false;
+    if (done->oldest != ref->have + 1)
+        return done->oldest == 0 || done->oldest > ref->have;
+    return search->lacks.since.ms != 0 && !state_is_full(feed_state(self->feed)) &&
+           self->looked_at.ms - search->lacks.since.ms >= CATCHUP_ORIGIN_WAIT_MS;
 }
 
-/* Where the history is kept: this peer has nothing as old as we want. Others are asked at once. If
- * everybody was, and the origin itself, or it is away for long, what lies before the oldest that is
- * left is gone. */
-static void weigh_oldest(catchup_t *self, search_t *search, feed_ref_t *ref, const peer_t *peer,
-                         const wire_done_t *done)
+/* Others are asked at once, until all said so. */
+static void note_lack(search_t *search, const feed_ref_t *ref, const peer_t *peer, uint64_t oldest)
 {
-    if (search->oldest == 0)
-        search->refused_at = mono_now();
-    if (search->oldest == 0 || done->oldest < search->oldest)
-        search->oldest = done->oldest;
-    search->origin_lacks = search->origin_lacks || is_origin(peer, ref);
-    if (search->turn < self->connected) {
+    bool first = lacks_add(&search->lacks, peer_node(peer)->sign_public, ref->have,
+                           oldest > ref->have + 1 ? oldest : 0, mono_now());
+    if (search->in_between)
+        return;
+    if (first) {
         search->turn++;
-        return;
-    }
-    turn_away(search);
-    if (!search->origin_lacks && mono_since_ms(search->refused_at) < ORIGIN_WAIT_MS)
-        return;
-    feed_give_up(self->feed, ref, search->oldest - 1);
-    search->oldest = search->turn = search->fruitless = 0;
-    search->not_before.ms = 0;
-    search->origin_lacks = false;
+        search->good = NULL;
+    } else
+        turn_away(search, ref);
 }
 
-static void take_answer(catchup_t *self, search_t *search, feed_ref_t *ref, const peer_t *peer,
-                        const wire_done_t *done)
+static void take_answer(catchup_t *self, search_t *search, const feed_ref_t *ref,
+                        const peer_t *peer, const wire_done_t *done)
 {
     bool progress = ref->have > search->have_then;
     end(self, search);
     if (progress) {
         search->fruitless = 0;
-        search->oldest = 0;
-        search->origin_lacks = false;
+        search->not_before.ms = 0;
+        search->good = peer;
+        lacks_clear(&search->lacks);
     }
-    if (!is_behind(ref))
+    if (!is_behind(ref)) {
         search->turn = 0;
-    else if (!progress && feed_keeps_history(self->feed) && lacks_next(ref, done))
-        weigh_oldest(self, search, ref, peer, done);
-    else if (!progress || done->through >= done->have)
-        turn_away(search);
+        search->good = NULL;
+    } else if (!progress && says_it_lacks(self, search, ref, done))
+        note_lack(search, ref, peer, done->oldest);
+    else if (progress ? done->through >= done->have : !search->in_between)
+        turn_away(search, ref);
 }
 
 void catchup_done(catchup_t *self, const peer_t *peer, const wire_done_t *done)
 {
-    feed_ref_t *ref = feed_find(self->feed, &done->feed);
+    const feed_ref_t *ref = feed_find(self->feed, &done->feed);
     for (size_t i = 0; ref != NULL && i < self->count; i++)
         if (self->searches[i].asked == peer && feed_at(self->feed, i) == ref)
             take_answer(self, &self->searches[i], ref, peer, done);
 }
 
+static void forget_newcomer(catchup_t *self, const peer_t *peer)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < self->newcomer_count; i++)
+        if (self->newcomers[i].peer != peer)
+            self->newcomers[kept++] = self->newcomers[i];
+    self->newcomer_count = kept;
+}
+
 void catchup_release(catchup_t *self, const peer_t *peer)
 {
-    for (size_t i = 0; i < self->count; i++)
-        if (self->searches[i].asked == peer) {
-            end(self, &self->searches[i]);
-            self->searches[i].turn++;
-        }
+    forget_newcomer(self, peer);
+    for (size_t i = 0; i < self->count; i++) {
+        search_t *search = &self->searches[i];
+        if (search->good == peer)
+            search->good = NULL;
+        if (search->asked != peer)
+            continue;
+        end(self, search);
+        search->turn += !search->in_between;
+    }
 }
 
 /* Only batches of the feed that was asked for count: a bad peer may send other things for ever. */
@@ -260,13 +367,20 @@ bool catchup_is_stuck(catchup_t *self, const peer_t *peer)
     return false;
 }
 
-void catchup_favour(catchup_t *self, const peer_t *peer)
+/* Pauses stand: one who comes and goes all the time must not have others asked again and again, nor
+ * keep them from being asked. */
+void catchup_favour(catchup_t *self, peer_t *peer)
 {
+    forget_newcomer(self, peer);
+    self->newcomers =
+        xrealloc(self->newcomers, (self->newcomer_count + 1) * sizeof *self->newcomers);
+    self->newcomers[self->newcomer_count++] = (newcomer_t){peer, ++self->newcomer_number};
     for (size_t i = 0; i < self->count; i++) {
-        self->searches[i].fruitless = 0;
-        self->searches[i].not_before.ms = 0;
-        if (is_origin(peer, feed_at(self->feed, i)))
-            self->searches[i].turn = 0;
+        search_t *search = &self->searches[i];
+        lacks_remove(&search->lacks, peer_node(peer)->sign_public);
+        if (search->fruitless == 0 && search->good == NULL &&
+            is_origin(peer, feed_at(self->feed, i)))
+            search->turn = 0;
     }
 }
 

@@ -132,11 +132,21 @@ static void storage_failed(void *arg)
     self->failing = true;
 }
 
+/* Trusted nodes that have no address, and never offered anything: they may come yet. */
+static size_t count_unseen(const mesh_t *self)
+{
+    size_t seen = self->peer_count;
+    if (trust_by_sign(self->trust, self->config.own->sign_public) != NULL)
+        seen++;
+    return trust_size(self->trust) - seen;
+}
+
 /* With the disk full nothing could be stored of what would come. */
 static void pump(mesh_t *self)
 {
+    const catchup_peers_t them = {self->peers, self->peer_count, count_unseen(self)};
     if (!state_is_full(feed_state(self->config.feed)))
-        catchup_pump(self->catchup, self->peers, self->peer_count);
+        catchup_pump(self->catchup, &them, mono_now());
 }
 
 /* The end of a burst: what was stored becomes durable, then visible to consumers. */

@@ -61,11 +61,17 @@ static int end(void **state)
 
 #define with_peers(name) cmocka_unit_test_setup_teardown(name, start, end)
 
-static size_t pump(void)
+static size_t pump_with(size_t count, size_t unseen, int64_t later_ms)
 {
     size_t before = asked_count;
-    catchup_pump(catchup, peers, 2);
+    const catchup_peers_t them = {peers, count, unseen};
+    catchup_pump(catchup, &them, (mono_t){mono_now().ms + later_ms});
     return asked_count - before;
+}
+
+static size_t pump(void)
+{
+    return pump_with(2, 0, 0);
 }
 
 static void done(int peer, const feed_ref_t *ref, uint64_t through, uint64_t have)
@@ -172,6 +178,122 @@ TEST(what_the_origin_and_all_others_lack_is_given_up)
     assert_int_equal(ref->have, 5); /* somebody has it from 6 on */
 }
 
+/* At a start: the origin was quicker than the one that has it. */
+TEST(what_one_who_is_not_connected_yet_may_have_is_not_given_up)
+{
+    feed_keep_history(world.feed);
+    feed_ref_t *ref = world_feed(MX1);
+    world_keep_head(MX1, 20, 11);
+    for (int i = 0; i < 10 && pump_with(1, 1, 0) == 1; i++)
+        lacks(0, ref, 11);
+    assert_int_equal(ref->have, 0);
+    catchup_favour(catchup, peers[1]);
+    assert_int_equal(pump(), 1);
+    assert_int_equal(asked[asked_count - 1].node, MX2);
+    world_store(MX1, 20);
+    done(1, ref, 20, 20);
+    assert_int_equal(catchup_missing(catchup), 0);
+}
+
+TEST(two_minutes_are_enough_to_get_connected)
+{
+    feed_keep_history(world.feed);
+    feed_ref_t *ref = world_feed(MX1);
+    world_keep_head(MX1, 20, 11);
+    for (int i = 0; i < 10 && pump_with(1, 1, 0) == 1; i++)
+        lacks(0, ref, 11);
+    catchup_release(catchup, peers[0]);
+    pump_with(1, 1, CATCHUP_PEERS_WAIT_MS - 10000);
+    assert_int_equal(ref->have, 0);
+    lacks(0, ref, 11);
+    assert_int_equal(pump_with(1, 1, CATCHUP_PEERS_WAIT_MS), 1);
+    assert_int_equal(ref->have, 10);
+    assert_int_equal(asked[asked_count - 1].fetch.after, 10);
+}
+
+TEST(nobody_who_is_connected_is_left_out_by_others_who_come_and_go)
+{
+    feed_keep_history(world.feed);
+    feed_ref_t *ref = world_feed(MX1);
+    world_keep_head(MX1, 20, 11);
+    pump();
+    lacks(0, ref, 11);
+    assert_int_equal(pump(), 1);
+    assert_int_equal(asked[1].node, MX2);
+    catchup_release(catchup, peers[1]);
+    for (int i = 0; i < 10 && pump_with(1, 1, 0) == 1; i++) /* it is away */
+        lacks(0, ref, 11);
+    assert_int_equal(ref->have, 0);
+    catchup_favour(catchup, peers[1]);
+    assert_int_equal(pump_with(2, 0, CATCHUP_PEERS_WAIT_MS), 1); /* and back */
+    assert_int_equal(asked[asked_count - 1].node, MX2);
+    assert_int_equal(ref->have, 0);
+    lacks(1, ref, 6);
+    pump_with(2, 0, CATCHUP_PEERS_WAIT_MS);
+    assert_int_equal(ref->have, 5);
+}
+
+/* What it said counts only until it comes back: it may have fetched it. */
+TEST(one_who_comes_back_is_asked_again_before_anything_is_given_up)
+{
+    feed_keep_history(world.feed);
+    feed_ref_t *ref = world_feed(MX1);
+    world_keep_head(MX1, 20, 11);
+    pump_with(2, 1, 0);
+    lacks(0, ref, 11);
+    pump_with(2, 1, 0);
+    lacks(1, ref, 11);
+    catchup_release(catchup, peers[1]);
+    catchup_favour(catchup, peers[1]);
+    assert_int_equal(pump_with(2, 1, CATCHUP_PEERS_WAIT_MS), 1);
+    assert_int_equal(asked[2].node, MX2);
+    assert_int_equal(ref->have, 0);
+}
+
+TEST(a_peer_without_anything_of_a_feed_lacks_it_too)
+{
+    feed_keep_history(world.feed);
+    feed_ref_t *ref = world_feed(MX1);
+    world_keep_head(MX1, 20, 11);
+    pump();
+    lacks(0, ref, 11);
+    assert_int_equal(pump(), 1);
+    done(1, ref, 0, 0);
+    assert_int_equal(pump(), 1);
+    assert_int_equal(ref->have, 10);
+}
+
+TEST(who_promises_for_an_hour_and_brings_nothing_keeps_nobody_from_going_on)
+{
+    feed_keep_history(world.feed);
+    feed_ref_t *ref = world_feed(MX1);
+    world_keep_head(MX1, 20, 11);
+    pump();
+    lacks(0, ref, 11);
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(pump_with(2, 0, CATCHUP_ORIGIN_WAIT_MS - 10000), 1);
+        assert_int_equal(asked[asked_count - 1].node, MX2);
+        lacks(1, ref, 1);
+    }
+    assert_int_equal(ref->have, 0);
+    assert_int_equal(pump_with(2, 0, CATCHUP_ORIGIN_WAIT_MS + 1000), 1);
+    lacks(1, ref, 1);
+    assert_int_equal(pump_with(2, 0, CATCHUP_ORIGIN_WAIT_MS + 1000), 1);
+    assert_int_equal(ref->have, 10);
+}
+
+/* Above the floor every batch counts: whoever says that it has only later ones is wrong. */
+TEST(what_still_counts_is_never_given_up)
+{
+    feed_keep_history(world.feed);
+    feed_ref_t *ref = world_feed(MX1);
+    world_keep_head(MX1, 20, 1);
+    for (int i = 0; i < 100 && pump() == 1; i++)
+        lacks(asked[asked_count - 1].node == MX1 ? 0 : 1, ref, 11);
+    assert_in_range(asked_count, 1, 3); /* and it does not have us ask for ever */
+    assert_int_equal(ref->have, 0);
+}
+
 TEST(while_the_origin_is_away_nothing_is_given_up)
 {
     feed_keep_history(world.feed);
@@ -183,6 +305,72 @@ TEST(while_the_origin_is_away_nothing_is_given_up)
         lacks(asked[asked_count - 1].node == MX1 ? 0 : 1, ref, 11);
     assert_int_equal(ref->have, 0);
     assert_in_range(asked_count, 2, 10); /* and nobody is asked again and again */
+    pump_with(2, 0, CATCHUP_ORIGIN_WAIT_MS - 10000);
+    lacks(asked[asked_count - 1].node == MX1 ? 0 : 1, ref, 11);
+    assert_int_equal(ref->have, 0);
+    pump_with(2, 0, CATCHUP_ORIGIN_WAIT_MS);
+    assert_int_equal(ref->have, 10);
+}
+
+/* ---- promises ---- */
+
+/* Answer requests without a batch until nobody is asked; the first peer alone is there. */
+static void disappoint(const feed_ref_t *ref, int64_t later_ms)
+{
+    while (pump_with(1, 0, later_ms) == 1)
+        done(0, ref, ref->have, 0);
+}
+
+TEST(what_nobody_ever_gave_a_batch_of_is_asked_for_once_a_minute)
+{
+    feed_ref_t *ref = world_feed(MX1);
+    world_keep_head(MX1, 10, 1);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(pump_with(1, 0, 65000), 1);
+        done(0, ref, 0, 0);
+    }
+    assert_int_equal(pump_with(1, 0, 60000), 0);
+    world_store(MX1, 1); /* it was no empty promise */
+    assert_int_equal(pump_with(1, 0, 65000), 1);
+    done(0, ref, 1, 10);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(pump_with(1, 0, 9000), 1);
+        done(0, ref, 1, 10);
+    }
+}
+
+TEST(one_who_comes_and_goes_has_nobody_else_asked_and_keeps_nobody_from_it)
+{
+    feed_ref_t *ref = world_feed(MX1);
+    world_keep_head(MX1, 10, 1);
+    disappoint(ref, 0);
+    size_t before = asked_count;
+    for (int i = 0; i < 50; i++) {
+        catchup_favour(catchup, peers[1]);
+        assert_int_equal(pump(), 1);
+        assert_int_equal(asked[asked_count - 1].node, MX2);
+        if (i % 2 == 0)
+            done(1, ref, 0, 0);
+        assert_int_equal(pump(), 0);
+        catchup_release(catchup, peers[1]);
+    }
+    assert_int_equal(asked_count, before + 50);
+    assert_int_equal(pump_with(1, 0, 600), 1); /* the others' pause did not grow by that */
+    assert_int_equal(asked[asked_count - 1].node, MX1);
+}
+
+TEST(a_newcomer_that_has_it_is_asked_for_the_rest)
+{
+    feed_ref_t *ref = world_feed(MX1);
+    world_keep_head(MX1, 10, 1);
+    disappoint(ref, 0);
+    catchup_favour(catchup, peers[1]);
+    assert_int_equal(pump(), 1);
+    world_store(MX1, 4);
+    done(1, ref, 4, 10);
+    assert_int_equal(pump(), 1);
+    assert_int_equal(asked[asked_count - 1].node, MX2);
+    assert_int_equal(asked[asked_count - 1].fetch.after, 4);
 }
 
 TEST(somebody_else_is_asked_where_the_origin_is_away)
@@ -211,8 +399,7 @@ TEST(a_way_that_is_shut_counts_as_an_answer_without_anything)
 TEST(nobody_is_asked_where_nobody_is_connected)
 {
     world_keep_head(MX1, 5, 1);
-    catchup_pump(catchup, peers, 0);
-    assert_int_equal(asked_count, 0);
+    assert_int_equal(pump_with(0, 0, 0), 0);
     assert_int_equal(pump(), 1);
 }
 
@@ -260,7 +447,17 @@ int main(void)
         with_peers(somebody_else_is_asked_where_the_origin_is_away),
         with_peers(what_would_not_be_taken_in_is_not_asked_for),
         with_peers(what_the_origin_and_all_others_lack_is_given_up),
+        with_peers(what_one_who_is_not_connected_yet_may_have_is_not_given_up),
+        with_peers(two_minutes_are_enough_to_get_connected),
+        with_peers(nobody_who_is_connected_is_left_out_by_others_who_come_and_go),
+        with_peers(one_who_comes_back_is_asked_again_before_anything_is_given_up),
+        with_peers(a_peer_without_anything_of_a_feed_lacks_it_too),
+        with_peers(who_promises_for_an_hour_and_brings_nothing_keeps_nobody_from_going_on),
+        with_peers(what_still_counts_is_never_given_up),
         with_peers(while_the_origin_is_away_nothing_is_given_up),
+        with_peers(what_nobody_ever_gave_a_batch_of_is_asked_for_once_a_minute),
+        with_peers(one_who_comes_and_goes_has_nobody_else_asked_and_keeps_nobody_from_it),
+        with_peers(a_newcomer_that_has_it_is_asked_for_the_rest),
         with_peers(a_way_that_is_shut_counts_as_an_answer_without_anything),
         with_peers(nobody_is_asked_where_nobody_is_connected),
         with_peers(a_request_ends_once_and_frees_its_peer_alone),

@@ -191,6 +191,13 @@ static void wait_verified(void)
     world_run(has_last);
 }
 
+/* Have what is missing asked of a peer. */
+static void pump(peer_t *peer)
+{
+    const catchup_peers_t them = {&peer, 1, 0};
+    catchup_pump(catchup, &them, mono_now());
+}
+
 TEST(what_is_announced_is_taken_in_at_once_and_told_as_live)
 {
     take_batch(mx1, MX1, 1, PEER_ANNOUNCED);
@@ -293,9 +300,8 @@ TEST(a_forged_batch_in_an_answer_is_refused_by_the_verifier)
 
 TEST(a_done_ends_the_request_behind_the_batches_before_it)
 {
-    peer_t *peers[] = {mx1};
     world_keep_head(MX1, 2, 1);
-    catchup_pump(catchup, peers, 1);
+    pump(mx1);
     assert_true(catchup_is_asked(catchup, mx1));
     take_batch(mx1, MX1, 1, PEER_ANSWERED);
     take_batch(mx1, MX1, 2, PEER_ANSWERED);
@@ -308,10 +314,9 @@ TEST(a_done_ends_the_request_behind_the_batches_before_it)
 
 TEST(dones_that_nobody_waits_for_do_nothing)
 {
-    peer_t *peers[] = {mx1};
     feed_id_t other = {.origin = {9}, .epoch = 1};
     world_keep_head(MX1, 2, 1);
-    catchup_pump(catchup, peers, 1);
+    pump(mx1);
     for (int i = 0; i < 3000; i++) /* more than the verifier's queue */
         take_done(i % 2 == 0 ? mx1 : mx2, i % 2 == 0 ? MX1 : MX2,
                   i % 2 == 0 ? &other : &world_feed(MX1)->id);
@@ -370,11 +375,10 @@ TEST(a_heartbeat_that_somebody_quicker_passed_on_still_counts)
 
 TEST(an_offer_is_live_unless_its_node_owes_an_answer)
 {
-    peer_t *peers[] = {mx1};
     take_batch(mx1, MX1, 1, PEER_OFFERED);
     assert_int_equal(live_count, 1);
     world_keep_head(MX1, 3, 1);
-    catchup_pump(catchup, peers, 1);
+    pump(mx1);
     take_batch(mx1, MX1, 2, PEER_OFFERED);
     assert_int_equal(live_count, 1);
     wait_stored(2);
@@ -435,13 +439,12 @@ TEST(what_a_peer_sent_before_it_went_away_still_counts)
 /* It was cut off and connected anew: the end of the old answer is not that of the new one. */
 TEST(a_done_of_an_old_connection_ends_no_new_request)
 {
-    peer_t *peers[] = {mx1};
     world_keep_head(MX1, 9, 1);
-    catchup_pump(catchup, peers, 1);
+    pump(mx1);
     take_done(mx1, MX1, &world_feed(MX1)->id);
     catchup_release(catchup, mx1);
     inbox_forget(inbox, mx1);
-    catchup_pump(catchup, peers, 1);
+    pump(mx1);
     assert_true(catchup_is_asked(catchup, mx1));
     wait_verified();
     assert_true(catchup_is_asked(catchup, mx1));
@@ -449,14 +452,13 @@ TEST(a_done_of_an_old_connection_ends_no_new_request)
 
 TEST(a_done_of_an_old_connection_puts_off_no_new_request)
 {
-    peer_t *peers[] = {mx1};
     world_keep_head(MX1, 9, 1);
-    catchup_pump(catchup, peers, 1);
+    pump(mx1);
     take_done(mx1, MX1, &world_feed(MX1)->id);
     catchup_release(catchup, mx1);
     inbox_forget(inbox, mx1);
     wait_verified();
-    catchup_pump(catchup, peers, 1);
+    pump(mx1);
     assert_true(catchup_is_asked(catchup, mx1));
 }
 
