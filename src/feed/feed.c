@@ -242,6 +242,13 @@ feed_ref_t *feed_find(feed_t *self, const feed_id_t *id)
     return found != NULL ? *(feed_ref_t **)found : NULL;
 }
 
+/* Nothing is here of what its origin signed for. An epoch that was compacted wholly promises no
+ * more. */
+static bool is_promise(const feed_ref_t *feed)
+{
+    return feed->have == 0 || (feed->oldest > feed->have && feed->have < feed->head_seq);
+}
+
 /* A trusted node gone bad may name epochs without end, at little cost to itself if it never sends
  * a batch of them. */
 static bool has_too_many(const feed_t *self, const uint8_t *origin)
@@ -251,7 +258,7 @@ static bool has_too_many(const feed_t *self, const uint8_t *origin)
     for (size_t i = 0; i < self->ref_count; i++)
         if (memcmp(self->refs[i]->id.origin, origin, FEED_ORIGIN_BYTES) == 0) {
             count++;
-            empty += self->refs[i]->have == 0;
+            empty += is_promise(self->refs[i]);
         }
     return count >= FEED_PER_ORIGIN_MAX || empty >= FEED_EMPTY_PER_ORIGIN_MAX;
 }

@@ -12,7 +12,7 @@
 #include "state.h"
 
 #define FEED_PER_ORIGIN_MAX       10000 /* epochs that one peer may make us hold */
-#define FEED_EMPTY_PER_ORIGIN_MAX 256   /* of these, without a single batch yet */
+#define FEED_EMPTY_PER_ORIGIN_MAX 256   /* of these, without a batch of what was promised */
 
 typedef struct feed feed_t;
 

@@ -326,6 +326,32 @@ TEST(an_origin_with_too_many_epochs_is_refused)
     feed_close(&feed);
 }
 
+/* A floor above 1 with a head far ahead: nothing is stored, and there is always more to ask for. */
+TEST(promises_behind_a_floor_count_as_epochs_without_a_batch)
+{
+    feed_t *feed = feeds_open_new();
+    assert_int_equal(db_begin(feed_peers_db(feed)), 0);
+    for (uint64_t i = 0; i < FEED_EMPTY_PER_ORIGIN_MAX; i++)
+        assert_int_equal(keep_head(feed, feeds_add(feed, 2, FEEDS_T0 + i), 1ULL << 39, 2), 1);
+    assert_int_equal(db_commit(feed_peers_db(feed)), 0);
+    feed_id_t id = feeds_peer_id(2, FEEDS_T0 + FEED_EMPTY_PER_ORIGIN_MAX);
+    assert_null(feed_add(feed, &id));
+    assert_int_equal(errno, EDQUOT);
+    assert_int_equal(feeds_store(feed, feeds_find(feed, 2, FEEDS_T0), 2), 0);
+    assert_non_null(feed_add(feed, &id));
+    feed_close(&feed);
+}
+
+TEST(epochs_that_were_compacted_wholly_are_no_promises)
+{
+    feed_t *feed = feeds_open_new();
+    assert_int_equal(db_begin(feed_peers_db(feed)), 0);
+    for (uint64_t i = 0; i <= FEED_EMPTY_PER_ORIGIN_MAX; i++)
+        assert_int_equal(keep_head(feed, feeds_add(feed, 2, FEEDS_T0 + i), 9, 10), 1);
+    assert_int_equal(db_commit(feed_peers_db(feed)), 0);
+    feed_close(&feed);
+}
+
 TEST(the_batches_view_shows_an_operator_what_is_there)
 {
     feed_t *feed = feeds_open_new();
@@ -363,6 +389,8 @@ int main(void)
         in_directory(our_own_floor_rises_with_the_transaction),
         in_directory(a_feed_whose_row_failed_to_commit_is_not_there),
         in_directory(an_origin_with_too_many_epochs_is_refused),
+        in_directory(promises_behind_a_floor_count_as_epochs_without_a_batch),
+        in_directory(epochs_that_were_compacted_wholly_are_no_promises),
         in_directory(the_batches_view_shows_an_operator_what_is_there),
     };
     return cmocka_run_group_tests_name("feed", tests, NULL, NULL);
