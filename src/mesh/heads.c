@@ -36,10 +36,12 @@ size_t heads_sign(feed_t *feed, wire_t *wire, const feed_ref_t *ref, wall_t now,
     if (ref != NULL) {
         const uint8_t *batch;
         head.feed = ref->id;
-        head.floor = ref->floor;
         size_t size = feed_read(feed, ref, ref->have, &batch);
+        /* Of an epoch that came back by its head alone there is no batch to show: a floor without
+         * one would be refused. */
         if (size > 0) {
             head.seq = ref->have;
+            head.floor = ref->floor;
             wire_hash(batch, size, head.hash);
         }
     }

@@ -8,8 +8,9 @@
 
 #define HEADS_ENVELOPE_MAX 512 /* bytes; a head takes 180, and later versions may add to it */
 
-/* Write the newest head of one of our own feeds, signed now. feed may be NULL: the heartbeat of a
- * node that never published. Returns its size, at most HEADS_ENVELOPE_MAX. */
+/* Write the newest head of one of our own feeds, signed now; with seq 0 if its newest batch is not
+ * here. ref may be NULL: the heartbeat of a node that never published. Returns its size, at most
+ * HEADS_ENVELOPE_MAX. */
 size_t heads_sign(feed_t *feed, wire_t *wire, const feed_ref_t *ref, wall_t now, uint8_t *out);
 
 /* The head of any feed that we hold, ours signed now. 0 if there is none yet. */

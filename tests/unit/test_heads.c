@@ -220,10 +220,25 @@ TEST(the_heartbeat_of_a_node_that_never_published_is_a_head)
     assert_int_equal(head.time_ms, FORGE_EPOCH);
 }
 
+/* The state directory was lost, peers gave our head back, and the batch itself nobody has. */
+TEST(a_node_that_got_back_no_more_than_its_head_has_a_heartbeat_that_peers_accept)
+{
+    uint8_t out[WIRE_ENVELOPE_MAX];
+    wire_head_t head;
+    world_keep_head(SELF, 4, 5);
+    const feed_ref_t *newest = feed_own_newest(world.feed);
+    assert_int_equal(newest->have, 4);
+    size_t size = heads_sign(world.feed, world.wire, newest, (wall_t){FORGE_EPOCH + 1}, out);
+    assert_int_equal(wire_read_head(world.wire, out, size, &head), WIRE_OK);
+    assert_int_equal(head.seq, 0);
+    assert_int_equal(head.time_ms, FORGE_EPOCH + 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         with_heads(a_node_without_feeds_tells_nothing),
+        with_heads(a_node_that_got_back_no_more_than_its_head_has_a_heartbeat_that_peers_accept),
         with_heads(a_change_is_told_six_times_and_time_alone_is_none),
         with_heads(a_change_meanwhile_is_told_as_often),
         with_heads(a_raised_floor_is_a_change),
