@@ -70,6 +70,12 @@ static item_t *add(progress_t *self, const uint8_t *origin, mono_t now)
     return item;
 }
 
+/* The first batch that counts: where the history is kept, also those under the floor that came. */
+static uint64_t first_of(const progress_t *self, const feed_ref_t *ref)
+{
+    return feed_keeps_history(self->feed) && ref->oldest < ref->floor ? ref->oldest : ref->floor;
+}
+
 /* Count what is here and what there is, over all feeds of each origin that is behind in one. */
 static void tally(progress_t *self, mono_t now)
 {
@@ -89,8 +95,9 @@ static void tally(progress_t *self, mono_t now)
     for (size_t i = 0; self->count > 0 && (ref = feed_at(self->feed, i)) != NULL; i++) {
         item_t *item = find(self, ref->id.origin);
         if (item != NULL) {
-            item->is.have += ref->have + 1 - ref->floor;
-            item->is.all += ref->head_seq + 1 - ref->floor;
+            uint64_t first = first_of(self, ref);
+            item->is.have += ref->have + 1 - first;
+            item->is.all += ref->head_seq + 1 - first;
         }
     }
 }

@@ -10,7 +10,7 @@
 
 typedef struct {
     uint8_t origin[FEED_ORIGIN_BYTES];
-    uint64_t have; /* batches of its feeds that count, and are here */
+    uint64_t have; /* batches of its feeds that count, and are here; with the history, all */
     uint64_t all;
     mono_t since; /* when it was first seen to be behind */
 } progress_of_t;

@@ -130,6 +130,20 @@ TEST(what_lies_under_the_floor_does_not_count)
     assert_int_equal(progress_at(progress, 0)->all, 10);
 }
 
+TEST(where_the_history_is_kept_what_lies_under_the_floor_counts_as_far_as_it_is_there)
+{
+    feed_keep_history(world.feed);
+    world_keep_head(MX1, 100, 90);
+    look(0);
+    assert_int_equal(progress_at(progress, 0)->have, 0);
+    world_store(MX1, 40);
+    assert_string_equal(look(PROGRESS_SAY_MS), "catching up with mx1: 40 of 100 batches");
+    assert_int_equal(progress_at(progress, 0)->have, 40);
+    feed_give_up(world.feed, world_feed(MX1), 50);
+    look(0);
+    assert_int_equal(progress_at(progress, 0)->have, 50);
+}
+
 TEST(an_origin_that_is_not_trusted_is_not_waited_for)
 {
     static const uint8_t stranger[FEED_ORIGIN_BYTES] = {66};
@@ -160,6 +174,8 @@ int main(void)
         with_progress(where_nothing_comes_nothing_is_said),
         with_progress(all_feeds_of_an_origin_count_as_one_and_others_apart),
         with_progress(what_lies_under_the_floor_does_not_count),
+        with_progress(
+            where_the_history_is_kept_what_lies_under_the_floor_counts_as_far_as_it_is_there),
         with_progress(an_origin_that_is_not_trusted_is_not_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
