@@ -54,6 +54,11 @@ static feed_ref_t *remember(feed_t *self, const feed_id_t *id, int64_t number, b
     return feed;
 }
 
+static void count_missing(feed_ref_t *feed)
+{
+    feed->head_seq = !feed->shut && feed->kept_seq > feed->have ? feed->kept_seq : feed->have;
+}
+
 /* Where a feed stands, from disk: its head row, and the newest and oldest stored number; what lies
  * under the floor counts as stored, unless this host keeps the history. */
 static int load_position(feed_t *self, feed_ref_t *feed)
@@ -69,7 +74,7 @@ static int load_position(feed_t *self, feed_ref_t *feed)
     if (feed->have + 1 < feed->floor && !self->keeps_history)
         feed->have = feed->floor - 1;
     feed->oldest = oldest > 0 ? (uint64_t)oldest : feed->have + 1;
-    feed->head_seq = feed->kept_seq > feed->have ? feed->kept_seq : feed->have;
+    count_missing(feed);
     return 0;
 }
 
@@ -342,6 +347,15 @@ int feed_store(feed_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *byte
     if (feed->head_seq < seq)
         feed->head_seq = seq;
     return 0;
+}
+
+void feed_shut(feed_t *self, const uint8_t origin[static FEED_ORIGIN_BYTES], bool shut)
+{
+    for (size_t i = 0; i < self->ref_count; i++)
+        if (memcmp(self->refs[i]->id.origin, origin, FEED_ORIGIN_BYTES) == 0) {
+            self->refs[i]->shut = shut;
+            count_missing(self->refs[i]);
+        }
 }
 
 void feed_forget(feed_t *self)

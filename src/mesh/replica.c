@@ -38,24 +38,12 @@ const char *replica_reason_name(replica_reason_t reason)
     return reason_names[reason];
 }
 
-/* What a quarantined origin signed for is not missed: it would not be taken in, so nobody is to ask
- * for it. Of another origin all is that a kept head tells of. */
-static void count_missing(replica_t *self, const uint8_t *origin)
-{
-    bool quarantined = forks_holds(self->forks, origin);
-    for (size_t i = 0; i < feed_count(self->feed); i++) {
-        feed_ref_t *ref = feed_at(self->feed, i);
-        if (memcmp(ref->id.origin, origin, FEED_ORIGIN_BYTES) == 0)
-            ref->head_seq = quarantined || ref->kept_seq < ref->have ? ref->have : ref->kept_seq;
-    }
-}
-
-static void miss_nothing_in_quarantine(replica_t *self)
+static void shut_quarantined(replica_t *self)
 {
     const fork_t *fork;
     for (size_t i = 0; (fork = forks_at(self->forks, i)) != NULL; i++)
         if (!fork->reset)
-            count_missing(self, fork->feed.origin);
+            feed_shut(self->feed, fork->feed.origin, true);
 }
 
 replica_t *replica_new(const replica_config_t *config, const trust_t *trust,
@@ -72,7 +60,7 @@ replica_t *replica_new(const replica_config_t *config, const trust_t *trust,
     if (self->forks == NULL)
         replica_destroy(&self);
     else
-        miss_nothing_in_quarantine(self);
+        shut_quarantined(self);
     return self;
 }
 
@@ -179,7 +167,6 @@ static int roll_back(replica_t *self)
     self->uncommitted_bytes = 0;
     seen_clear(self->seen);
     feed_forget(self->feed);
-    miss_nothing_in_quarantine(self);
     errno = saved;
     return -1;
 }
@@ -239,7 +226,7 @@ static bool is_forked(replica_t *self, const feed_ref_t *feed, uint64_t seq,
     memcpy(fork.hash_there, hash_there, WIRE_HASH_BYTES);
     if (forks_add(self->forks, &fork))
         complain(self, &fork);
-    count_missing(self, feed->id.origin);
+    feed_shut(self->feed, feed->id.origin, true);
     return true;
 }
 
@@ -412,7 +399,7 @@ int replica_reset(replica_t *self, const uint8_t origin[static WIRE_KEY_BYTES])
         return -1;
     int count = forks_reset(self->forks, origin);
     if (count > 0)
-        count_missing(self, origin);
+        feed_shut(self->feed, origin, forks_holds(self->forks, origin));
     return count;
 }
 

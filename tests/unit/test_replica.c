@@ -477,6 +477,23 @@ static void open_replica_again(void)
     assert_non_null(world.replica);
 }
 
+/* Whoever takes a transaction back has the feeds read from disk again: sink and origin, too. */
+TEST(nothing_of_a_quarantined_origin_is_missed_after_others_took_something_back)
+{
+    receive_batch(&world.mx1, 1);
+    receive_head(&world.mx1, 9, 1);
+    assert_int_equal(replica_commit(world.replica), 0);
+    assert_int_equal(feed_of(&world.mx1)->head_seq, 9);
+    receive_other_batch(&world.mx1, 1);
+    assert_int_equal(feed_of(&world.mx1)->head_seq, 1);
+    feed_forget(world.feed);
+    assert_int_equal(feed_of(&world.mx1)->head_seq, 1);
+    assert_int_equal(replica_reset(world.replica, world.mx1.public_key), 1);
+    assert_int_equal(feed_of(&world.mx1)->head_seq, 9);
+    feed_forget(world.feed);
+    assert_int_equal(feed_of(&world.mx1)->head_seq, 9);
+}
+
 TEST(a_quarantine_survives_a_restart_and_ends_by_the_operators_word)
 {
     receive_batch(&world.mx1, 1);
@@ -625,6 +642,7 @@ int main(void)
         in_world(a_head_that_does_not_fit_what_is_held_is_a_fork),
         in_world(a_batch_that_does_not_fit_the_head_before_it_is_a_fork),
         in_world(other_origins_go_on_beside_a_quarantine),
+        in_world(nothing_of_a_quarantined_origin_is_missed_after_others_took_something_back),
         in_world(a_quarantine_survives_a_restart_and_ends_by_the_operators_word),
         in_world(somebody_else_who_signs_with_our_key_is_told),
         in_world(with_the_disk_full_only_a_floor_that_rises_is_kept),
