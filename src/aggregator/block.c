@@ -16,7 +16,7 @@ typedef struct {
 
 typedef struct {
     size_t cursor;
-    progress_t to;
+    cursor_reach_t to;
 } move_t;
 
 /* Attempts that belong into one set. */
@@ -144,7 +144,7 @@ void block_add(block_t *self, const attempt_record_t *record, bool prolongs)
     }
 }
 
-void block_move(block_t *self, size_t cursor, progress_t to)
+void block_move(block_t *self, size_t cursor, cursor_reach_t to)
 {
     self->moves[self->move_count++] = (move_t){cursor, to};
 }

@@ -48,7 +48,7 @@ void block_refuse(block_t *self, block_outcome_t outcome);
 void block_add(block_t *self, const attempt_record_t *record, bool prolongs);
 
 /* A feed's batches up to there are in this block. */
-void block_move(block_t *self, size_t cursor, progress_t to);
+void block_move(block_t *self, size_t cursor, cursor_reach_t to);
 
 /* ---- writing ---- */
 

@@ -15,10 +15,10 @@
 #define ID_BYTES    8
 #define TOKEN_BYTES (EVENT_NAME_MAX + 2 * ID_BYTES + 32)
 
-typedef enum { CLOSED, OPENING, OPEN, RUNNING } state_t;
+typedef enum { CLOSED, OPENING, OPEN, RUNNING } chain_state_t;
 
 struct chain {
-    state_t state;
+    chain_state_t state;
     char name[EVENT_NAME_MAX + 1];
     char id[2 * ID_BYTES + 1]; /* of this process: no token is ever made twice */
     uint64_t number;           /* of the newest token */

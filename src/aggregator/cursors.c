@@ -91,20 +91,20 @@ static bool parse_number(const char **text, char end, uint64_t *out)
     return true;
 }
 
-progress_t cursors_parse(const char *text, const char *dataset)
+cursor_reach_t cursors_parse(const char *text, const char *dataset)
 {
-    progress_t found = {0};
+    cursor_reach_t found = {0};
     size_t length = strlen(dataset);
     if (!parse_number(&text, ' ', &found.seq) || strncmp(text, dataset, length) != 0)
-        return (progress_t){0};
+        return (cursor_reach_t){0};
     text += length;
     bool good = *text == '\0';
     if (*text++ == ' ')
         good = parse_number(&text, '\0', &found.missed) && found.missed <= found.seq;
-    return good ? found : (progress_t){0};
+    return good ? found : (cursor_reach_t){0};
 }
 
-static void print(const progress_t *progress, const char *dataset,
+static void print(const cursor_reach_t *progress, const char *dataset,
                   char text[static CURSORS_KEY_BYTES])
 {
     if (progress->missed == 0)
@@ -140,7 +140,7 @@ void cursors_ask(cursors_t *self, commands_t *out)
 }
 
 /* One that was asked for again goes no further back: what we stored on this connection is there. */
-static void learn(cursor_t *cursor, progress_t found)
+static void learn(cursor_t *cursor, cursor_reach_t found)
 {
     cursor->known = true;
     cursor->noted = found;
@@ -157,7 +157,7 @@ void cursors_learn(cursors_t *self, const redisReply *reply, const char *dataset
         const redisReply *one = i < reply->elements ? reply->element[i] : NULL;
         bool is_text = one != NULL && one->type == REDIS_REPLY_STRING;
         learn(&self->items[self->asked[i]],
-              is_text ? cursors_parse(one->str, dataset) : (progress_t){0});
+              is_text ? cursors_parse(one->str, dataset) : (cursor_reach_t){0});
     }
     self->asked_count = 0;
 }

@@ -21,7 +21,7 @@
 typedef struct {
     uint64_t seq;
     uint64_t missed;
-} progress_t;
+} cursor_reach_t;
 
 typedef struct {
     const feed_ref_t *feed;
@@ -30,10 +30,10 @@ typedef struct {
     bool doubted;          /* it was asked for again, on the same connection */
     bool confirmed;        /* and that was answered */
     bool noting;           /* `note` is on its way to the store */
-    progress_t taken;      /* newest seq that went into a block, or further back */
-    progress_t stored;     /* newest seq whose events are all in the store */
-    progress_t noted;      /* the store's own cursor says so */
-    progress_t note;       /* what it was told to say */
+    cursor_reach_t taken;  /* newest seq that went into a block, or further back */
+    cursor_reach_t stored; /* newest seq whose events are all in the store */
+    cursor_reach_t noted;  /* the store's own cursor says so */
+    cursor_reach_t note;   /* what it was told to say */
     uint64_t told_from;    /* batches that are gone, of which the log was told last */
     uint64_t told_through; /* 0: none yet */
 } cursor_t;
@@ -83,6 +83,6 @@ uint64_t cursors_missed(const cursors_t *self);
 void cursors_key(const feed_id_t *id, char key[static CURSORS_KEY_BYTES]);
 
 /* What a cursor's text means in a dataset; nothing at all if it is not of it, or not a cursor. */
-progress_t cursors_parse(const char *text, const char *dataset);
+cursor_reach_t cursors_parse(const char *text, const char *dataset);
 
 #endif

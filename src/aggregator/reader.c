@@ -107,7 +107,7 @@ static void tell_gap(reader_t *self, cursor_t *cursor, const char *node, uint64_
 /* The next batch cannot be read. Pass over it, and all that are gone with it, if that is because
  * its origin raised the floor before it came to us. False: it waits. */
 static bool pass_over(reader_t *self, cursor_t *cursor, const attempt_record_t *record,
-                      progress_t *at)
+                      cursor_reach_t *at)
 {
     const feed_ref_t *feed = cursor->feed;
     uint64_t from = at->seq + 1;
@@ -117,7 +117,7 @@ static bool pass_over(reader_t *self, cursor_t *cursor, const attempt_record_t *
         if (at->seq != cursor->taken.seq || !cursors_confirm(cursor))
             return false; /* first what was before it */
         tell_gap(self, cursor, record->node, from, end - 1);
-        *at = (progress_t){end - 1, at->missed + (end - from)};
+        *at = (cursor_reach_t){end - 1, at->missed + (end - from)};
         return true;
     }
     note_stuck(self, record, feed, from);
@@ -131,7 +131,7 @@ static bool take_feed(reader_t *self, size_t index)
     cursor_t *cursor = cursors_at(self->cursors, index);
     const feed_ref_t *feed = cursor->feed;
     attempt_record_t record;
-    progress_t at = cursor->taken;
+    cursor_reach_t at = cursor->taken;
     if (!cursor->known || at.seq >= feed->have)
         return false;
     name_origin(self, feed, record.node);

@@ -15,7 +15,7 @@
 #define READS_MAX    16    /* of 16 KiB, before others on the loop have their turn */
 #define ID_BYTES     16
 
-typedef enum { PAUSING, RESOLVING, GREETING, READY } state_t;
+typedef enum { PAUSING, RESOLVING, GREETING, READY } store_state_t;
 
 /* What was sent and not wholly answered; the bytes are kept to name what failed. */
 typedef struct {
@@ -28,7 +28,7 @@ struct store {
     store_calls_t calls;
     place_t *place;
     ticker_t *ticker;
-    state_t state;
+    store_state_t state;
     size_t endpoint; /* being tried, or in use */
     redisContext *context;
     zmq_pollitem_t item;
@@ -189,7 +189,7 @@ static void try_from(store_t *self, size_t first)
  */
 static void give_up(store_t *self, const fault_t *fault)
 {
-    state_t was = self->state;
+    store_state_t was = self->state;
     note_failure(self, fault);
     hang_up(self);
     if (was != READY) {

@@ -16,6 +16,11 @@ static inline void put_u64(uint8_t *out, uint64_t value)
         out[i] = (uint8_t)(value >> (56 - 8 * i));
 }
 
+static inline uint32_t get_u32(const uint8_t *in)
+{
+    return (uint32_t)in[0] << 24 | (uint32_t)in[1] << 16 | (uint32_t)in[2] << 8 | in[3];
+}
+
 static inline uint64_t get_u64(const uint8_t *in)
 {
     uint64_t value = 0;

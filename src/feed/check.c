@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SEQ_BITS   40
-#define NUMBER_MAX (INT64_MAX >> SEQ_BITS)
+#define NUMBER_MAX (INT64_MAX >> FEED_SEQ_BITS)
 
 /* One feed, and how far its batches are whole. */
 typedef struct {
@@ -102,7 +101,7 @@ static int by_number(const void *key, const void *part)
 static void look_at_batch(checker_t *self, sqlite3_stmt *row)
 {
     int64_t id = sqlite3_column_int64(row, 0);
-    int64_t number = id >> SEQ_BITS;
+    int64_t number = id >> FEED_SEQ_BITS;
     int64_t seq = id & (int64_t)FEED_SEQ_MAX;
     part_t *part = self->count == 0
                        ? NULL
@@ -151,7 +150,7 @@ static int run(checker_t *self, const char *sql, int64_t one, int64_t other)
 
 static int cut(checker_t *self, const part_t *part)
 {
-    int64_t first = part->number << SEQ_BITS;
+    int64_t first = part->number << FEED_SEQ_BITS;
     if (run(self, "DELETE FROM batch WHERE id BETWEEN ? AND ?", first | part->next,
             first | (int64_t)FEED_SEQ_MAX) == -1)
         return -1;
@@ -160,13 +159,13 @@ static int cut(checker_t *self, const part_t *part)
                part->number, part->next);
 }
 
-/* Its batches become strays. The second number is not used. */
+/* Its batches become strays. A parameter that the SQL has not is not bound. */
 static int forget(checker_t *self, const part_t *part)
 {
-    if (run(self, "DELETE FROM feed WHERE number = ? AND ? = 0", part->number, 0) == -1)
+    if (run(self, "DELETE FROM feed WHERE number = ?1", part->number, 0) == -1)
         return -1;
     self->strays++;
-    return run(self, "DELETE FROM cursor WHERE feed = ? AND ? = 0", part->number, 0);
+    return run(self, "DELETE FROM cursor WHERE feed = ?1", part->number, 0);
 }
 
 static int mend_all(checker_t *self)

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SEQ_BITS   40
 #define READ_TRIES 20 /* each waits as long as db does */
 
 struct rows {
@@ -61,7 +60,7 @@ db_t *rows_db(rows_t *self)
 
 static int64_t key_of(const feed_ref_t *feed, uint64_t seq)
 {
-    return feed->number << SEQ_BITS | (int64_t)seq;
+    return feed->number << FEED_SEQ_BITS | (int64_t)seq;
 }
 
 /* Read a row. Nobody may take a read that failed for a row that is not there: its events would be

@@ -1,5 +1,6 @@
 #include "wal.h"
 
+#include "bytes.h"
 #include "log.h"
 
 #include <fcntl.h>
@@ -35,11 +36,6 @@ struct wal {
     int64_t *newest; /* by page: where its image is; 0: nowhere */
     uint32_t last_page;
 };
-
-static uint32_t get_u32(const uint8_t *in)
-{
-    return (uint32_t)in[0] << 24 | (uint32_t)in[1] << 16 | (uint32_t)in[2] << 8 | in[3];
-}
 
 static uint32_t get_word(const wal_t *self, const uint8_t *in)
 {

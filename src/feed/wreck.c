@@ -1,5 +1,6 @@
 #include "wreck.h"
 
+#include "bytes.h"
 #include "wal.h"
 
 #include <errno.h>
@@ -84,11 +85,6 @@ static size_t get_varint(const uint8_t *in, const uint8_t *end, uint64_t *out)
         }
     }
     return 0;
-}
-
-static uint32_t get_u32(const uint8_t *in)
-{
-    return (uint32_t)in[0] << 24 | (uint32_t)in[1] << 16 | (uint32_t)in[2] << 8 | in[3];
 }
 
 /* Collect what a cell has on its own page and on the chain behind it. */

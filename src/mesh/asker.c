@@ -88,7 +88,7 @@ bool asker_has_route(asker_t *self, const uint8_t *route, size_t size,
     for (size_t i = 0; i < self->route_count; i++)
         if (self->routes[i].size == size && memcmp(self->routes[i].bytes, route, size) == 0)
             return true;
-    if (size > ASKER_ROUTE_MAX)
+    if (size > SOCKET_ROUTE_MAX)
         return false;
     if (self->route_count == ASKER_ROUTES_MAX)
         drop_gone_routes(self, is_alive, arg);

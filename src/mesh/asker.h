@@ -4,12 +4,12 @@
 #define BANMESH_MESH_ASKER_H
 
 #include "bucket.h"
+#include "socket.h"
 #include "trust.h"
 
-#define ASKER_ROUTE_MAX 255 /* bytes of a ROUTER's routing id */
-#define ASKER_ROUTES_MAX                                                                           \
-    4 /* connections of one node that are answered at a time: each may have a                      \
-         full queue that nobody reads, and libzmq cannot end one */
+/* Connections of one node that are answered at a time: each may have a full queue that nobody
+ * reads, and libzmq cannot end one. */
+#define ASKER_ROUTES_MAX 4
 
 /* What one node may ask for: enough for a newcomer's million bans at once. */
 #define ASKER_BYTES_PER_S    (24 * 1024 * 1024)
@@ -22,7 +22,7 @@ typedef struct {
     bucket_t bytes;
     bucket_t requests;
     struct {
-        uint8_t bytes[ASKER_ROUTE_MAX];
+        uint8_t bytes[SOCKET_ROUTE_MAX];
         size_t size;
     } routes[ASKER_ROUTES_MAX];
     size_t route_count;

@@ -95,7 +95,7 @@ static void offered(void *arg, const replay_offer_t *offer)
     mesh_t *self = arg;
     /* Somebody else who has our keys is no peer of ours. */
     if (is_self(self, offer->sender) || offer->route_size == 0 ||
-        offer->route_size > PEER_ROUTE_MAX) {
+        offer->route_size > SOCKET_ROUTE_MAX) {
         replica_refuse(self->replica, REPLICA_WRONG_PEER);
         return;
     }

@@ -27,9 +27,9 @@ struct peer {
     socket_t *dealer;
     lookup_t *sub_lookup; /* both NULL: no name is being looked up */
     lookup_t *dealer_lookup;
-    int lookup_timer;              /* -1: none */
-    bool lookup_failed;            /* and the log knows */
-    uint8_t route[PEER_ROUTE_MAX]; /* back to where it offers */
+    int lookup_timer;                /* -1: none */
+    bool lookup_failed;              /* and the log knows */
+    uint8_t route[SOCKET_ROUTE_MAX]; /* back to where it offers */
     size_t route_size;
     addr_t endpoint_address; /* family 0 until its name was looked up */
     addr_t address;

@@ -14,8 +14,6 @@
 
 typedef struct peer peer_t;
 
-#define PEER_ROUTE_MAX 255 /* bytes of a routing id */
-
 /* How a message came. */
 typedef enum {
     PEER_ANNOUNCED, /* to all, by its PUB */
@@ -69,7 +67,8 @@ int peer_send_out(peer_t *self, const uint8_t *bytes, size_t size);
  * connection up for a protocol error, which it never mends, or nobody reads there. */
 bool peer_takes_nothing(const peer_t *self);
 
-/* It offered something from there: route_size 1..PEER_ROUTE_MAX; the message tells its address. */
+/* It offered something from there: route_size 1..SOCKET_ROUTE_MAX; the message tells its address.
+ */
 void peer_take_route(peer_t *self, const uint8_t *route, size_t route_size, zmq_msg_t *message);
 
 /* Its own signed head was received, made at time_ms by its clock. Only one newer than any before

@@ -243,11 +243,11 @@ class Node:
         """The addresses in the shared log, in order."""
         return [line.split(": ")[1] for line in self.lines() if not self.was_torn or ": " in line]
 
-    def wait_reported(self, addresses):
+    def wait_reported(self, addresses, timeout=TIMEOUT):
         missing = set(addresses)
         wait_until(lambda: missing <= set(self.reported()),
                    lambda: "%s lacks %s\n%s" % (self.name, missing - set(self.reported()),
-                                                self.output()))
+                                                self.output()), timeout)
 
 
 class Mesh:

@@ -208,7 +208,7 @@ def test_a_failing_disk_costs_nothing_that_was_acknowledged(tmp_path, calls, err
     generator = random.Random(seed)
     addresses = iter(public_addresses(3000, seed))
     acknowledged, theirs = [], []
-    ends = 0
+    ends = injected = 0
     with Mesh(tmp_path, ["mx1", "mx2"]) as mesh:
         mx1, mx2 = mesh.nodes
         for turn in range(rounds(2, 40)):
@@ -225,7 +225,10 @@ def test_a_failing_disk_costs_nothing_that_was_acknowledged(tmp_path, calls, err
                 assert "fatal: " in words or "cannot start: " in words, words
                 assert "state directory" in words or os.path.join(mx1.dir, "state") in words, words
             mx1.prefix = []
+            with open(os.path.join(mx1.dir, "strace"), encoding="utf-8", errors="replace") as trace:
+                injected += trace.read().count("(INJECTED)")
             mx1.start()
+        assert injected, "no call was made to fail"
         mx2.wait_reported(acknowledged)
         mx1.wait_reported(theirs)
         assert "damaged" not in mx1.output(), "a failing disk is no damaged file"

@@ -156,9 +156,16 @@ def test_answers_that_nobody_asked_for_change_nothing(tmp_path):
             for address in addresses:
                 mx2.publish(address)
             mx1.start()
+
+            def surveyed(count):
+                return mx1.messages()["surveys_answered"] >= count
+
+            wait_until(lambda: dealer.send(node.survey()) or surveyed(1), "the connection")
             for _ in range(20000):
-                with contextlib.suppress(zmq.Again):
-                    dealer.send(done, zmq.DONTWAIT)
+                dealer.send(done)
+            before = mx1.messages()["surveys_answered"]
+            dealer.send(node.survey())
+            wait_until(lambda: surveyed(before + 1), "all before it to be read")
             mx1.wait_reported(addresses)
             assert mx1.status()["mesh"]["missing_batches"] == 0
     finally:

@@ -133,13 +133,13 @@ TEST(the_place_of_a_connection_that_is_gone_is_given_away)
 
 TEST(the_longest_route_has_a_place_and_a_longer_one_has_not)
 {
-    uint8_t route[ASKER_ROUTE_MAX + 1];
+    uint8_t route[SOCKET_ROUTE_MAX + 1];
     memset(route, 'x', sizeof route);
     asker_t *mx1 = asker_of("mx1");
-    assert_true(asker_has_route(mx1, route, ASKER_ROUTE_MAX, is_alive, &dead));
-    assert_true(asker_has_route(mx1, route, ASKER_ROUTE_MAX, is_alive, &dead));
+    assert_true(asker_has_route(mx1, route, SOCKET_ROUTE_MAX, is_alive, &dead));
+    assert_true(asker_has_route(mx1, route, SOCKET_ROUTE_MAX, is_alive, &dead));
     assert_int_equal(mx1->route_count, 1);
-    assert_false(asker_has_route(mx1, route, ASKER_ROUTE_MAX + 1, is_alive, &dead));
+    assert_false(asker_has_route(mx1, route, SOCKET_ROUTE_MAX + 1, is_alive, &dead));
     assert_int_equal(mx1->route_count, 1);
 }
 

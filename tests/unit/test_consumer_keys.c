@@ -134,7 +134,7 @@ TEST(a_cursors_key_names_origin_epoch_and_channel)
 
 static void assert_cursor(const char *text, uint64_t seq, uint64_t missed)
 {
-    progress_t found = cursors_parse(text, "abc");
+    cursor_reach_t found = cursors_parse(text, "abc");
     assert_int_equal(found.seq, seq);
     assert_int_equal(found.missed, missed);
 }

@@ -55,7 +55,7 @@ TEST(a_note_that_was_refused_is_written_again)
     assert_note(self, "\r\n3 " DATASET);
     cursors_noted(self, false);
     assert_note(self, "\r\n3 " DATASET);
-    cursor->stored = (progress_t){5, 1}; /* meanwhile */
+    cursor->stored = (cursor_reach_t){5, 1}; /* meanwhile */
     cursors_noted(self, true);
     assert_int_equal(cursor->noted.seq, 3);
     assert_note(self, "\r\n5 " DATASET " 1");
