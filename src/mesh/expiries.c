@@ -5,9 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FINENESS 32 /* a 32nd of the time that is left */
+#define FINENESS     32 /* a 32nd of the time that is left */
+#define FINEST_MS    (60LL * MS_PER_S)
+#define FORGOTTEN_MS (30LL * 24 * 3600 * MS_PER_S) /* after the end */
 
-/* Ends within one rounding; in order of time, a few hundred of them. */
+/* Ends within one rounding; in order of time, some hundreds of them. */
 typedef struct {
     int64_t end_ms;
     uint64_t count;
@@ -17,7 +19,6 @@ struct expiries {
     bin_t *bins;
     size_t count;
     size_t size;
-    uint64_t running;
 };
 
 expiries_t *expiries_new(void)
@@ -36,8 +37,9 @@ void expiries_destroy(expiries_t **self_p)
 
 static int64_t round_up(int64_t end_ms, int64_t now_ms)
 {
-    int64_t step_ms = MS_PER_S;
-    while (step_ms < (end_ms - now_ms) / FINENESS)
+    int64_t distance_ms = end_ms > now_ms ? end_ms - now_ms : now_ms - end_ms;
+    int64_t step_ms = FINEST_MS;
+    while (step_ms < distance_ms / FINENESS)
         step_ms *= 2;
     return end_ms > INT64_MAX - step_ms ? INT64_MAX : (end_ms + step_ms - 1) / step_ms * step_ms;
 }
@@ -68,26 +70,31 @@ static void insert(expiries_t *self, size_t at, int64_t end_ms)
     self->count++;
 }
 
+static void forget(expiries_t *self, int64_t before_ms)
+{
+    size_t count = find(self, before_ms);
+    if (count == 0)
+        return;
+    self->count -= count;
+    memmove(self->bins, self->bins + count, self->count * sizeof *self->bins);
+}
+
 void expiries_add(expiries_t *self, int64_t end_ms, wall_t now)
 {
-    if (end_ms <= now.ms)
+    forget(self, now.ms - FORGOTTEN_MS);
+    if (end_ms < now.ms - FORGOTTEN_MS)
         return;
     int64_t rounded_ms = round_up(end_ms, now.ms);
     size_t at = find(self, rounded_ms);
     if (at == self->count || self->bins[at].end_ms != rounded_ms)
         insert(self, at, rounded_ms);
     self->bins[at].count++;
-    self->running++;
 }
 
-uint64_t expiries_running(expiries_t *self, wall_t now)
+uint64_t expiries_running(const expiries_t *self, wall_t now)
 {
-    size_t ended = 0;
-    for (; ended < self->count && self->bins[ended].end_ms <= now.ms; ended++)
-        self->running -= self->bins[ended].count;
-    if (ended > 0) {
-        self->count -= ended;
-        memmove(self->bins, self->bins + ended, self->count * sizeof *self->bins);
-    }
-    return self->running;
+    uint64_t running = 0;
+    for (size_t at = find(self, now.ms + 1); at < self->count; at++)
+        running += self->bins[at].count;
+    return running;
 }
