@@ -27,7 +27,12 @@ struct compaction {
     uint64_t events; /* in our log, from the floors up */
     tally_t *tallies;
     size_t tally_count;
-    size_t counting; /* the feed that is being counted */
+    size_t counting;         /* the feed that is being counted */
+    const feed_ref_t *noted; /* what is appended to it is noted, not counted; NULL: nothing yet */
+    uint64_t noted_from;     /* its first batch of that kind */
+    bool stale;              /* what is known of the log is not: count again */
+    uint64_t round_left;     /* events that this round has yet to pass; 0: none has begun */
+    bool round_ended;        /* and the log was not looked at since */
 };
 
 compaction_t *compaction_new(feed_t *feed, wire_t *wire, attempts_t *attempts,
@@ -62,17 +67,47 @@ static int64_t end_of(const event_t *event)
     return event->grace.until_ms > kept_ms ? event->grace.until_ms : kept_ms;
 }
 
+static int64_t kept_until(const event_t *event)
+{
+    int64_t end_ms = end_of(event);
+    return end_ms > EVENT_FOREVER - COMPACTION_LINGER_MS ? EVENT_FOREVER
+                                                         : end_ms + COMPACTION_LINGER_MS;
+}
+
+void compaction_follow(compaction_t *self, const feed_ref_t *own)
+{
+    /* Another epoch of this run: rare, and what was noted of the one before is not in its tally. */
+    if (self->noted != NULL && self->noted != own)
+        self->stale = true;
+    if (self->noted != NULL)
+        return;
+    self->noted = own;
+    self->noted_from = own->have + 1;
+}
+
 void compaction_note(compaction_t *self, const event_t *event, wall_t now)
 {
     self->events++;
-    expiries_add(self->expiries, end_of(event), now);
+    expiries_add(self->expiries, kept_until(event), now);
 }
 
-/* ---- counting what earlier runs left ---- */
+/* ---- counting what is in the log ---- */
 
 static bool is_ours(const compaction_t *self, const feed_ref_t *ref)
 {
     return memcmp(ref->id.origin, self->own, WIRE_KEY_BYTES) == 0;
+}
+
+static void start_over(compaction_t *self)
+{
+    expiries_destroy(&self->expiries);
+    self->expiries = expiries_new();
+    if (self->tally_count > 0)
+        memset(self->tallies, 0, self->tally_count * sizeof *self->tallies);
+    self->events = self->counting = 0;
+    self->noted = feed_own_current(self->feed);
+    self->noted_from = self->noted != NULL ? self->noted->have + 1 : 0;
+    self->stale = false;
 }
 
 static void follow_feeds(compaction_t *self)
@@ -108,19 +143,26 @@ static size_t count_batch(compaction_t *self, const feed_ref_t *ref, uint64_t se
     return COUNT_EVENTS / STEP_BATCHES + batch.event_count;
 }
 
+/* How far a feed of ours is to be counted. */
+static uint64_t count_through(const compaction_t *self, const feed_ref_t *ref)
+{
+    return ref == self->noted ? self->noted_from - 1 : ref->have;
+}
+
 bool compaction_count(compaction_t *self, wall_t now)
 {
     size_t cost = 0;
+    if (self->stale)
+        start_over(self);
     follow_feeds(self);
     for (size_t left = self->tally_count; left > 0; left--) {
         size_t at = self->counting % self->tally_count;
         const feed_ref_t *ref = feed_at(self->feed, at);
         tally_t *tally = &self->tallies[at];
-        /* What this run appends was noted when it was. */
-        if (is_ours(self, ref) && ref != feed_own_current(self->feed)) {
+        if (is_ours(self, ref)) {
             if (tally->through + 1 < ref->floor)
                 tally->through = ref->floor - 1;
-            while (tally->through < ref->have && cost < COUNT_EVENTS)
+            while (tally->through < count_through(self, ref) && cost < COUNT_EVENTS)
                 cost += count_batch(self, ref, ++tally->through, now);
         }
         if (cost >= COUNT_EVENTS)
@@ -179,7 +221,7 @@ static int make_copy(compaction_t *self, event_t *event, const event_position_t 
             return 0;
         event->ban.duration_s = attempt.duration_s;
     }
-    return end_of(event) > now.ms;
+    return kept_until(event) > now.ms;
 }
 
 /* Add what must be copied of one batch to the plan. Returns 1; 0 if the plan has no room for it, or
@@ -214,14 +256,29 @@ static int plan_batch(compaction_t *self, wall_t now, uint64_t seq, compaction_p
     return 1;
 }
 
-int compaction_plan(compaction_t *self, wall_t now, compaction_plan_t *plan)
+/* Whether the log is to be made shorter. A round passes all that is in it; a plan of its own may
+ * copy as much as it passes, since what runs may stand before what has ended, but after a round all
+ * that has ended is gone. If the log is too long even so, what it is compared with is wrong (a
+ * clock that was set back by more than expiries remember): without counting again the same would be
+ * copied round and round. */
+static bool is_due(compaction_t *self, wall_t now)
 {
     uint64_t running = expiries_running(self->expiries, now);
-    plan->from = NULL;
+    bool too_long = self->events > 2 * running + COMPACTION_SLACK_EVENTS;
+    self->stale = self->stale || (too_long && self->round_ended);
+    self->round_ended = false;
+    if (!too_long || self->stale)
+        self->round_left = 0;
+    else if (self->round_left == 0)
+        self->round_left = self->events;
+    return self->round_left > 0;
+}
+
+int compaction_plan(compaction_t *self, wall_t now, compaction_plan_t *plan)
+{
+    plan->from = is_due(self, now) ? oldest_own(self) : NULL;
     plan->count = 0;
     plan->passed = 0;
-    if (self->events > 2 * running + COMPACTION_SLACK_EVENTS)
-        plan->from = oldest_own(self);
     if (plan->from == NULL)
         return 0;
     int rc = 1;
@@ -242,6 +299,8 @@ void compaction_done(compaction_t *self, const compaction_plan_t *plan)
     self->events -= plan->passed < self->events ? plan->passed : self->events;
     /* Their ends are known already. */
     self->events += plan->count;
+    self->round_left -= plan->passed < self->round_left ? plan->passed : self->round_left;
+    self->round_ended = self->round_left == 0;
 }
 
 uint64_t compaction_events(const compaction_t *self)
@@ -249,7 +308,7 @@ uint64_t compaction_events(const compaction_t *self)
     return self->events;
 }
 
-uint64_t compaction_running(compaction_t *self, wall_t now)
+uint64_t compaction_running(const compaction_t *self, wall_t now)
 {
     return expiries_running(self->expiries, now);
 }

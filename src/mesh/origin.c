@@ -1,6 +1,7 @@
 #include "origin.h"
 
 #include "nid.h"
+#include "steady.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@ struct origin {
     attempts_t *attempts;
     compaction_t *compaction;
     compaction_plan_t plan;
+    steady_t steady;
     origin_publish_fn *publish;
     void *arg;
     event_t events[WIRE_EVENTS_MAX]; /* of the batch being filled */
@@ -39,6 +41,7 @@ origin_t *origin_new(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_K
     memcpy(self->own, own, WIRE_KEY_BYTES);
     self->attempts = attempts_new(feed_own_db(feed));
     self->compaction = compaction_new(feed, wire, self->attempts, own);
+    self->steady = steady_begin(wall_now(), mono_now());
     self->publish = publish;
     self->arg = arg;
     return self;
@@ -52,6 +55,29 @@ void origin_destroy(origin_t **self_p)
     attempts_destroy(&(*self_p)->attempts);
     free(*self_p);
     *self_p = NULL;
+}
+
+/* The time by which bans have ended. */
+static wall_t judging_time(origin_t *self)
+{
+    wall_t wall = wall_now();
+    mono_t mono = mono_now();
+    switch (steady_look(&self->steady, wall, mono)) {
+    case STEADY_JUMPED:
+        log_warnx("the clock jumped by %+lld s: until it is back, or has gone on for an hour, our "
+                  "log is kept by the earlier time",
+                  (long long)(steady_ahead_ms(&self->steady) / MS_PER_S));
+        break;
+    case STEADY_RETURNED:
+        log_info("the clock is back where it was");
+        break;
+    case STEADY_BELIEVED:
+        log_info("the clock has gone on for an hour since it jumped: it counts");
+        break;
+    case STEADY_AS_BEFORE:
+        break;
+    }
+    return steady_time(&self->steady, wall, mono);
 }
 
 /* Sign and store what was gathered as the next batch. */
@@ -172,13 +198,14 @@ static int take_back(origin_t *self)
 int origin_append(origin_t *self, origin_item_t *items, size_t count)
 {
     db_t *db = feed_own_db(self->feed);
-    wall_t now = wall_now();
+    wall_t now = judging_time(self);
     if (count > WIRE_EVENTS_MAX)
         fatalx("%zu bans in one group, expected at most %d", count, WIRE_EVENTS_MAX);
     start_batches(self);
-    feed_ref_t *ref = feed_own(self->feed, now);
+    feed_ref_t *ref = feed_own(self->feed, wall_now());
     if (ref == NULL || db_begin(db) == -1)
         return -1;
+    compaction_follow(self->compaction, ref);
     if (append_all(self, ref, items, count) == -1 || db_commit(db) == -1)
         return take_back(self);
     for (size_t i = 0; i < count; i++) {
@@ -226,6 +253,8 @@ static int carry_out(origin_t *self)
     start_batches(self);
     if (ref == NULL || db_begin(db) == -1)
         return -1;
+    if (plan->count > 0)
+        compaction_follow(self->compaction, ref);
     if (write_copies(self, ref) == -1 ||
         (plan->from->own_db && feed_raise_floor(self->feed, plan->from, plan->floor) == -1) ||
         db_commit(db) == -1)
@@ -239,7 +268,7 @@ static int carry_out(origin_t *self)
 
 bool origin_compact(origin_t *self)
 {
-    wall_t now = wall_now();
+    wall_t now = judging_time(self);
     if (compaction_count(self->compaction, now))
         return true;
     int rc = compaction_plan(self->compaction, now, &self->plan);
@@ -253,10 +282,10 @@ bool origin_compact(origin_t *self)
 void origin_size(origin_t *self, uint64_t *events, uint64_t *running)
 {
     *events = compaction_events(self->compaction);
-    *running = compaction_running(self->compaction, wall_now());
+    *running = compaction_running(self->compaction, judging_time(self));
 }
 
 int origin_prune(origin_t *self)
 {
-    return attempts_prune(self->attempts, wall_now());
+    return attempts_prune(self->attempts, judging_time(self));
 }

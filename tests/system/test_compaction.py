@@ -8,6 +8,7 @@ from store import Store, add_aggregator
 
 SHORT = 1  # s
 LONG = 86400
+LONG_AGO = 2 * LONG  # what ended then is let go of; within a day it is not
 
 
 def own_log(node):
@@ -54,7 +55,7 @@ def test_ended_bans_leave_the_log_and_running_ones_stay_with_their_nid(tmp_path)
         for start in range(0, 300, 30):  # a few lasting ones between many that end
             stream(mx1, lasting[start:start + 30], LONG)
             at = start * 4000 // 300
-            stream(mx1, ended[at:at + 400], SHORT, ago=100)
+            stream(mx1, ended[at:at + 400], SHORT, ago=LONG_AGO)
         mx2.wait_reported(lasting)
         lines = mx2.lines()
         nids = {line.split(": ")[1]: line.split(" nid ")[1] for line in lines}
@@ -82,7 +83,7 @@ def test_epochs_that_ended_are_emptied_into_the_running_one(tmp_path):
             some = addresses[epoch * 1200:(epoch + 1) * 1200]
             lasting += some[:20]
             stream(mx1, some[:20], LONG)
-            stream(mx1, some[20:], SHORT, ago=100)
+            stream(mx1, some[20:], SHORT, ago=LONG_AGO)
             mx2.wait_reported(some[:20])
             mx1.stop()
             mx1.start()
@@ -106,7 +107,7 @@ def test_an_aggregator_that_was_away_gets_the_bans_that_left_the_log(tmp_path):
             stream(mx1, addresses[:10], LONG)
             store.wait_holds(addresses[:10], aggregator)
             aggregator.stop()
-            stream(mx1, addresses[10:], SHORT, ago=100)
+            stream(mx1, addresses[10:], SHORT, ago=LONG_AGO)
             wait_compacted(mx1)
             floor = feeds_of(mx1, "mx1")[0]["floor"]
             assert floor > 1
@@ -124,7 +125,7 @@ def test_a_ban_that_was_prolonged_is_copied_with_its_longer_time(tmp_path):
         when = time.time() - 100
         mx1.stream([(addresses[0], "sshd", when, 200)])
         mx1.stream([(addresses[0], "sshd", when, LONG)])
-        stream(mx1, addresses[1:], SHORT, ago=100)
+        stream(mx1, addresses[1:], SHORT, ago=LONG_AGO)
         wait_compacted(mx1)
         newcomer = mesh.add("mx3").start()
         newcomer.wait_reported(addresses[:1])
@@ -140,10 +141,10 @@ def test_an_aggregator_that_was_away_for_longer_than_the_retention_goes_on_behin
         aggregator = add_aggregator(mesh, [store])
         with mesh:
             mx1, _ = mesh.nodes
-            stream(mx1, addresses[:10], 9 * LONG, ago=2 * LONG)
+            stream(mx1, addresses[:10], 9 * LONG, ago=LONG_AGO)
             store.wait_holds(addresses[:10], aggregator)
             aggregator.stop()
-            stream(mx1, addresses[10:3000], SHORT, ago=2 * LONG)
+            stream(mx1, addresses[10:3000], SHORT, ago=LONG_AGO)
             wait_compacted(mx1)
             wait_until(lambda: trimmed(mx1, "own.db", "mx1"), "mx1 removes what is older than a day")
             stream(mx1, addresses[3000:], LONG)

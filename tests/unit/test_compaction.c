@@ -1,5 +1,6 @@
-/* compaction: whatever was appended, prolonged and copied, and however often the node was started
- * anew, the log holds every running event under its identity, and not much else. */
+/* compaction: whatever was appended, prolonged and copied, however often the node was started anew,
+ * and whatever its clock did meanwhile, the log holds every running event under its identity, and
+ * not much else. */
 #include "forge.h"
 #include "nid.h"
 #include "origin.h"
@@ -11,7 +12,9 @@
 #include <string.h>
 
 #define ATTEMPTS  6000
-#define HOUR_MS   (3600LL * 1000)
+#define MINUTE_MS (60LL * 1000)
+#define HOUR_MS   (60 * MINUTE_MS)
+#define DAY_MS    (24 * HOUR_MS)
 #define RUNNING_S 1000000
 #define LONGER_S  2000000
 #define ENDED_S   60
@@ -29,9 +32,38 @@ typedef struct {
     attempt_model_t attempts[ATTEMPTS];
     size_t count;
     uint64_t seed;
+    int64_t passed_ms;      /* while nobody waited */
+    int64_t ahead_ms;       /* the wall clock, of the right time */
+    int64_t jumped_when_ms; /* passed_ms then */
 } world_t;
 
 static world_t world;
+
+/* ---- the clocks of the room ---- */
+
+int __real_clock_gettime(clockid_t id, struct timespec *out);
+int __wrap_clock_gettime(clockid_t id, struct timespec *out);
+
+int __wrap_clock_gettime(clockid_t id, struct timespec *out)
+{
+    int rc = __real_clock_gettime(id, out);
+    int64_t ms = world.passed_ms + (id == CLOCK_REALTIME ? world.ahead_ms : 0);
+    out->tv_sec += ms / MS_PER_S;
+    return rc;
+}
+
+static void jump(int64_t ahead_ms)
+{
+    world.ahead_ms = ahead_ms;
+    world.jumped_when_ms = world.passed_ms;
+}
+
+static int64_t right_now_ms(void)
+{
+    return wall_now().ms - world.ahead_ms;
+}
+
+/* ---- the node ---- */
 
 static void ignore(void *arg, const uint8_t *envelope, size_t size)
 {
@@ -90,19 +122,23 @@ static void append(attempt_model_t *attempt)
     attempt->nid = item.nid;
 }
 
-/* A ban of an hour ago that runs for long, or has ended. */
-static attempt_model_t *append_new(bool runs)
+/* A ban of three days ago. */
+static void append_lasting(int64_t duration_s, bool runs)
 {
     char ip[ADDR_TEXT_MAX];
     attempt_model_t *attempt = &world.attempts[world.count];
     snprintf(ip, sizeof ip, "45.%zu.%zu.7", world.count / 250, world.count % 250);
     world.count++;
     attempt->ban = support_ban(ip);
-    attempt->ban.time_ms = wall_now().ms - HOUR_MS;
-    attempt->ban.duration_s = runs ? RUNNING_S : ENDED_S;
+    attempt->ban.time_ms = right_now_ms() - 3 * DAY_MS;
+    attempt->ban.duration_s = duration_s;
     attempt->runs = runs;
     append(attempt);
-    return attempt;
+}
+
+static void append_new(bool runs)
+{
+    append_lasting(runs ? RUNNING_S : ENDED_S, runs);
 }
 
 static void prolong(attempt_model_t *attempt)
@@ -114,10 +150,12 @@ static void prolong(attempt_model_t *attempt)
     assert_int_equal(attempt->nid, nid);
 }
 
+/* It comes to an end. Asked again, since it may have begun to count. */
 static void compact_all(void)
 {
-    while (origin_compact(world.origin))
-        ;
+    int steps = 0;
+    while (origin_compact(world.origin) || origin_compact(world.origin))
+        assert_true(++steps < ATTEMPTS);
 }
 
 static attempt_model_t *model_of(int64_t nid)
@@ -182,6 +220,40 @@ static size_t count_running(void)
     return running;
 }
 
+/* A clock goes wrong by days for less than an hour, and comes back; time passes. */
+static void disturb_clock(void)
+{
+    uint64_t choice = next_random() % 3;
+    int64_t some_ms = (int64_t)(next_random() % (80 * 24)) * HOUR_MS;
+    if (choice == 0)
+        jump(some_ms - 40 * DAY_MS);
+    else if (choice == 1)
+        jump(0);
+    world.passed_ms += some_ms / 80 / 24 / 3; /* up to 20 minutes */
+    if (world.passed_ms - world.jumped_when_ms > HOUR_MS / 2)
+        jump(0);
+    origin_compact(world.origin);
+}
+
+/* By what a clock says when the node starts it has to go, within what bans are kept beyond their
+ * end. */
+static void restart(void)
+{
+    if (world.ahead_ms > COMPACTION_LINGER_MS)
+        jump(0);
+    close_world();
+    open_world();
+}
+
+/* The clock is right, and counts again. */
+static void calm_clock(void)
+{
+    jump(0);
+    origin_compact(world.origin);
+    world.passed_ms += HOUR_MS + MINUTE_MS;
+    origin_compact(world.origin);
+}
+
 TEST(whatever_happens_what_runs_is_in_the_log_and_the_log_is_bounded)
 {
     world.seed = (uint64_t)time(NULL);
@@ -192,14 +264,15 @@ TEST(whatever_happens_what_runs_is_in_the_log_and_the_log_is_bounded)
             append_new(next_random() % 10 == 0);
         else if (choice < 980 && world.count > 0)
             prolong(&world.attempts[next_random() % world.count]);
-        else if (choice < 998)
+        else if (choice < 992)
             origin_compact(world.origin);
-        else {
-            close_world();
-            open_world();
-        }
+        else if (choice < 998)
+            disturb_clock();
+        else
+            restart();
     }
     check_log();
+    calm_clock();
     compact_all();
     size_t events = check_log();
     size_t running = count_running();
@@ -223,6 +296,77 @@ TEST(a_small_log_is_left_alone)
     assert_true(feed_own_current(world.feed)->floor > 1);
 }
 
+/* ---- clocks that are wrong ---- */
+
+static void append_many(size_t count, bool runs)
+{
+    for (size_t i = 0; i < count; i++)
+        append_new(runs);
+}
+
+/* For two seconds nothing seemed to run: the floor rose above all that did. */
+TEST(a_clock_that_jumps_for_a_moment_takes_no_ban_out_of_the_log)
+{
+    append_many(3000, true);
+    jump(40 * DAY_MS);
+    compact_all();
+    append_new(true);
+    compact_all();
+    check_log();
+    jump(0);
+    append_new(true);
+    compact_all();
+    check_log();
+    assert_int_equal(feed_own_current(world.feed)->floor, 1);
+}
+
+/* Its log would grow for ever otherwise. */
+TEST(a_clock_that_was_corrected_ends_bans_after_an_hour)
+{
+    append_many(3000, true);
+    jump(40 * DAY_MS);
+    compact_all();
+    world.passed_ms += HOUR_MS + MINUTE_MS;
+    compact_all();
+    assert_true(feed_own_current(world.feed)->floor > 1000);
+}
+
+TEST(a_clock_that_is_ahead_by_hours_at_the_start_takes_no_ban_out_of_the_log)
+{
+    close_world();
+    jump(14 * HOUR_MS);
+    open_world();
+    for (int i = 0; i < 3000; i++)
+        append_lasting((3 * DAY_MS + HOUR_MS) / MS_PER_S, true);
+    compact_all();
+    check_log();
+    assert_int_equal(feed_own_current(world.feed)->floor, 1);
+}
+
+/* The estimate was gone, and each plan passed as much as it copied: round and round, some hundred
+ * KB a second, until a restart. */
+TEST(a_log_whose_ends_were_forgotten_is_counted_again_and_not_copied_for_ever)
+{
+    append_many(3000, true);
+    uint64_t counted;
+    uint64_t running;
+    jump(60 * DAY_MS);
+    append_new(true);
+    origin_size(world.origin, &counted, &running);
+    world.passed_ms += HOUR_MS + MINUTE_MS;
+    append_new(true); /* by a clock that counts, and by which the others ended a month ago */
+    jump(0);
+    compact_all();
+    check_log();
+    uint64_t have = feed_own_current(world.feed)->have;
+    for (int i = 0; i < 100; i++)
+        assert_false(origin_compact(world.origin));
+    assert_int_equal(feed_own_current(world.feed)->have, have);
+    origin_size(world.origin, &counted, &running);
+    assert_int_equal(counted, check_log());
+    assert_true(running >= 3000);
+}
+
 /* Put a batch of ours into the other database, as one that came back from peers. */
 static feed_ref_t *recover(uint64_t epoch, const event_t *events, size_t count)
 {
@@ -239,7 +383,7 @@ static feed_ref_t *recover(uint64_t epoch, const event_t *events, size_t count)
 TEST(an_epoch_that_came_back_from_peers_is_emptied_as_well)
 {
     event_t events[2] = {support_ban_event("80.94.95.1"), support_ban_event("80.94.95.2")};
-    events[0].ban.time_ms = events[1].ban.time_ms = wall_now().ms - HOUR_MS;
+    events[0].ban.time_ms = events[1].ban.time_ms = wall_now().ms - 3 * DAY_MS;
     events[0].ban.duration_s = -1;
     feed_ref_t *ref = recover(FORGE_EPOCH - 1000, events, 2);
     for (int i = 0; i < 2 * COMPACTION_SLACK_EVENTS; i++)
@@ -264,7 +408,7 @@ TEST(a_pardon_lives_as_long_as_what_it_may_void)
 {
     event_t events[2] = {support_grace_event(EVENT_PARDON, "80.94.95.0/24", "mistake"),
                          support_ban_event("80.94.95.2")};
-    events[0].grace.time_ms = events[1].ban.time_ms = wall_now().ms - HOUR_MS;
+    events[0].grace.time_ms = events[1].ban.time_ms = wall_now().ms - 3 * DAY_MS;
     events[0].grace.until_ms = 0;
     recover(FORGE_EPOCH - 1000, events, 2);
     for (int i = 0; i < 2 * COMPACTION_SLACK_EVENTS; i++)
@@ -299,9 +443,9 @@ TEST(our_own_batches_stay_for_aggregators_and_go_in_time)
     compact_all();
     const feed_ref_t *own = feed_own_current(world.feed);
     assert_true(own->floor > 100);
-    trim_all(2 * HOUR_MS);
+    trim_all(4 * DAY_MS);
     assert_int_equal(own->oldest, 1);
-    trim_all(HOUR_MS / 2);
+    trim_all(DAY_MS);
     assert_int_equal(own->oldest, own->floor < own->have ? own->floor : own->have);
     check_log();
 }
@@ -335,6 +479,10 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         in_world(whatever_happens_what_runs_is_in_the_log_and_the_log_is_bounded),
         in_world(a_small_log_is_left_alone),
+        in_world(a_clock_that_jumps_for_a_moment_takes_no_ban_out_of_the_log),
+        in_world(a_clock_that_was_corrected_ends_bans_after_an_hour),
+        in_world(a_clock_that_is_ahead_by_hours_at_the_start_takes_no_ban_out_of_the_log),
+        in_world(a_log_whose_ends_were_forgotten_is_counted_again_and_not_copied_for_ever),
         in_world(an_epoch_that_came_back_from_peers_is_emptied_as_well),
         in_world(a_pardon_lives_as_long_as_what_it_may_void),
         in_world(our_own_batches_stay_for_aggregators_and_go_in_time),
