@@ -5,6 +5,7 @@
 
 #define STEP_BATCHES  128
 #define LOOK_AGAIN_MS 60000 /* at a feed whose oldest batches are still kept */
+#define LOOK_SOON_MS  1000  /* at one whose copies are on their way */
 
 struct trimmer {
     feed_t *feed;
@@ -74,15 +75,46 @@ static int64_t newest_time(trimmer_t *self, const feed_ref_t *ref, uint64_t seq)
     return newest_ms;
 }
 
+static bool is_ours(const trimmer_t *self, const feed_ref_t *ref)
+{
+    return memcmp(ref->id.origin, self->own, WIRE_KEY_BYTES) == 0;
+}
+
 static bool is_kept_for_a_time(const trimmer_t *self, const feed_ref_t *ref)
 {
-    return feed_keeps_history(self->feed) || memcmp(ref->id.origin, self->own, WIRE_KEY_BYTES) == 0;
+    return feed_keeps_history(self->feed) || is_ours(self, ref);
+}
+
+/* Whether all is here that the origin had when it raised the floor: copies of what lies under it
+ * stand in the same feed or in a later epoch. A floor is known as soon as its head is, and if the
+ * origin dies before the copies came, what lies under it is all that there is. */
+static bool has_copies(const trimmer_t *self, const feed_ref_t *ref)
+{
+    for (size_t i = 0; i < self->count; i++) {
+        const feed_ref_t *other = feed_at(self->feed, i);
+        if (other->have < other->kept_seq && other->id.epoch >= ref->id.epoch &&
+            memcmp(other->id.origin, ref->id.origin, FEED_ORIGIN_BYTES) == 0)
+            return false;
+    }
+    return true;
+}
+
+/* The last batch under the floor that may go without its copies, since they could not be stored:
+ * with the disk full, what our consumer is done with. */
+static uint64_t last_without_copies(const trimmer_t *self, const feed_ref_t *ref)
+{
+    if (!state_is_full(feed_state(self->feed)))
+        return 0;
+    return feed_keeps_history(self->feed) || ref->cursor >= ref->floor ? ref->floor - 1
+                                                                       : ref->cursor;
 }
 
 /* The last batch that may go now; 0: none. */
-static uint64_t last_to_go(trimmer_t *self, const feed_ref_t *ref, wall_t now)
+static uint64_t last_to_go(trimmer_t *self, const feed_ref_t *ref, bool waits, wall_t now)
 {
-    uint64_t last = ref->floor - 1;
+    uint64_t last = waits ? last_without_copies(self, ref) : ref->floor - 1;
+    if (last < ref->oldest)
+        return 0;
     if (last > ref->oldest + STEP_BATCHES - 1)
         last = ref->oldest + STEP_BATCHES - 1;
     if (!is_kept_for_a_time(self, ref))
@@ -108,11 +140,14 @@ int trimmer_step(trimmer_t *self, wall_t now)
         if (!has_some(self, at))
             continue;
         feed_ref_t *ref = feed_at(self->feed, at);
-        uint64_t last = last_to_go(self, ref, now);
+        bool waits = !is_ours(self, ref) && !has_copies(self, ref);
+        uint64_t last = last_to_go(self, ref, waits, now);
         self->next = at + 1;
         if (last > 0)
             return feed_trim(self->feed, ref, last) == 0 ? 1 : -1;
-        self->not_before[at].ms = mono_now().ms + LOOK_AGAIN_MS;
+        self->not_before[at].ms = mono_now().ms + (waits ? LOOK_SOON_MS : LOOK_AGAIN_MS);
+        if (waits)
+            return 1; /* it took a look at every feed */
     }
     return 0;
 }

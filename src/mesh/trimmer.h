@@ -1,4 +1,5 @@
-/* trimmer - removes stored batches that lie under their feed's floor, in small steps; some are kept
+/* trimmer - removes stored batches that lie under their feed's floor, in small steps, once all is
+ * here that their origin signed for with that floor: the copies of what still counts. Some are kept
  * for a time, for aggregators that were away. */
 #ifndef BANMESH_MESH_TRIMMER_H
 #define BANMESH_MESH_TRIMMER_H

@@ -112,7 +112,7 @@ static void decide_batch(applier_t *self, const feed_ref_t *feed, uint64_t seq)
     wire_batch_t batch;
     wire_t *wire = service_wire(self->service);
     size_t size = feed_read(service_feed(self->service), feed, seq, &bytes);
-    /* Under the floor, or of a shape that a newer version checks in another way: pass over. */
+    /* Of a shape that a newer version checks in another way: pass over. */
     if (size == 0 || wire_check(bytes, size) != WIRE_OK ||
         wire_read_batch(wire, bytes, size, &batch) != WIRE_OK)
         return;
@@ -127,16 +127,33 @@ static void decide_batch(applier_t *self, const feed_ref_t *feed, uint64_t seq)
     }
 }
 
+/* The next batch behind seq; have + 1 if there is none. Under the floor, where some were never
+ * fetched and others are gone, it is the next one that is stored: what carries its bans now may be
+ * among what did not come, and never will. */
+static uint64_t next_batch(applier_t *self, const feed_ref_t *feed, uint64_t seq)
+{
+    feed_t *feeds = service_feed(self->service);
+    if (seq + 1 >= feed->floor)
+        return seq + 1;
+    int64_t next = feed_next(feeds, feed, seq);
+    if (next == -1)
+        fatalx("%s", state_failure(feed_state(feeds)));
+    return next > 0 ? (uint64_t)next : feed->have + 1;
+}
+
 /* Decide what one feed has behind its cursor, as far as the slice has room. Returns whether there
  * is more. */
 static bool decide_feed(applier_t *self, feed_ref_t *feed)
 {
     uint64_t seq = feed->cursor;
-    if (seq + 1 < feed->floor)
-        seq = feed->floor - 1;
-    uint64_t from = seq;
-    while (seq < feed->have && seq - from < SLICE_BATCHES && sink_events(self->sink) < SLICE_EVENTS)
-        decide_batch(self, feed, ++seq);
+    for (int i = 0; i < SLICE_BATCHES && seq < feed->have; i++) {
+        if (sink_events(self->sink) >= SLICE_EVENTS)
+            break;
+        uint64_t next = next_batch(self, feed, seq);
+        seq = next <= feed->have ? next : feed->have;
+        if (seq == next)
+            decide_batch(self, feed, seq);
+    }
     if (seq > feed->cursor)
         sink_move(self->sink, feed, seq);
     return seq < feed->have;

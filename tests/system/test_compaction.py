@@ -1,9 +1,11 @@
 """The log of a node stays within what still counts, and nothing that counts is lost by that."""
 
+import os
 import sqlite3
 import time
 
 from mesh import Mesh, public_addresses, wait_until
+from node_by_hand import FETCH, NodeByHand, ban
 from store import Store, add_aggregator
 
 SHORT = 1  # s
@@ -152,3 +154,37 @@ def test_an_aggregator_that_was_away_for_longer_than_the_retention_goes_on_behin
             wait_until(lambda: store.holds(addresses[3000:]), aggregator.output)
             missing = sum(feed["head"] - feed["have"] for feed in feeds_of(aggregator, "mx1"))
             assert missing == 0
+
+
+def test_bans_under_a_floor_whose_copies_died_with_the_origin_are_written(tmp_path):
+    """The head with the raised floor came, the batch with the copies did not."""
+    epoch = 1795288025000
+    mesh = Mesh(tmp_path, ["mx2", "hand"])
+    mx2, hand = mesh.nodes
+    addresses = public_addresses(89, seed=36)
+    folder = os.path.dirname(mx2.shared_log)
+
+    def has_nothing(node, routing_id, request):
+        if request[5] == FETCH:
+            node.router.send_multipart([routing_id, node.done(request)])
+
+    mx2.start()
+    try:
+        with NodeByHand(hand) as node:
+            node.answer(has_nothing)
+            mx2.wait_connected(["hand"])
+            os.rename(folder, folder + ".away")
+            for seq, address in enumerate(addresses, 1):
+                node.once.append(node.batch(epoch, seq, [ban(address)]))
+            wait_until(lambda: feeds_of(mx2, "hand") and feeds_of(mx2, "hand")[0]["have"] == 89,
+                       "the batches on mx2")
+            node.once.append(node.head(epoch, 101, floor=90))
+            wait_until(lambda: feeds_of(mx2, "hand")[0]["floor"] == 90, "the floor on mx2")
+            heartbeats = mx2.status()["mesh"]["messages"]["heads"]
+            wait_until(lambda: mx2.status()["mesh"]["messages"]["heads"] > heartbeats + 20,
+                       "some rounds of the trimmer")
+        os.rename(folder + ".away", folder)
+        mx2.wait_reported(addresses)
+        assert batches(mx2, "peers.db") == 89
+    finally:
+        mesh.stop()

@@ -474,6 +474,55 @@ TEST(copies_of_others_go_at_once_unless_the_history_is_kept)
     forge_end(&other);
 }
 
+static feed_ref_t *store_batches(const forge_node_t *node, uint64_t epoch, uint64_t first,
+                                 uint64_t last)
+{
+    static envelope_t envelope;
+    feed_id_t id = forge_feed(node);
+    id.epoch = epoch;
+    feed_ref_t *ref = feed_add(world.feed, &id);
+    for (uint64_t seq = first; seq <= last; seq++) {
+        forge_batch(node, seq, &envelope);
+        assert_int_equal(feed_store(world.feed, ref, seq, envelope.bytes, envelope.size), 0);
+    }
+    return ref;
+}
+
+static void keep_head(feed_ref_t *ref, uint64_t seq, uint64_t floor)
+{
+    assert_int_equal(feed_keep_head(world.feed, ref, seq, floor, (const uint8_t *)"head", 4), 1);
+}
+
+/* The head came, the batch with the copies did not, and the origin died: what lay under the floor
+ * was gone, and nobody had it any more. */
+TEST(what_lies_under_a_floor_stays_until_its_copies_are_here)
+{
+    forge_node_t other = forge_node(9);
+    feed_ref_t *ref = store_batches(&other, FORGE_EPOCH, 1, 100);
+    keep_head(ref, 101, 90);
+    trim_all(0);
+    assert_int_equal(ref->oldest, 1);
+    store_batches(&other, FORGE_EPOCH, 101, 101);
+    trim_all(0);
+    assert_int_equal(ref->oldest, 90);
+    forge_end(&other);
+}
+
+TEST(an_epoch_is_emptied_only_once_its_copies_in_a_later_one_are_here)
+{
+    forge_node_t other = forge_node(9);
+    feed_ref_t *ref = store_batches(&other, FORGE_EPOCH, 1, 100);
+    feed_ref_t *later = store_batches(&other, FORGE_EPOCH + 1, 1, 3);
+    keep_head(later, 4, 1);
+    keep_head(ref, 100, 101);
+    trim_all(0);
+    assert_int_equal(ref->oldest, 1);
+    store_batches(&other, FORGE_EPOCH + 1, 4, 4);
+    trim_all(0);
+    assert_int_equal(ref->oldest, 100); /* the newest stays */
+    forge_end(&other);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -487,6 +536,8 @@ int main(void)
         in_world(a_pardon_lives_as_long_as_what_it_may_void),
         in_world(our_own_batches_stay_for_aggregators_and_go_in_time),
         in_world(copies_of_others_go_at_once_unless_the_history_is_kept),
+        in_world(what_lies_under_a_floor_stays_until_its_copies_are_here),
+        in_world(an_epoch_is_emptied_only_once_its_copies_in_a_later_one_are_here),
     };
     return cmocka_run_group_tests_name("compaction", tests, NULL, NULL);
 }
