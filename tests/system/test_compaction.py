@@ -129,6 +129,8 @@ def test_a_ban_that_was_prolonged_is_copied_with_its_longer_time(tmp_path):
         mx1.stream([(addresses[0], "sshd", when, LONG)])
         stream(mx1, addresses[1:], SHORT, ago=LONG_AGO)
         wait_compacted(mx1)
+        # An older head would have the newcomer begin with the shorter ban.
+        wait_until(lambda: feeds_of(mx2, "mx1")[0]["floor"] > 1, "the raised floor on mx2")
         newcomer = mesh.add("mx3").start()
         newcomer.wait_reported(addresses[:1])
         (line,) = newcomer.lines()
