@@ -150,9 +150,9 @@ static bool decide_feed(applier_t *self, feed_ref_t *feed)
         if (sink_events(self->sink) >= SLICE_EVENTS)
             break;
         uint64_t next = next_batch(self, feed, seq);
+        if (next <= feed->have)
+            decide_batch(self, feed, next);
         seq = next <= feed->have ? next : feed->have;
-        if (seq == next)
-            decide_batch(self, feed, seq);
     }
     if (seq > feed->cursor)
         sink_move(self->sink, feed, seq);
