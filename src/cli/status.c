@@ -206,7 +206,8 @@ const command_t command_status = {
         "While batches are missing it says how far it is: \"catching up with mx1: 412,000 of\n"
         "1,000,000 batches\". If that does not grow, nobody who is connected has them.\n"
         "\n"
-        "What the counters' words mean: docs/protocol.md (messages), src/node/guard.h (bans).\n"
+        "What the counters' words mean, and what to look at: counters.md in\n"
+        "/usr/share/doc/banmesh, or docs/ of the source.\n"
         "\n"
         "example: banmesh status --config /etc/banmesh/node.conf\n",
     .run = status,
