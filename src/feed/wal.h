@@ -18,8 +18,10 @@ typedef struct wal wal_t;
 wal_t *wal_open(const char *path);
 void wal_close(wal_t **self_p);
 
-/* A commit stands behind a frame that is broken. What a power loss leaves torn at the end is no
- * damage: nobody was told of that commit. */
+/* A commit stands behind a frame that is broken. What a power loss cuts off at the end is no
+ * damage: nobody was told of that commit. One that took the first pages of the last commit and left
+ * its last ones cannot be told from damage, and counts as such: all is read back, nothing is lost.
+ */
 bool wal_is_damaged(const wal_t *self);
 
 /* The newest committed image of a page, from 1. False if there is none. */
