@@ -4,6 +4,7 @@
 #include "heads.h"
 #include "inbox.h"
 #include "overview.h"
+#include "roster.h"
 #include "ticker.h"
 #include "trimmer.h"
 
@@ -25,8 +26,7 @@ struct mesh {
     heads_t *heads;
     trimmer_t *trimmer;
     ticker_t *heartbeat;
-    peer_t **peers; /* room for each node of the trust set */
-    size_t peer_count;
+    roster_t roster;
     peer_calls_t calls;
     bool failing; /* the databases say no; said so already */
     mono_t surveyed_at;
@@ -76,34 +76,17 @@ static void asked(void *arg, peer_t *peer, const uint8_t *envelope, size_t size)
     replay_answer(self->replay, &way, peer_node(peer), envelope, size);
 }
 
-static bool is_self(const mesh_t *self, const trusted_t *node)
-{
-    return memcmp(node->sign_public, self->config.own->sign_public, CERT_KEY_BYTES) == 0;
-}
-
-static peer_t *find_peer(const mesh_t *self, const trusted_t *node)
-{
-    for (size_t i = 0; i < self->peer_count; i++)
-        if (streq(peer_node(self->peers[i])->name, node->name))
-            return self->peers[i];
-    return NULL;
-}
-
 /* From a node that connected to us: it may be one that we cannot connect to. */
 static void offered(void *arg, const replay_offer_t *offer)
 {
     mesh_t *self = arg;
     /* Somebody else who has our keys is no peer of ours. */
-    if (is_self(self, offer->sender) || offer->route_size == 0 ||
+    if (roster_is_self(&self->roster, offer->sender) || offer->route_size == 0 ||
         offer->route_size > SOCKET_ROUTE_MAX) {
         replica_refuse(self->replica, REPLICA_WRONG_PEER);
         return;
     }
-    peer_t *peer = find_peer(self, offer->sender);
-    if (peer == NULL) {
-        peer = peer_new(self->config.loop, self->config.own, offer->sender, "", "", &self->calls);
-        self->peers[self->peer_count++] = peer;
-    }
+    peer_t *peer = roster_offers(&self->roster, offer->sender);
     peer_take_route(peer, offer->route, offer->route_size, offer->message);
     const peer_message_t message = {zmq_msg_data(offer->message), zmq_msg_size(offer->message),
                                     false, PEER_OFFERED};
@@ -132,19 +115,11 @@ static void storage_failed(void *arg)
     self->failing = true;
 }
 
-/* Trusted nodes that have no address, and never offered anything: they may come yet. */
-static size_t count_unseen(const mesh_t *self)
-{
-    size_t seen = self->peer_count;
-    if (trust_by_sign(self->trust, self->config.own->sign_public) != NULL)
-        seen++;
-    return trust_size(self->trust) - seen;
-}
-
 /* With the disk full nothing could be stored of what would come. */
 static void pump(mesh_t *self)
 {
-    const catchup_peers_t them = {self->peers, self->peer_count, count_unseen(self)};
+    const roster_t *roster = &self->roster;
+    const catchup_peers_t them = {roster->peers, roster->count, roster_unseen(roster, self->trust)};
     if (!state_is_full(feed_state(self->config.feed)))
         catchup_pump(self->catchup, &them, mono_now());
 }
@@ -171,8 +146,8 @@ static void tell_all(mesh_t *self, const uint8_t *envelope, size_t size)
     socket_t *socket = listener_socket(self->publisher);
     if (socket != NULL)
         socket_send(socket, envelope, size);
-    for (size_t i = 0; self->config.settings->mesh.offer != 0 && i < self->peer_count; i++)
-        peer_send_out(self->peers[i], envelope, size);
+    for (size_t i = 0; self->config.settings->mesh.offer != 0 && i < self->roster.count; i++)
+        peer_send_out(self->roster.peers[i], envelope, size);
 }
 
 void mesh_publish(mesh_t *self, const uint8_t *envelope, size_t size)
@@ -213,8 +188,9 @@ static void announce_heads(mesh_t *self)
 }
 
 /* What was asked of it will not come, nor does what is on its way count as an answer. */
-static void let_go(mesh_t *self, const peer_t *peer)
+static void let_go(void *arg, const peer_t *peer)
 {
+    mesh_t *self = arg;
     catchup_release(self->catchup, peer);
     inbox_forget(self->inbox, peer);
 }
@@ -270,13 +246,13 @@ static void tick(void *arg)
     announce_heads(self);
     trim(self);
     watch_crowd(self);
-    for (size_t i = 0; i < self->peer_count; i++)
-        watch_peer(self, self->peers[i]);
+    for (size_t i = 0; i < self->roster.count; i++)
+        watch_peer(self, self->roster.peers[i]);
     if (mono_since_ms(self->surveyed_at) >= SURVEY_MS) {
         self->surveyed_at = mono_now();
-        for (size_t i = 0; i < self->peer_count; i++)
-            if (peer_connected(self->peers[i]))
-                survey(self, self->peers[i]);
+        for (size_t i = 0; i < self->roster.count; i++)
+            if (peer_connected(self->roster.peers[i]))
+                survey(self, self->roster.peers[i]);
     }
     pump(self);
     progress_look(self->progress, mono_now());
@@ -298,72 +274,6 @@ static void say(void *arg, const char *text)
 {
     (void)arg;
     log_info("%s", text);
-}
-
-static const peer_setting_t *find_setting(const settings_t *settings, const char *name)
-{
-    for (size_t i = 0; i < settings->mesh.peer_count; i++)
-        if (streq(settings->mesh.peers[i].name, name))
-            return &settings->mesh.peers[i];
-    return NULL;
-}
-
-/* Where to connect to a node: the settings go before the certificate; "": nowhere. False: it is
- * ourselves. */
-static bool addresses_of(const mesh_t *self, const trusted_t *node, const char **endpoint,
-                         const char **replay)
-{
-    const peer_setting_t *setting = find_setting(self->config.settings, node->name);
-    *endpoint = setting != NULL ? setting->endpoint : node->endpoint;
-    *replay = setting != NULL ? setting->replay : node->replay;
-    return !is_self(self, node);
-}
-
-static peer_t *take_old_peer(peer_t **old, size_t old_count, const trusted_t *node,
-                             const char *endpoint, const char *replay)
-{
-    for (size_t i = 0; i < old_count; i++) {
-        if (old[i] == NULL || !streq(peer_node(old[i])->name, node->name))
-            continue;
-        const trusted_t *was = peer_node(old[i]);
-        if (memcmp(was->curve_public, node->curve_public, CERT_KEY_BYTES) != 0 ||
-            memcmp(was->sign_public, node->sign_public, CERT_KEY_BYTES) != 0 ||
-            !streq(peer_endpoint(old[i]), endpoint) || !streq(peer_replay(old[i]), replay))
-            return NULL;
-        peer_t *peer = old[i];
-        old[i] = NULL;
-        return peer;
-    }
-    return NULL;
-}
-
-/* Connect to every node that has an address, keeping connections that are as they should be. */
-static void connect_peers(mesh_t *self)
-{
-    peer_t **old = self->peers;
-    size_t old_count = self->peer_count;
-    self->peers = xcalloc(trust_size(self->trust), sizeof(peer_t *));
-    self->peer_count = 0;
-    for (size_t i = 0; i < trust_size(self->trust); i++) {
-        const trusted_t *node = trust_at(self->trust, i);
-        const char *endpoint;
-        const char *replay;
-        if (!addresses_of(self, node, &endpoint, &replay))
-            continue;
-        peer_t *peer = take_old_peer(old, old_count, node, endpoint, replay);
-        if (peer == NULL && *endpoint == '\0')
-            continue; /* until it offers something */
-        if (peer == NULL)
-            peer =
-                peer_new(self->config.loop, self->config.own, node, endpoint, replay, &self->calls);
-        self->peers[self->peer_count++] = peer;
-    }
-    for (size_t i = 0; i < old_count; i++)
-        if (old[i] != NULL) {
-            let_go(self, old[i]);
-            peer_destroy(&old[i]);
-        }
-    free(old);
 }
 
 static void warn_of_missing_certificates(const mesh_t *self)
@@ -406,7 +316,7 @@ void mesh_reload(mesh_t *self, trust_t **trust_p, const settings_t *settings)
     trimmer_set_kept(self->trimmer, settings->history.retention_days * DAY_MS);
     if (drop)
         cut_all(self);
-    connect_peers(self);
+    roster_set(&self->roster, self->trust, settings, let_go, self);
     trust_destroy(&old);
     warn_of_missing_certificates(self);
     log_info("trust directory %s: %zu certificates%s", settings->node.trust,
@@ -420,10 +330,7 @@ const trust_t *mesh_trust(const mesh_t *self)
 
 bool mesh_is_peer_address(const mesh_t *self, const addr_t *addr)
 {
-    for (size_t i = 0; i < self->peer_count; i++)
-        if (peer_is_at(self->peers[i], addr))
-            return true;
-    return false;
+    return roster_is_at(&self->roster, addr);
 }
 
 static int open_parts(mesh_t *self, fault_t *fault)
@@ -463,12 +370,13 @@ mesh_t *mesh_new(const mesh_config_t *config, trust_t **trust_p, fault_t *fault)
     self->trust = *trust_p;
     *trust_p = NULL;
     self->calls = (peer_calls_t){receive, settle, send_back, self};
+    self->roster = (roster_t){.loop = config->loop, .own = config->own, .calls = &self->calls};
     self->surveyed_at = mono_now();
     if (open_parts(self, fault) == -1) {
         mesh_destroy(&self);
         return NULL;
     }
-    connect_peers(self);
+    roster_set(&self->roster, self->trust, config->settings, let_go, self);
     warn_of_missing_certificates(self);
     self->heartbeat = ticker_new(config->loop, config->settings->mesh.heartbeat_ms, tick, self);
     return self;
@@ -481,9 +389,7 @@ void mesh_destroy(mesh_t **self_p)
         return;
     *self_p = NULL;
     ticker_destroy(&self->heartbeat);
-    for (size_t i = 0; i < self->peer_count; i++)
-        peer_destroy(&self->peers[i]);
-    free(self->peers);
+    roster_clear(&self->roster);
     replay_destroy(&self->replay);
     listener_destroy(&self->publisher);
     inbox_destroy(&self->inbox);
@@ -516,8 +422,8 @@ json_t *mesh_status(const mesh_t *self)
         .own = self->config.own,
         .own_name = self->config.settings->node.name,
         .feed = self->config.feed,
-        .peers = self->peers,
-        .peer_count = self->peer_count,
+        .peers = self->roster.peers,
+        .peer_count = self->roster.count,
         .catchup = self->catchup,
         .progress = self->progress,
         .replica = self->replica,
