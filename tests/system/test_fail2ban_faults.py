@@ -202,4 +202,4 @@ def test_bans_flow_through_faults_of_every_kind(tmp_path):
             wait_until(lambda: set(sent) <= set(two.banned("shared")),
                        lambda: "not banned: %s" % {address: when for address, when in sent.items()
                                                    if address not in two.banned("shared")})
-            assert mx2.status()["shared_log"]["writable"] is True
+            wait_until(lambda: mx2.status()["shared_log"]["writable"], "the log to be written")
