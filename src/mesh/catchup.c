@@ -40,7 +40,6 @@ struct catchup {
     search_t *searches;
     size_t count;
     mono_t looked_at;    /* by the last pump */
-    size_t connected;    /* peers, by then */
     size_t next;         /* feed to begin with, so that each gets its turn */
     const peer_t **busy; /* requests are out to them */
     size_t busy_count;
@@ -261,10 +260,10 @@ static void pursue(catchup_t *self, size_t at, const catchup_peers_t *them, mono
 void catchup_pump(catchup_t *self, const catchup_peers_t *them, mono_t now)
 {
     self->looked_at = now;
-    self->connected = count_connected(them);
     follow_feeds(self);
+    size_t connected = count_connected(them);
     size_t next = self->next;
-    for (size_t i = 0; i < self->count && self->busy_count < self->connected; i++)
+    for (size_t i = 0; i < self->count && self->busy_count < connected; i++)
         pursue(self, (next + i) % self->count, them, now);
 }
 

@@ -16,8 +16,9 @@
 #define DRAIN_MS      100 /* how often the backlog gets what the pace allows */
 #define REFRESH_MS    60000
 #define SWEEP_MS      600000
-#define CLOCK_BACK_MS                                                                              \
-    10000 /* what the wall clock may go back without anything being decided anew */
+
+/* What the wall clock may go back without anything being decided anew. */
+#define CLOCK_BACK_MS 10000
 
 struct applier {
     service_t *service;
@@ -301,7 +302,7 @@ static void begin_anew(applier_t *self)
     else
         log_warnx("the clock went back by %" PRId64 " s: bans that seemed to be over are decided "
                   "anew",
-                  back_ms / MS_PER_S);
+                  (back_ms + MS_PER_S / 2) / MS_PER_S);
     self->clock_ms = clock_beyond();
 }
 

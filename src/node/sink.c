@@ -224,12 +224,7 @@ int sink_begin_anew(sink_t *self, fault_t *fault)
     db_t *db = feed_peers_db(self->feed);
     if (db_begin(db) == 0 && set_back(self) == 0 && db_commit(db) == 0)
         return 0;
-    int saved = errno;
-    db_rollback(db);
-    feed_forget(self->feed);
-    if (pending_recount(self->pending) == -1)
-        fatalx("%s", state_failure(feed_state(self->feed)));
-    errno = saved;
+    slice_roll_back(self->feed, self->pending);
     return state_fault(self, fault);
 }
 

@@ -57,18 +57,23 @@ static int put_rows(const slice_t *self, feed_t *feed, held_t *held, pending_t *
     return 0;
 }
 
-int slice_commit(const slice_t *self, feed_t *feed, held_t *held, pending_t *pending)
+int slice_roll_back(feed_t *feed, pending_t *pending)
 {
-    db_t *db = feed_peers_db(feed);
-    if (db_begin(db) == 0 && put_rows(self, feed, held, pending) == 0 && db_commit(db) == 0)
-        return 0;
     int saved = errno;
-    db_rollback(db);
+    db_rollback(feed_peers_db(feed));
     feed_forget(feed);
     if (pending_recount(pending) == -1)
         fatalx("%s", state_failure(feed_state(feed)));
     errno = saved;
     return -1;
+}
+
+int slice_commit(const slice_t *self, feed_t *feed, held_t *held, pending_t *pending)
+{
+    db_t *db = feed_peers_db(feed);
+    if (db_begin(db) == 0 && put_rows(self, feed, held, pending) == 0 && db_commit(db) == 0)
+        return 0;
+    return slice_roll_back(feed, pending);
 }
 
 void slice_clear(slice_t *self)

@@ -51,6 +51,10 @@ void slice_move(slice_t *self, feed_ref_t *feed, uint64_t seq);
  * db_step: nothing is written, and the slice is as it was. */
 int slice_commit(const slice_t *self, feed_t *feed, held_t *held, pending_t *pending);
 
+/* Take the open transaction of the consumer back, and with it what is known of its rows. Returns
+ * -1; errno stays. Fatal if the database cannot be read again. */
+int slice_roll_back(feed_t *feed, pending_t *pending);
+
 /* Empty it; what it has allocated stays. */
 void slice_clear(slice_t *self);
 void slice_free(slice_t *self);

@@ -215,16 +215,16 @@ def test_a_replay_address_that_once_answered_garbage_is_not_given_up(tmp_path):
     for address in addresses:
         mx2.publish(address)
     mx2.stop()
-    with socket.create_server(("127.0.0.1", int(mx2.replay.split(":")[-1]))) as listener:
-        listener.settimeout(60)
-        mx1.start()
-        with listener.accept()[0] as client:
-            client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" + bytes(64))
-            client.settimeout(60)
-            with contextlib.suppress(ConnectionResetError):
-                while client.recv(4096):  # until it has hung up
-                    pass
     try:
+        with socket.create_server(("127.0.0.1", int(mx2.replay.split(":")[-1]))) as listener:
+            listener.settimeout(60)
+            mx1.start()
+            with listener.accept()[0] as client:
+                client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" + bytes(64))
+                client.settimeout(60)
+                with contextlib.suppress(ConnectionResetError):
+                    while client.recv(4096):  # until it has hung up
+                        pass
         mx2.start()
         mx1.wait_reported(addresses)
         assert "peer mx2: takes no requests; connecting anew" in mx1.output()
