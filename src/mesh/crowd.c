@@ -18,14 +18,17 @@ struct crowd {
     entrant_t *entrants;
     size_t count;
     mono_t faded_at;
-    mono_t cleared_at;
-    bool cleared; /* ever */
+    mono_t blamed_at; /* connections were made anew, and somebody was kept out */
+    mono_t vain_at;   /* they were, and nobody was */
 };
 
 crowd_t *crowd_new(void)
 {
     crowd_t *self = xcalloc(1, sizeof *self);
-    self->faded_at = mono_now();
+    mono_t now = mono_now();
+    self->faded_at = now;
+    self->blamed_at.ms = now.ms - CROWD_FADE_MS;
+    self->vain_at.ms = now.ms - CROWD_UNKNOWN_MS;
     return self;
 }
 
@@ -108,18 +111,20 @@ bool crowd_look(crowd_t *self, size_t open, size_t room, mono_t now)
         self->faded_at = now;
         fade(self, now);
     }
-    int64_t since = self->cleared ? now.ms - self->cleared_at.ms : CROWD_UNKNOWN_MS;
-    if (open <= room || since < CROWD_FADE_MS)
+    if (open <= room || now.ms - self->blamed_at.ms < CROWD_FADE_MS)
         return false;
-    bool found = keep_out(self, open, now) > 0;
-    if (!found && since < CROWD_UNKNOWN_MS)
+    if (keep_out(self, open, now) > 0) {
+        self->blamed_at = now;
+        return true;
+    }
+    /* Connections that are still in their handshake have no name. So an attempt in vain puts off
+     * the next one in vain, not the one that finds who it is. */
+    if (now.ms - self->vain_at.ms < CROWD_UNKNOWN_MS)
         return false;
-    self->cleared = true;
-    self->cleared_at = now;
-    if (!found)
-        log_warnx("%zu files are open, %zu should be enough, and no peer connected often: all "
-                  "connections are made anew; if that does not help, strangers hold some, or the "
-                  "limit of open files is too low",
-                  open, room);
+    self->vain_at = now;
+    log_warnx("%zu files are open, %zu should be enough, and no peer connected often: all "
+              "connections are made anew; if that does not help, strangers hold some, or the "
+              "limit of open files is too low",
+              open, room);
     return true;
 }

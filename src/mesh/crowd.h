@@ -30,7 +30,8 @@ bool crowd_admits(crowd_t *self, const char *name, mono_t now);
 size_t crowd_room(size_t nodes, size_t limit);
 
 /* Call each heartbeat. True if it is a crowd, and the server sockets are to be made anew: at most
- * once in CROWD_FADE_MS, or CROWD_UNKNOWN_MS if nobody is to blame. The log says who is kept out.
+ * once in CROWD_FADE_MS if somebody is to blame, in CROWD_UNKNOWN_MS if nobody is. The log says who is
+ * kept out.
  *   open, room  files: there are, there may be */
 bool crowd_look(crowd_t *self, size_t open, size_t room, mono_t now);
 

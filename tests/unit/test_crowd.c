@@ -76,6 +76,16 @@ TEST(of_a_crowd_that_nobody_is_to_blame_for_connections_are_made_anew_once_an_ho
     assert_int_equal(seconds_until_next(), CROWD_UNKNOWN_MS / 1000);
 }
 
+/* On a slow machine the files of a crowd are open long before its handshakes are done. */
+TEST(who_gets_a_name_after_an_attempt_in_vain_is_kept_out_at_once)
+{
+    admitted("bad", CROWD_PATIENCE);
+    assert_true(crowd_look(crowd, ROOM + 1, ROOM, now));
+    admitted("bad", 1);
+    assert_int_equal(seconds_until_next(), 1);
+    assert_int_equal(admitted("bad", 1), 0);
+}
+
 TEST(one_after_another_is_kept_out_once_a_minute)
 {
     admitted("bad", 1000);
@@ -138,6 +148,7 @@ int main(void)
         with_crowd(while_there_is_room_anybody_comes_as_often_as_he_likes),
         with_crowd(of_a_crowd_who_came_too_often_is_kept_out_for_a_while),
         with_crowd(of_a_crowd_that_nobody_is_to_blame_for_connections_are_made_anew_once_an_hour),
+        with_crowd(who_gets_a_name_after_an_attempt_in_vain_is_kept_out_at_once),
         with_crowd(one_after_another_is_kept_out_once_a_minute),
         with_crowd(what_was_counted_fades),
         plain(the_room_follows_the_nodes_and_stays_below_the_limit),
