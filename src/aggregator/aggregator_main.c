@@ -2,7 +2,7 @@
  * country, jail, address and day. Never publishes. */
 #include "consumer.h"
 #include "history.h"
-#include "place.h"
+#include "store_access.h"
 #include "ticker.h"
 
 #include <malloc.h>
@@ -38,12 +38,12 @@ typedef struct {
 static int check(const settings_t *settings, fault_t *fault)
 {
     const char *country = settings->geoip.country;
-    place_t *place = place_new(settings, fault);
-    if (place == NULL || history_check_timezone(settings->history.timezone, fault) == -1) {
-        place_destroy(&place);
+    store_access_t *access = store_access_new(settings, fault);
+    if (access == NULL || history_check_timezone(settings->history.timezone, fault) == -1) {
+        store_access_destroy(&access);
         return -1;
     }
-    place_destroy(&place);
+    store_access_destroy(&access);
     enrich_t *enrich = enrich_new(country, fault);
     if (enrich == NULL)
         return -1;

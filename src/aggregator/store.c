@@ -1,8 +1,8 @@
 #include "store.h"
 
 #include "clock.h"
-#include "greeting.h"
-#include "place.h"
+#include "store_access.h"
+#include "store_login.h"
 #include "ticker.h"
 
 #include <sodium.h>
@@ -26,7 +26,7 @@ typedef struct {
 struct store {
     zloop_t *loop;
     store_calls_t calls;
-    place_t *place;
+    store_access_t *access;
     ticker_t *ticker;
     store_state_t state;
     size_t endpoint; /* being tried, or in use */
@@ -130,25 +130,25 @@ bool store_is_idle(const store_t *self)
 
 static const char *name_of(const store_t *self)
 {
-    return endpoint_text(place_endpoint(self->place, self->endpoint));
+    return store_endpoint_text(store_access_endpoint(self->access, self->endpoint));
 }
 
 /* Begin with an endpoint. Returns false if that failed already. */
 static bool open_endpoint(store_t *self, fault_t *fault)
 {
-    endpoint_t *endpoint = place_endpoint(self->place, self->endpoint);
-    int rc = endpoint_resolve(endpoint, fault);
+    store_endpoint_t *endpoint = store_access_endpoint(self->access, self->endpoint);
+    int rc = store_endpoint_resolve(endpoint, fault);
     if (rc == 0)
         self->state = RESOLVING;
     if (rc != 1)
         return rc == 0;
-    self->context = endpoint_connect(endpoint, fault);
+    self->context = store_endpoint_connect(endpoint, fault);
     if (self->context == NULL)
         return false;
     self->state = GREETING;
     self->tries++;
     self->heard_at = mono_now();
-    greeting_ask(self->place, &self->commands);
+    store_login_ask(self->access, &self->commands);
     append(self, NULL);
     listen_for(self, ZMQ_POLLIN | ZMQ_POLLOUT); /* written when it is up */
     return true;
@@ -169,14 +169,15 @@ static void pause_now(store_t *self)
 static void note_failure(store_t *self, const fault_t *fault)
 {
     fault_set(&self->last_error, "%s: %s", name_of(self), fault->text);
-    if (place_failed(self->place, self->endpoint, fault->text))
+    if (store_access_failed(self->access, self->endpoint, fault->text))
         log_warnx("store %s: %s", name_of(self), fault->text);
 }
 
 static void try_from(store_t *self, size_t first)
 {
     fault_t fault;
-    for (self->endpoint = first; self->endpoint < place_count(self->place); self->endpoint++) {
+    for (self->endpoint = first; self->endpoint < store_access_count(self->access);
+         self->endpoint++) {
         if (open_endpoint(self, &fault))
             return;
         note_failure(self, &fault);
@@ -213,7 +214,7 @@ void store_fail(store_t *self, const char *format, ...)
 
 void store_settled(store_t *self)
 {
-    if (place_worked(self->place, self->endpoint) && !self->settled)
+    if (store_access_worked(self->access, self->endpoint) && !self->settled)
         log_info("store %s: takes everything again", name_of(self));
     self->settled = true;
     self->failures = 0;
@@ -245,7 +246,7 @@ static void become_ready(store_t *self)
     bool another = *self->last_dataset != '\0' && !streq(self->last_dataset, self->dataset);
     /* One that connects and then refuses each block would say this at every try. */
     if (self->settled || self->connections == 0) {
-        place_worked(self->place, self->endpoint);
+        store_access_worked(self->access, self->endpoint);
         log_info("store %s: connected, dataset %s%s", name_of(self), self->dataset,
                  another ? ", another one than before: what it lacks is written again" : "");
     }
@@ -278,7 +279,7 @@ static void take_answer(store_t *self, const redisReply *reply)
     }
     if (find_error(self, &request->commands, reply, &fault) == -1 ||
         (self->state == GREETING &&
-         greeting_take(self->place, index, reply, self->dataset, &fault) == -1)) {
+         store_login_take(self->access, index, reply, self->dataset, &fault) == -1)) {
         give_up(self, &fault);
         return;
     }
@@ -357,8 +358,8 @@ store_t *store_new(zloop_t *loop, const settings_t *settings, const store_calls_
     self->loop = loop;
     self->calls = *calls;
     self->state = PAUSING; /* of no time: the first tick connects */
-    self->place = place_new(settings, fault);
-    if (self->place == NULL) {
+    self->access = store_access_new(settings, fault);
+    if (self->access == NULL) {
         free(self);
         return NULL;
     }
@@ -374,23 +375,23 @@ void store_destroy(store_t **self_p)
     *self_p = NULL;
     hang_up(self);
     ticker_destroy(&self->ticker);
-    place_destroy(&self->place);
+    store_access_destroy(&self->access);
     free(self);
 }
 
 int store_reload(store_t *self, const settings_t *settings, fault_t *fault)
 {
     bool was_ready = self->state == READY;
-    place_t *place = place_new(settings, fault);
-    if (place == NULL)
+    store_access_t *access = store_access_new(settings, fault);
+    if (access == NULL)
         return -1;
-    if (place_equal(place, self->place)) {
-        place_destroy(&place);
+    if (store_access_equal(access, self->access)) {
+        store_access_destroy(&access);
         return 0;
     }
     hang_up(self);
-    place_destroy(&self->place);
-    self->place = place;
+    store_access_destroy(&self->access);
+    self->access = access;
     self->endpoint = 0;
     self->state = PAUSING;
     self->pause_ms = 0;

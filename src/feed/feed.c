@@ -56,7 +56,8 @@ static feed_ref_t *remember(feed_t *self, const feed_id_t *id, int64_t number, b
 
 static void count_missing(feed_ref_t *feed)
 {
-    feed->head_seq = !feed->shut && feed->kept_seq > feed->have ? feed->kept_seq : feed->have;
+    feed->head_seq =
+        !feed->quarantined && feed->kept_seq > feed->have ? feed->kept_seq : feed->have;
 }
 
 /* Where a feed stands, from disk: its head row, and the newest and oldest stored number; what lies
@@ -274,7 +275,7 @@ static feed_ref_t *add_to(feed_t *self, rows_t *rows, const feed_id_t *id)
         errno = EDQUOT;
         return NULL;
     }
-    if (db_is_shut(rows_db(rows))) {
+    if (db_is_frozen(rows_db(rows))) {
         errno = ENOSPC;
         return NULL;
     }
@@ -349,11 +350,11 @@ int feed_store(feed_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *byte
     return 0;
 }
 
-void feed_shut(feed_t *self, const uint8_t origin[static FEED_ORIGIN_BYTES], bool shut)
+void feed_quarantine(feed_t *self, const uint8_t origin[static FEED_ORIGIN_BYTES], bool quarantined)
 {
     for (size_t i = 0; i < self->ref_count; i++)
         if (memcmp(self->refs[i]->id.origin, origin, FEED_ORIGIN_BYTES) == 0) {
-            self->refs[i]->shut = shut;
+            self->refs[i]->quarantined = quarantined;
             count_missing(self->refs[i]);
         }
 }

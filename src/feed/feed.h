@@ -65,10 +65,11 @@ feed_ref_t *feed_own_current(feed_t *self);
  * or -1 and errno of db_step. `have` moves at once: after a failed commit call feed_forget. */
 int feed_store(feed_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *bytes, size_t size);
 
-/* Nothing more of an origin is taken in, until it is shut no longer: what it signed for and is not
+/* Nothing more of an origin is taken in, until the quarantine ends: what it signed for and is not
  * here is not missed, so nobody is to ask for it. Of any other origin all is missed that a kept
  * head tells of. Holds for the feeds that are here, also after feed_forget. */
-void feed_shut(feed_t *self, const uint8_t origin[static FEED_ORIGIN_BYTES], bool shut);
+void feed_quarantine(feed_t *self, const uint8_t origin[static FEED_ORIGIN_BYTES],
+                     bool quarantined);
 
 /* After a rolled back transaction: read where all feeds stand from disk again. A failure here is
  * fatal: the databases cannot be trusted. */

@@ -20,7 +20,7 @@ typedef struct {
     uint64_t oldest;   /* oldest seq stored, perhaps under the floor; have + 1: none */
     uint64_t head_seq; /* newest seq that its origin signed for; may be ahead of have */
     uint64_t kept_seq; /* seq of the head that feed_read_head returns; 0: none */
-    bool shut;         /* nothing more of its origin is taken in, so none of it is missed */
+    bool quarantined;  /* nothing more of its origin is taken in, so none of it is missed */
     uint64_t cursor;   /* newest seq that our consumer is done with */
 } feed_ref_t;
 

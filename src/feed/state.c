@@ -209,10 +209,10 @@ static void fill(state_t *self)
     self->filled_at = mono_now();
 }
 
-static void shut(state_t *self, bool shut)
+static void freeze(state_t *self, bool frozen)
 {
-    db_shut(self->own, shut);
-    db_shut(self->peers, shut);
+    db_freeze(self->own, frozen);
+    db_freeze(self->peers, frozen);
 }
 
 state_t *state_open(const char *directory, fault_t *fault)
@@ -227,7 +227,7 @@ state_t *state_open(const char *directory, fault_t *fault)
         return NULL;
     }
     if (self->full)
-        shut(self, true);
+        freeze(self, true);
     else
         fill(self);
     return self;
@@ -325,7 +325,7 @@ static bool ran_out(state_t *self)
 static state_change_t become_full(state_t *self)
 {
     self->full = self->said_full = true;
-    shut(self, true);
+    freeze(self, true);
     be_sparing(self, true);
     ballast_drop(self->ballast);
     return give_back(self->own) && give_back(self->peers) ? STATE_BECAME_FULL : STATE_FAILED;
@@ -346,7 +346,7 @@ state_change_t state_tend(state_t *self)
     if (!ballast_regain(self->ballast))
         return STATE_AS_BEFORE;
     ran_out(self);
-    shut(self, false);
+    freeze(self, false);
     self->filled_at = mono_now();
     self->full = self->said_full = false;
     return STATE_HAS_ROOM;

@@ -1,6 +1,6 @@
 #include "catchup.h"
 
-#include "lacks.h"
+#include "denials.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +24,7 @@ typedef struct {
     const peer_t *good; /* brought something the last time, and may have more; NULL: nobody */
     unsigned fruitless; /* answers in a row that brought nothing */
     uint64_t met;       /* newcomers up to this number were asked */
-    lacks_t lacks;      /* where the history is kept: who lacks what comes next */
+    denials_t denials;  /* where the history is kept: who lacks what comes next */
 } search_t;
 
 /* A peer that got connected; the later, the larger its number. */
@@ -64,7 +64,7 @@ void catchup_destroy(catchup_t **self_p)
     if (*self_p == NULL)
         return;
     for (size_t i = 0; i < (*self_p)->count; i++)
-        lacks_clear(&(*self_p)->searches[i].lacks);
+        denials_clear(&(*self_p)->searches[i].denials);
     free((*self_p)->searches);
     free((*self_p)->busy);
     free((*self_p)->newcomers);
@@ -111,7 +111,7 @@ static bool is_origin(const peer_t *peer, const feed_ref_t *ref)
 
 static bool lacks_it(const search_t *search, const peer_t *peer)
 {
-    return lacks_has(&search->lacks, peer_node(peer)->sign_public);
+    return denials_has(&search->denials, peer_node(peer)->sign_public);
 }
 
 /* Whom to ask now: who brought something last, or the origin at turn 0; at each later turn another
@@ -207,8 +207,8 @@ static size_t count_connected(const catchup_peers_t *them)
 static bool is_gone(const search_t *search, const feed_ref_t *ref, const catchup_peers_t *them,
                     mono_t now)
 {
-    const lacks_t *lacks = &search->lacks;
-    if (lacks->count == 0 || lacks->behind != ref->have)
+    const denials_t *denials = &search->denials;
+    if (denials->count == 0 || denials->behind != ref->have)
         return false;
     bool everybody = them->unseen == 0;
     for (size_t i = 0; i < them->count; i++) {
@@ -217,16 +217,16 @@ static bool is_gone(const search_t *search, const feed_ref_t *ref, const catchup
             return false;
         everybody = everybody && said;
     }
-    int64_t waited_ms = now.ms - lacks->since.ms;
-    return (lacks_has(lacks, ref->id.origin) || waited_ms >= CATCHUP_ORIGIN_WAIT_MS) &&
+    int64_t waited_ms = now.ms - denials->since.ms;
+    return (denials_has(denials, ref->id.origin) || waited_ms >= CATCHUP_ORIGIN_WAIT_MS) &&
            (everybody || waited_ms >= CATCHUP_PEERS_WAIT_MS);
 }
 
 static void give_up(catchup_t *self, search_t *search, feed_ref_t *ref)
 {
-    uint64_t next = search->lacks.oldest != 0 ? search->lacks.oldest : ref->floor;
+    uint64_t next = search->denials.oldest != 0 ? search->denials.oldest : ref->floor;
     feed_give_up(self->feed, ref, next - 1);
-    lacks_clear(&search->lacks);
+    denials_clear(&search->denials);
     search->turn = search->fruitless = 0;
     search->not_before.ms = 0;
     search->good = NULL;
@@ -279,15 +279,15 @@ static bool says_it_lacks(const catchup_t *self, const search_t *search, const f
         return false;
     if (done->oldest != ref->have + 1)
         return done->oldest == 0 || done->oldest > ref->have;
-    return search->lacks.since.ms != 0 && !state_is_full(feed_state(self->feed)) &&
-           self->looked_at.ms - search->lacks.since.ms >= CATCHUP_ORIGIN_WAIT_MS;
+    return search->denials.since.ms != 0 && !state_is_full(feed_state(self->feed)) &&
+           self->looked_at.ms - search->denials.since.ms >= CATCHUP_ORIGIN_WAIT_MS;
 }
 
 /* Others are asked at once, until all said so. */
 static void note_lack(search_t *search, const feed_ref_t *ref, const peer_t *peer, uint64_t oldest)
 {
-    bool first = lacks_add(&search->lacks, peer_node(peer)->sign_public, ref->have,
-                           oldest > ref->have + 1 ? oldest : 0, mono_now());
+    bool first = denials_add(&search->denials, peer_node(peer)->sign_public, ref->have,
+                             oldest > ref->have + 1 ? oldest : 0, mono_now());
     if (search->in_between)
         return;
     if (first) {
@@ -306,7 +306,7 @@ static void take_answer(catchup_t *self, search_t *search, const feed_ref_t *ref
         search->fruitless = 0;
         search->not_before.ms = 0;
         search->good = peer;
-        lacks_clear(&search->lacks);
+        denials_clear(&search->denials);
     }
     if (!is_behind(ref)) {
         search->turn = 0;
@@ -376,7 +376,7 @@ void catchup_favour(catchup_t *self, peer_t *peer)
     self->newcomers[self->newcomer_count++] = (newcomer_t){peer, ++self->newcomer_number};
     for (size_t i = 0; i < self->count; i++) {
         search_t *search = &self->searches[i];
-        lacks_remove(&search->lacks, peer_node(peer)->sign_public);
+        denials_remove(&search->denials, peer_node(peer)->sign_public);
         if (search->fruitless == 0 && search->good == NULL &&
             is_origin(peer, feed_at(self->feed, i)))
             search->turn = 0;

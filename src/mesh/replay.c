@@ -1,7 +1,7 @@
 #include "replay.h"
 
-#include "asker.h"
 #include "heads.h"
+#include "quota.h"
 
 #include <sodium.h>
 
@@ -14,7 +14,7 @@
 struct replay {
     replay_config_t config;
     const trust_t *trust;
-    askers_t *askers;
+    quotas_t *quotas;
     listener_t *listener;
     replay_counters_t counters;
     size_t burst_bytes; /* answered in this turn */
@@ -136,7 +136,7 @@ static uint64_t send_batches(answer_t *answer, const feed_ref_t *ref, uint64_t a
     return through;
 }
 
-static void answer_fetch(replay_t *self, const replay_way_t *way, asker_t *asker,
+static void answer_fetch(replay_t *self, const replay_way_t *way, quota_t *quota,
                          const wire_fetch_t *fetch)
 {
     answer_t answer = start_answer(self, way);
@@ -148,11 +148,11 @@ static void answer_fetch(replay_t *self, const replay_way_t *way, asker_t *asker
         int64_t oldest = feed_next(self->config.feed, ref, fetch->after);
         done.oldest = oldest > 0 ? (uint64_t)oldest : 0;
         /* If what comes next is gone, the asker decides how to go on. */
-        if (done.oldest == fetch->after + 1 && asker_may_ask(asker))
+        if (done.oldest == fetch->after + 1 && quota_may_ask(quota))
             done.through = send_batches(&answer, ref, fetch->after, fetch->credit);
         else if (done.oldest == fetch->after + 1)
             self->counters.put_off++;
-        asker_pay(asker, answer.bytes);
+        quota_pay(quota, answer.bytes);
     }
     send_one(&answer, self->out, wire_write_done(self->config.wire, &done, self->out));
 }
@@ -174,21 +174,21 @@ static void add_head(answer_t *answer, const feed_ref_t *ref, wall_t now)
 }
 
 /* All heads, from another one on each time: of very many, the last ones do not fit the queue. */
-static void answer_survey(replay_t *self, const replay_way_t *way, asker_t *asker)
+static void answer_survey(replay_t *self, const replay_way_t *way, quota_t *quota)
 {
     answer_t answer = start_answer(self, way);
     wall_t now = wall_now();
     size_t count = feed_count(self->config.feed);
     size_t start = count > 0 ? randombytes_uniform((uint32_t)count) : 0;
     self->counters.surveys++;
-    if (!asker_may_ask(asker)) {
+    if (!quota_may_ask(quota)) {
         self->counters.put_off++;
         return;
     }
     for (size_t i = 0; i < count && !answer.cut; i++)
         add_head(&answer, feed_at(self->config.feed, (start + i) % count), now);
     send_bundle(&answer);
-    asker_pay(asker, answer.bytes);
+    quota_pay(quota, answer.bytes);
 }
 
 void replay_answer(replay_t *self, const replay_way_t *way, const trusted_t *sender,
@@ -205,9 +205,9 @@ void replay_answer(replay_t *self, const replay_way_t *way, const trusted_t *sen
     if (error != WIRE_OK)
         replica_refuse_wire(self->config.replica, error);
     else if (wire_kind(envelope) == WIRE_FETCH)
-        answer_fetch(self, way, askers_of(self->askers, sender), &fetch);
+        answer_fetch(self, way, quotas_of(self->quotas, sender), &fetch);
     else
-        answer_survey(self, way, askers_of(self->askers, sender));
+        answer_survey(self, way, quotas_of(self->quotas, sender));
 }
 
 /* ---- what comes in ---- */
@@ -220,16 +220,16 @@ static const trusted_t *sender_of(const replay_t *self, zmq_msg_t *message)
     return name != NULL ? trust_by_name(self->trust, name) : NULL;
 }
 
-static bool is_answered(replay_t *self, asker_t *asker, const trusted_t *sender,
+static bool is_answered(replay_t *self, quota_t *quota, const trusted_t *sender,
                         zmq_msg_t *routing_id)
 {
-    if (asker_has_route(asker, zmq_msg_data(routing_id), zmq_msg_size(routing_id), is_alive, self))
+    if (quota_has_route(quota, zmq_msg_data(routing_id), zmq_msg_size(routing_id), is_alive, self))
         return true;
     self->counters.too_many++;
-    if (!asker->told)
+    if (!quota->told)
         log_warnx("peer %s: asks over more than %d connections; further ones get no answer",
-                  sender->name, ASKER_ROUTES_MAX);
-    asker->told = true;
+                  sender->name, QUOTA_ROUTES_MAX);
+    quota->told = true;
     return false;
 }
 
@@ -256,7 +256,7 @@ static bool handle(replay_t *self, zmq_msg_t *routing_id, zmq_msg_t *message)
     }
     route_t route = {self, routing_id};
     replay_way_t way = {send_back, &route};
-    if (is_answered(self, askers_of(self->askers, sender), sender, routing_id))
+    if (is_answered(self, quotas_of(self->quotas, sender), sender, routing_id))
         replay_answer(self, &way, sender, envelope, size);
     return true;
 }
@@ -299,7 +299,7 @@ replay_t *replay_new(const replay_config_t *config, const char *endpoint, const 
     replay_t *self = xcalloc(1, sizeof *self);
     self->config = *config;
     self->trust = trust;
-    self->askers = askers_new();
+    self->quotas = quotas_new();
     self->listener =
         listener_new(config->loop, ZMQ_ROUTER, config->own, endpoint, read_messages, self, fault);
     if (self->listener == NULL)
@@ -312,7 +312,7 @@ void replay_destroy(replay_t **self_p)
     if (*self_p == NULL)
         return;
     listener_destroy(&(*self_p)->listener);
-    askers_destroy(&(*self_p)->askers);
+    quotas_destroy(&(*self_p)->quotas);
     free(*self_p);
     *self_p = NULL;
 }
@@ -320,7 +320,7 @@ void replay_destroy(replay_t **self_p)
 void replay_set_trust(replay_t *self, const trust_t *trust)
 {
     self->trust = trust;
-    askers_keep(self->askers, trust);
+    quotas_keep(self->quotas, trust);
 }
 
 void replay_renew(replay_t *self)

@@ -2,7 +2,7 @@
 
 #include "answers.h"
 #include "local.h"
-#include "origin.h"
+#include "own_feed.h"
 #include "packets.h"
 #include "request.h"
 #include "special.h"
@@ -68,7 +68,7 @@ typedef struct {
 struct intake {
     service_t *service;
     applier_t *applier;
-    origin_t *origin;
+    own_feed_t *own_feed;
     zmq_pollitem_t listener;
     int spare; /* see local_accept */
     char *socket_path;
@@ -124,15 +124,15 @@ static bool is_skipped(intake_t *self, const ban_t *ban, answer_t *answer)
     return true;
 }
 
-static void note_stored(intake_t *self, const origin_item_t *item, answer_t *answer)
+static void note_stored(intake_t *self, const own_feed_item_t *item, answer_t *answer)
 {
     static const struct {
         count_t count;
         const char *word;
     } results[] = {
-        [ORIGIN_NEW] = {INTAKE_STORED, "new"},
-        [ORIGIN_PROLONGED] = {INTAKE_PROLONGED, "prolonged"},
-        [ORIGIN_REPEATED] = {INTAKE_REPEATED, "repeated"},
+        [OWN_FEED_NEW] = {INTAKE_STORED, "new"},
+        [OWN_FEED_PROLONGED] = {INTAKE_PROLONGED, "prolonged"},
+        [OWN_FEED_REPEATED] = {INTAKE_REPEATED, "repeated"},
     };
     self->counts[results[item->result].count]++;
     snprintf(answer->text, sizeof answer->text, REQUEST_ANSWER_OK " nid=%" PRId64 " %s", item->nid,
@@ -141,11 +141,11 @@ static void note_stored(intake_t *self, const origin_item_t *item, answer_t *ans
 }
 
 /* Store a group of bans. Returns 0; -1: none is stored, and why is in errno. */
-static int store(intake_t *self, origin_item_t *items, size_t count)
+static int store(intake_t *self, own_feed_item_t *items, size_t count)
 {
     if (count == 0)
         return 0;
-    if (origin_append(self->origin, items, count) == -1) {
+    if (own_feed_append(self->own_feed, items, count) == -1) {
         if (errno == EIO || errno == EBADMSG)
             fatalx("%s", state_failure(feed_state(service_feed(self->service))));
         if (!self->failing && errno != ENOSPC) /* that is said for the whole state directory */
@@ -200,14 +200,14 @@ static void deliver_all(intake_t *self)
 /* Commit what waits, then answer all of it in order. */
 static void flush(intake_t *self)
 {
-    origin_item_t items[WIRE_EVENTS_MAX];
+    own_feed_item_t items[WIRE_EVENTS_MAX];
     size_t count = 0;
     for (size_t i = 0; i < self->waiting_count; i++)
         if (!self->waiting[i].decided)
-            items[count++] = (origin_item_t){.ban = &self->waiting[i].ban};
+            items[count++] = (own_feed_item_t){.ban = &self->waiting[i].ban};
     int rc = store(self, items, count);
     int error = errno;
-    const origin_item_t *item = items;
+    const own_feed_item_t *item = items;
     for (size_t i = 0; i < self->waiting_count; i++) {
         waiting_t *waiting = &self->waiting[i];
         if (!waiting->decided && rc == 0)
@@ -362,12 +362,12 @@ static bool is_full(const intake_t *self)
 static int take_spooled(void *arg, const ban_t *bans, size_t count)
 {
     intake_t *self = arg;
-    origin_item_t items[SPOOL_GROUP_MAX];
+    own_feed_item_t items[SPOOL_GROUP_MAX];
     answer_t answer;
     size_t kept = 0;
     for (size_t i = 0; i < count; i++)
         if (!is_skipped(self, &bans[i], &answer))
-            items[kept++] = (origin_item_t){.ban = &bans[i]};
+            items[kept++] = (own_feed_item_t){.ban = &bans[i]};
     if (store(self, items, kept) == -1)
         return -1;
     for (size_t i = 0; i < kept; i++)
@@ -412,7 +412,7 @@ static void take_spool(void *arg)
 static void prune(intake_t *self)
 {
     self->pruned_at = mono_now();
-    if (origin_prune(self->origin) == -1)
+    if (own_feed_prune(self->own_feed) == -1)
         log_warn("old attempts stay in the state directory for now");
 }
 
@@ -440,7 +440,7 @@ static void compact(void *arg)
 {
     intake_t *self = arg;
     mono_t start = mono_now();
-    while (origin_compact(self->origin) && mono_since_ms(start) < COMPACT_STEP_MS)
+    while (own_feed_compact(self->own_feed) && mono_since_ms(start) < COMPACT_STEP_MS)
         ;
 }
 
@@ -476,8 +476,8 @@ intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault)
     self->packets = packets_new(REQUEST_LINE_MAX + 1); /* one byte more, so that too long shows */
     self->socket_path = xstrdup(settings->publish.socket);
     self->spool_path = xstrdup(settings->publish.spool);
-    self->origin = origin_new(service_feed(service), service_wire(service),
-                              service_cert(service)->sign_public, publish, self);
+    self->own_feed = own_feed_new(service_feed(service), service_wire(service),
+                                  service_cert(service)->sign_public, publish, self);
     intake_reload(self);
     self->spare = local_spare();
     self->listener.fd = local_listen(self->socket_path, SOCK_SEQPACKET, SOCKET_MODE, fault);
@@ -515,7 +515,7 @@ void intake_destroy(intake_t **self_p)
     }
     if (self->spare != -1)
         close(self->spare);
-    origin_destroy(&self->origin);
+    own_feed_destroy(&self->own_feed);
     packets_destroy(&self->packets);
     free(self->socket_path);
     free(self->spool_path);
@@ -531,7 +531,7 @@ void intake_status(const intake_t *self, json_t *status)
     json_object_set_new(status, "intake", counts);
     uint64_t events;
     uint64_t running;
-    origin_size(self->origin, &events, &running);
+    own_feed_size(self->own_feed, &events, &running);
     json_object_set_new(status, "own_log",
                         json_pack("{s:I, s:I}", "events", (json_int_t)events, "running",
                                   (json_int_t)running));

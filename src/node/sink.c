@@ -3,7 +3,7 @@
 #include "bans.h"
 #include "fail2ban.h"
 #include "pace.h"
-#include "written.h"
+#include "unrecorded.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -19,14 +19,14 @@ struct sink {
     held_t *held;
     pending_t *pending;
     shared_log_t *log;
-    written_t *stands; /* lines of the run before whose rows were never committed */
+    unrecorded_t *unrecorded; /* lines of the run before whose rows were never committed */
     fail2ban_t *fail2ban;
     wall_t again_since; /* it started anew: these lines are to be written again */
     bool again;
     pace_t pace;
     mono_t drained_at;
     slice_t slice;
-    bool written; /* the slice's lines are on disk, its rows are not yet */
+    bool lines_stand; /* the slice's lines are on disk, its rows are not yet */
     uint64_t outcomes[GUARD_OUTCOME_COUNT];
     uint64_t from_future; /* besides their outcome */
 };
@@ -57,10 +57,11 @@ sink_t *sink_new(feed_t *feed, const settings_t *settings, fault_t *fault)
     self->pace = pace_of(settings->shared.pace, mono_now());
     self->held = held_new(db);
     self->pending = pending_new(db);
-    self->stands = written_new(settings->shared.log, self->held); /* before ended holds are swept */
-    if (written_count(self->stands) > 0)
+    self->unrecorded =
+        unrecorded_new(settings->shared.log, self->held); /* before ended holds are swept */
+    if (unrecorded_count(self->unrecorded) > 0)
         log_info("%zu lines stand in %s without their rows: it ended in between",
-                 written_count(self->stands), settings->shared.log);
+                 unrecorded_count(self->unrecorded), settings->shared.log);
     if (self->pending == NULL || held_drop_ended(self->held, wall_now()) == -1 ||
         held_each(self->held, recall, self) == -1) {
         fault_set(fault, "state directory: %s", db_error(db));
@@ -76,7 +77,7 @@ void sink_destroy(sink_t **self_p)
         return;
     *self_p = NULL;
     shared_log_destroy(&self->log);
-    written_destroy(&self->stands);
+    unrecorded_destroy(&self->unrecorded);
     fail2ban_destroy(&self->fail2ban);
     pending_destroy(&self->pending);
     held_destroy(&self->held);
@@ -113,7 +114,7 @@ void sink_write(sink_t *self, const pending_row_t *row, const char *name, int64_
     /* As clipped: a ban for ever has an end here. */
     int64_t duration_s = (until_ms - ban->time_ms) / MS_PER_S;
     shared_line_t line = {&ban->address, name, ban->jail, duration_s, until_ms, row->nid};
-    int64_t since_ms = written_take(self->stands, row->nid, bantime_ms, now);
+    int64_t since_ms = unrecorded_take(self->unrecorded, row->nid, bantime_ms, now);
     if (since_ms == 0) {
         shared_log_add(self->log, &line, now);
         self->slice.lines++;
@@ -164,7 +165,7 @@ size_t sink_moves(const sink_t *self)
 
 bool sink_is_half_done(const sink_t *self)
 {
-    return self->written;
+    return self->lines_stand;
 }
 
 static void take_back(sink_t *self)
@@ -173,7 +174,7 @@ static void take_back(sink_t *self)
     for (size_t i = slice->hold_count; i > 0; i--)
         bans_set(self->bans, &slice->holds[i - 1].address, slice->before_ms[i - 1]);
     shared_log_clear(self->log);
-    written_take_back(self->stands);
+    unrecorded_take_back(self->unrecorded);
     slice_clear(slice);
 }
 
@@ -190,20 +191,20 @@ static wall_t unsure(const sink_t *self)
 int sink_finish(sink_t *self, fault_t *fault)
 {
     slice_t *slice = &self->slice;
-    if (!self->written && shared_log_write(self->log, unsure(self), fault) == -1) {
+    if (!self->lines_stand && shared_log_write(self->log, unsure(self), fault) == -1) {
         take_back(self);
         return -1;
     }
-    if (!self->written)
+    if (!self->lines_stand)
         pace_spend(&self->pace, (int64_t)slice->lines);
-    self->written = true;
+    self->lines_stand = true;
     if (slice_commit(slice, self->feed, self->held, self->pending) == -1)
         return state_fault(self, fault);
-    self->written = false;
+    self->lines_stand = false;
     for (int i = 0; i < GUARD_OUTCOME_COUNT; i++)
         self->outcomes[i] += slice->outcomes[i];
     self->from_future += slice->from_future;
-    written_commit(self->stands);
+    unrecorded_commit(self->unrecorded);
     slice_clear(slice);
     return 0;
 }
@@ -315,7 +316,7 @@ int sink_sweep(sink_t *self)
 {
     wall_t now = wall_now();
     bans_sweep(self->bans, now);
-    written_clear(self->stands); /* long done with */
+    unrecorded_clear(self->unrecorded); /* long done with */
     return held_drop_ended(self->held, now);
 }
 

@@ -14,7 +14,7 @@ def read(*path):
 
 
 TABLES = {  # where words stand in a table: [REASON] = "word"
-    "mesh/wire.c": {"ok"}, "mesh/replica.c": set(), "node/guard.c": set(), "node/intake.c": set(),
+    "wire/wire.c": {"ok"}, "replica/replica.c": set(), "node/guard.c": set(), "node/intake.c": set(),
     "aggregator/block.c": set(),
 }
 

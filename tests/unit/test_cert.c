@@ -372,6 +372,18 @@ TEST(names_that_cannot_be_files_are_refused)
     assert_null(cert_new("mx1", "", "nowhere", &fault));
 }
 
+TEST(the_example_in_certs_is_a_certificate)
+{
+    char path[PATH_MAX];
+    fault_t fault;
+    snprintf(path, sizeof path, "%s/../certs/example.cert", BANMESH_TEST_DIR);
+    cert_t *cert = cert_load_public(path, &fault);
+    if (cert == NULL)
+        fail_msg("%s", fault.text);
+    assert_string_equal(cert->name, "example");
+    cert_destroy(&cert);
+}
+
 static int start_sodium(void **state)
 {
     (void)state;
@@ -381,6 +393,7 @@ static int start_sodium(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        plain(the_example_in_certs_is_a_certificate),
         in_directory(both_halves_come_back_as_they_were_saved),
         in_directory(czmq_reads_our_files),
         in_directory(the_secret_half_is_for_its_owner_alone),

@@ -3,7 +3,7 @@
  * not much else. */
 #include "forge.h"
 #include "nid.h"
-#include "origin.h"
+#include "own_feed.h"
 #include "trimmer.h"
 
 #include <sodium.h>
@@ -28,7 +28,7 @@ typedef struct {
 typedef struct {
     forge_node_t node;
     feed_t *feed;
-    origin_t *origin;
+    own_feed_t *origin;
     attempt_model_t attempts[ATTEMPTS];
     size_t count;
     uint64_t seed;
@@ -78,12 +78,12 @@ static void open_world(void)
     world.feed = feed_open(".", world.node.public_key, &fault);
     if (world.feed == NULL)
         fail_msg("%s", fault.text);
-    world.origin = origin_new(world.feed, world.node.wire, world.node.public_key, ignore, NULL);
+    world.origin = own_feed_new(world.feed, world.node.wire, world.node.public_key, ignore, NULL);
 }
 
 static void close_world(void)
 {
-    origin_destroy(&world.origin);
+    own_feed_destroy(&world.origin);
     feed_close(&world.feed);
 }
 
@@ -117,8 +117,8 @@ static uint64_t next_random(void)
 
 static void append(attempt_model_t *attempt)
 {
-    origin_item_t item = {.ban = &attempt->ban};
-    assert_int_equal(origin_append(world.origin, &item, 1), 0);
+    own_feed_item_t item = {.ban = &attempt->ban};
+    assert_int_equal(own_feed_append(world.origin, &item, 1), 0);
     attempt->nid = item.nid;
 }
 
@@ -154,7 +154,7 @@ static void prolong(attempt_model_t *attempt)
 static void compact_all(void)
 {
     int steps = 0;
-    while (origin_compact(world.origin) || origin_compact(world.origin))
+    while (own_feed_compact(world.origin) || own_feed_compact(world.origin))
         assert_true(++steps < ATTEMPTS);
 }
 
@@ -232,7 +232,7 @@ static void disturb_clock(void)
     world.passed_ms += some_ms / 80 / 24 / 3; /* up to 20 minutes */
     if (world.passed_ms - world.jumped_when_ms > HOUR_MS / 2)
         jump(0);
-    origin_compact(world.origin);
+    own_feed_compact(world.origin);
 }
 
 /* By what a clock says when the node starts it has to go, within what bans are kept beyond their
@@ -249,9 +249,9 @@ static void restart(void)
 static void calm_clock(void)
 {
     jump(0);
-    origin_compact(world.origin);
+    own_feed_compact(world.origin);
     world.passed_ms += HOUR_MS + MINUTE_MS;
-    origin_compact(world.origin);
+    own_feed_compact(world.origin);
 }
 
 TEST(whatever_happens_what_runs_is_in_the_log_and_the_log_is_bounded)
@@ -265,7 +265,7 @@ TEST(whatever_happens_what_runs_is_in_the_log_and_the_log_is_bounded)
         else if (choice < 980 && world.count > 0)
             prolong(&world.attempts[next_random() % world.count]);
         else if (choice < 992)
-            origin_compact(world.origin);
+            own_feed_compact(world.origin);
         else if (choice < 998)
             disturb_clock();
         else
@@ -280,7 +280,7 @@ TEST(whatever_happens_what_runs_is_in_the_log_and_the_log_is_bounded)
         fail_msg("%zu events in the log, %zu run", events, running);
     uint64_t counted;
     uint64_t estimate;
-    origin_size(world.origin, &counted, &estimate);
+    own_feed_size(world.origin, &counted, &estimate);
     assert_int_equal(counted, events);
     assert_true(estimate >= running);
 }
@@ -352,7 +352,7 @@ TEST(a_log_whose_ends_were_forgotten_is_counted_again_and_not_copied_for_ever)
     uint64_t running;
     jump(60 * DAY_MS);
     append_new(true);
-    origin_size(world.origin, &counted, &running);
+    own_feed_size(world.origin, &counted, &running);
     world.passed_ms += HOUR_MS + MINUTE_MS;
     append_new(true); /* by a clock that counts, and by which the others ended a month ago */
     jump(0);
@@ -360,9 +360,9 @@ TEST(a_log_whose_ends_were_forgotten_is_counted_again_and_not_copied_for_ever)
     check_log();
     uint64_t have = feed_own_current(world.feed)->have;
     for (int i = 0; i < 100; i++)
-        assert_false(origin_compact(world.origin));
+        assert_false(own_feed_compact(world.origin));
     assert_int_equal(feed_own_current(world.feed)->have, have);
-    origin_size(world.origin, &counted, &running);
+    own_feed_size(world.origin, &counted, &running);
     assert_int_equal(counted, check_log());
     assert_true(running >= 3000);
 }

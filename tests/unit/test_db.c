@@ -157,13 +157,13 @@ TEST(a_header_that_says_foreign_over_tables_of_ours_is_damage)
 TEST(a_database_that_is_shut_begins_nothing_but_what_frees)
 {
     db_t *db = open_ours(true);
-    db_shut(db, true);
-    assert_true(db_is_shut(db));
+    db_freeze(db, true);
+    assert_true(db_is_frozen(db));
     assert_int_equal(db_begin(db), -1);
     assert_int_equal(errno, ENOSPC);
     assert_int_equal(db_begin_freeing(db), 0);
     assert_int_equal(db_commit(db), 0);
-    db_shut(db, false);
+    db_freeze(db, false);
     assert_int_equal(db_begin(db), 0);
     assert_int_equal(db_commit(db), 0);
     db_destroy(&db);

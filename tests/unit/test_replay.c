@@ -1,5 +1,5 @@
 /* replay: what is answered, how much of it, and to whom. No socket: answers are caught here. */
-#include "asker.h"
+#include "quota.h"
 #include "replay.h"
 #include "world.h"
 
@@ -275,7 +275,7 @@ static size_t fetch_all_that_is_allowed(const feed_ref_t *ref)
 TEST(who_asks_too_much_gets_empty_answers_for_a_while)
 {
     feed_ref_t *ref = store_batches(3, 1);
-    assert_true(fetch_all_that_is_allowed(ref) >= ASKER_REQUESTS_BURST);
+    assert_true(fetch_all_that_is_allowed(ref) >= QUOTA_REQUESTS_BURST);
     assert_int_equal(replay_counters(replay)->put_off, 1);
     do { /* a slow machine leaves time for one more request */
         fetch_all_that_is_allowed(ref);

@@ -529,7 +529,7 @@ TEST(with_the_disk_full_only_a_floor_that_rises_is_kept)
         assert_int_equal(receive_batch(&world.mx1, seq), REPLICA_STORED);
     assert_int_equal(receive_head(&world.mx1, 3, 1), REPLICA_HEAD);
     assert_int_equal(replica_commit(world.replica), 0);
-    db_shut(feed_peers_db(world.feed), true);
+    db_freeze(feed_peers_db(world.feed), true);
     assert_int_equal(receive_batch(&world.mx1, 4), REPLICA_FAILED);
     assert_int_equal(errno, ENOSPC);
     assert_int_equal(receive_head(&world.mx1, 5, 1), REPLICA_FAILED);
@@ -540,7 +540,7 @@ TEST(with_the_disk_full_only_a_floor_that_rises_is_kept)
     assert_int_equal(replica_commit(world.replica), 0);
     assert_int_equal(feed_of(&world.mx1)->floor, 3);
     assert_int_equal(feed_of(&world.mx1)->have, 3);
-    db_shut(feed_peers_db(world.feed), false);
+    db_freeze(feed_peers_db(world.feed), false);
     assert_int_equal(receive_batch(&world.mx1, 4), REPLICA_STORED);
     assert_int_equal(replica_commit(world.replica), 0);
 }

@@ -3,7 +3,7 @@
 #include "damage.h"
 #include "forge.h"
 #include "nid.h"
-#include "origin.h"
+#include "own_feed.h"
 #include "salvage.h"
 #include "wreck.h"
 
@@ -39,7 +39,7 @@ typedef struct {
 typedef struct {
     forge_node_t node;
     feed_t *feed;
-    origin_t *origin;
+    own_feed_t *origin;
     record_t records[BANS_MAX];
     size_t record_count;
     body_t bodies[BODIES_MAX];
@@ -73,12 +73,12 @@ static void open_world(void)
 {
     open_state();
     world.origin =
-        origin_new(world.feed, world.node.wire, world.node.public_key, note_published, NULL);
+        own_feed_new(world.feed, world.node.wire, world.node.public_key, note_published, NULL);
 }
 
 static void close_world(void)
 {
-    origin_destroy(&world.origin);
+    own_feed_destroy(&world.origin);
     feed_close(&world.feed);
 }
 
@@ -95,17 +95,17 @@ static ban_t new_ban(void)
 /* Mostly one ban, sometimes a group so large that its batch goes over several pages. */
 static void append_some(void)
 {
-    static origin_item_t items[GROUP_MAX];
+    static own_feed_item_t items[GROUP_MAX];
     size_t count =
         support_random(&world.random) % 8 == 0 ? 1 + support_random(&world.random) % GROUP_MAX : 1;
     size_t first = world.record_count;
     for (size_t i = 0; i < count; i++) {
         world.records[world.record_count].ban = new_ban();
-        items[i] = (origin_item_t){.ban = &world.records[world.record_count].ban};
+        items[i] = (own_feed_item_t){.ban = &world.records[world.record_count].ban};
         world.record_count++;
     }
     size_t bodies = world.body_count;
-    assert_int_equal(origin_append(world.origin, items, count), 0);
+    assert_int_equal(own_feed_append(world.origin, items, count), 0);
     assert_int_equal(world.body_count, bodies + 1);
     world.bodies[bodies].first = first;
     world.bodies[bodies].count = count;
@@ -366,9 +366,9 @@ TEST(a_request_that_is_repeated_afterwards_is_known)
     damage_fill("state/own.db", 0, DAMAGE_PAGE_BYTES);
     salvage();
     for (size_t i = 0; i < world.record_count; i += 17) {
-        origin_item_t item = {.ban = &world.records[i].ban};
-        assert_int_equal(origin_append(world.origin, &item, 1), 0);
-        assert_int_equal(item.result, ORIGIN_REPEATED);
+        own_feed_item_t item = {.ban = &world.records[i].ban};
+        assert_int_equal(own_feed_append(world.origin, &item, 1), 0);
+        assert_int_equal(item.result, OWN_FEED_REPEATED);
         assert_int_equal(item.nid, world.records[i].nid);
     }
     close_world();

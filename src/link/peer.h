@@ -1,0 +1,97 @@
+/* peer - the ways to one other node. Out: a SUB to what it announces, a DEALER to its replay. In: a
+ * node that nobody can reach offers its own over its DEALER to our ROUTER, and is asked back there.
+ * A socket each, so that what comes in is known to be from that key, and so that a connection can
+ * be made anew alone: libzmq never mends one that was refused or that met a protocol error. A host
+ * name is looked up beforehand (lookup.h), since libzmq would keep all connections waiting. Watches
+ * the peer's signed heartbeat. Knows neither feeds nor what messages mean. */
+#ifndef BANMESH_LINK_PEER_H
+#define BANMESH_LINK_PEER_H
+
+#include "addr.h"
+#include "clock.h"
+#include "socket.h"
+#include "trust.h"
+
+typedef struct peer peer_t;
+
+/* How a message came. */
+typedef enum {
+    PEER_ANNOUNCED, /* to all, by its PUB */
+    PEER_ANSWERED,  /* to us, by its ROUTER */
+    PEER_OFFERED,   /* to us, at our own ROUTER */
+} peer_way_t;
+
+typedef struct {
+    const uint8_t *bytes;
+    size_t size;
+    bool more_frames; /* it had several, and is not shown */
+    peer_way_t way;
+} peer_message_t;
+
+/* What peers call back, on the loop. */
+typedef struct {
+    /* One message. */
+    void (*message)(void *arg, peer_t *peer, const peer_message_t *message);
+    /* A burst of messages is over: commit, act. */
+    void (*idle)(void *arg);
+    /* Send along a route that peer_take_route brought. False if it is gone or full. */
+    bool (*send_back)(void *arg, const uint8_t *route, size_t route_size, const uint8_t *bytes,
+                      size_t size);
+    void *arg;
+} peer_calls_t;
+
+/* Start connecting. own and calls are borrowed for as long as the peer lives; node is copied.
+ * endpoint and replay may differ from the certificate's. replay "" means that nothing can be
+ * fetched from it; endpoint "" that it is not connected to, and only offers. What cannot be made
+ * now is said, and tried again later. */
+peer_t *peer_new(zloop_t *loop, const cert_t *own, const trusted_t *node, const char *endpoint,
+                 const char *replay, const peer_calls_t *calls);
+void peer_destroy(peer_t **self_p);
+
+const trusted_t *peer_node(const peer_t *self);
+const char *peer_endpoint(const peer_t *self);
+const char *peer_replay(const peer_t *self);
+
+/* True if an address or network touches the peer's: that of its endpoint, or the one that its
+ * messages came from last. */
+bool peer_is_at(const peer_t *self, const addr_t *address);
+
+/* Send it a request: to its replay, or back to where it offers. 0, or -1 if there is no way or its
+ * queue is full. */
+int peer_send(peer_t *self, const uint8_t *bytes, size_t size);
+
+/* Send to its replay only, if that way is open. 0 or -1. */
+int peer_send_out(peer_t *self, const uint8_t *bytes, size_t size);
+
+/* True if nothing could be sent to its replay for 5 s, though it is heard: libzmq gave that
+ * connection up for a protocol error, which it never mends, or nobody reads there. */
+bool peer_takes_nothing(const peer_t *self);
+
+/* It offered something from there: route_size 1..SOCKET_ROUTE_MAX; the message tells its address.
+ */
+void peer_take_route(peer_t *self, const uint8_t *route, size_t route_size, zmq_msg_t *message);
+
+/* Its own signed head was received, made at time_ms by its clock. Only one newer than any before
+ * proves that it lives. Returns true if it was not connected before. */
+bool peer_heartbeat(peer_t *self, int64_t time_ms, peer_way_t by);
+
+/* Connected: a heartbeat of its own, authenticated, within five of our intervals. */
+bool peer_connected(const peer_t *self);
+
+/* True if it is connected by its own offers. */
+bool peer_offers(const peer_t *self);
+
+/* ms since the last heartbeat; -1 if there never was one. */
+int64_t peer_heard_ms(const peer_t *self);
+uint64_t peer_reconnects(const peer_t *self);
+
+/* Call each heartbeat interval: makes the connection anew when it was silent for five of them, with
+ * back-off up to a minute and jitter. Returns true if it did, or if offers were the only way and
+ * ended.
+ */
+bool peer_watch(peer_t *self, int64_t heartbeat_ms);
+
+/* Make both connections anew, now; the name in its endpoint is looked up again. */
+void peer_reconnect(peer_t *self);
+
+#endif

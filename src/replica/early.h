@@ -1,0 +1,25 @@
+/* early - verified batches that came before their turn, in memory, until the gap before them is
+ * closed. Bounded, in all and for each origin, so that one with many gaps takes no other's place:
+ * what does not fit is dropped, and catch-up fetches it again. */
+#ifndef BANMESH_REPLICA_EARLY_H
+#define BANMESH_REPLICA_EARLY_H
+
+#include "feed.h"
+
+#define EARLY_COUNT_MAX 1024
+#define EARLY_BYTES_MAX (4 * 1024 * 1024)
+#define EARLY_SHARES    4 /* one origin has at most one of these, of count and of bytes */
+
+typedef struct early early_t;
+
+early_t *early_new(void);
+void early_destroy(early_t **self_p);
+
+/* Keep a copy. Returns false if there is no room. */
+bool early_put(early_t *self, const feed_ref_t *feed, uint64_t seq, const uint8_t *bytes,
+               size_t size);
+
+/* Take out one batch. Returns its size and hands over *bytes, for free (); 0 if it is not here. */
+size_t early_take(early_t *self, const feed_ref_t *feed, uint64_t seq, uint8_t **bytes);
+
+#endif

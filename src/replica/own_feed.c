@@ -1,0 +1,291 @@
+#include "own_feed.h"
+
+#include "nid.h"
+#include "steady.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* WIRE_EVENTS_MAX events of the largest size fill no more batches than this. */
+#define BATCHES_MAX 4
+
+typedef struct {
+    uint8_t bytes[WIRE_ENVELOPE_MAX];
+    size_t size;
+} sealed_t;
+
+struct own_feed {
+    feed_t *feed;
+    wire_t *wire;
+    uint8_t own[WIRE_KEY_BYTES];
+    attempts_t *attempts;
+    compaction_t *compaction;
+    compaction_plan_t plan;
+    steady_t steady;
+    own_feed_publish_fn *publish;
+    void *arg;
+    event_t events[WIRE_EVENTS_MAX]; /* of the batch being filled */
+    size_t event_count;
+    size_t body_size; /* upper bound */
+    sealed_t sealed[BATCHES_MAX];
+    size_t sealed_count;
+};
+
+own_feed_t *own_feed_new(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BYTES],
+                         own_feed_publish_fn *publish, void *arg)
+{
+    own_feed_t *self = xcalloc(1, sizeof *self);
+    self->feed = feed;
+    self->wire = wire;
+    memcpy(self->own, own, WIRE_KEY_BYTES);
+    self->attempts = attempts_new(feed_own_db(feed));
+    self->compaction = compaction_new(feed, wire, self->attempts, own);
+    self->steady = steady_begin(wall_now(), mono_now());
+    self->publish = publish;
+    self->arg = arg;
+    return self;
+}
+
+void own_feed_destroy(own_feed_t **self_p)
+{
+    if (*self_p == NULL)
+        return;
+    compaction_destroy(&(*self_p)->compaction);
+    attempts_destroy(&(*self_p)->attempts);
+    free(*self_p);
+    *self_p = NULL;
+}
+
+/* The time by which bans have ended. */
+static wall_t judging_time(own_feed_t *self)
+{
+    wall_t wall = wall_now();
+    mono_t mono = mono_now();
+    switch (steady_look(&self->steady, wall, mono)) {
+    case STEADY_JUMPED:
+        log_warnx("the clock jumped by %+lld s: until it is back, or has gone on for an hour, our "
+                  "log is kept by the earlier time",
+                  (long long)(steady_ahead_ms(&self->steady) / MS_PER_S));
+        break;
+    case STEADY_RETURNED:
+        log_info("the clock is back where it was");
+        break;
+    case STEADY_BELIEVED:
+        log_info("the clock has gone on for an hour since it jumped: it counts");
+        break;
+    case STEADY_AS_BEFORE:
+        break;
+    }
+    return steady_time(&self->steady, wall, mono);
+}
+
+/* Sign and store what was gathered as the next batch. */
+static int seal(own_feed_t *self, feed_ref_t *ref)
+{
+    if (self->event_count == 0)
+        return 0;
+    sealed_t *sealed = &self->sealed[self->sealed_count];
+    wire_batch_t batch = {.feed = ref->id, .seq = ref->have + 1, .event_count = self->event_count};
+    sealed->size = wire_write_batch(self->wire, &batch, self->events, sealed->bytes);
+    if (sealed->size == 0)
+        fatalx("%zu events of at most %zu bytes do not fit a batch", self->event_count,
+               self->body_size);
+    self->event_count = 0;
+    self->body_size = 0;
+    self->sealed_count++;
+    return feed_store(self->feed, ref, batch.seq, sealed->bytes, sealed->size);
+}
+
+static bool is_longer(int64_t duration_s, int64_t than_s)
+{
+    return than_s != -1 && (duration_s == -1 || duration_s > than_s);
+}
+
+/* Make sure that the batch being filled has room for an event. 0, or -1 and errno. */
+static int make_room(own_feed_t *self, feed_ref_t *ref, const event_t *event)
+{
+    size_t size = wire_event_size(event);
+    if (self->body_size + size > WIRE_BODY_MAX && seal(self, ref) == -1)
+        return -1;
+    return 0;
+}
+
+/* Where the next event of the batch being filled will stand. */
+static event_position_t next_place(const own_feed_t *self, const feed_ref_t *ref)
+{
+    return (event_position_t){.epoch = ref->id.epoch,
+                              .channel = ref->id.channel,
+                              .seq = ref->have + 1,
+                              .index = (uint32_t)self->event_count};
+}
+
+static void put_event(own_feed_t *self, const event_t *event)
+{
+    self->events[self->event_count++] = *event;
+    self->body_size += wire_event_size(event);
+}
+
+/* A ban of an attempt that is there: a repetition, or an event under the first one's position. */
+static int prolong(own_feed_t *self, own_feed_item_t *item, const event_position_t *place,
+                   const uint8_t key[static ATTEMPTS_KEY_BYTES], event_t *event)
+{
+    attempt_t attempt;
+    if (attempts_find(self->attempts, key, &attempt) != 1)
+        return -1;
+    item->nid = nid_of(self->own, &attempt.position);
+    item->result = OWN_FEED_REPEATED;
+    if (!is_longer(item->ban->duration_s, attempt.duration_s))
+        return 0;
+    item->result = OWN_FEED_PROLONGED;
+    event->has_original = true;
+    event->original = attempt.position;
+    return attempts_move(self->attempts, key, place, item->ban->duration_s);
+}
+
+/* Decide what an item is, and make its event unless it is a repetition. */
+static int add_item(own_feed_t *self, feed_ref_t *ref, own_feed_item_t *item)
+{
+    uint8_t key[ATTEMPTS_KEY_BYTES];
+    event_t event = {.kind = EVENT_BAN, .ban = *item->ban};
+    if (make_room(self, ref, &event) == -1)
+        return -1;
+    attempt_t attempt = {.duration_s = item->ban->duration_s};
+    attempt.position = next_place(self, ref);
+    attempts_key(item->ban, key);
+    int claimed = attempts_claim(self->attempts, key, &attempt);
+    if (claimed == -1 ||
+        (claimed == 0 && prolong(self, item, &attempt.position, key, &event) == -1))
+        return -1;
+    if (claimed == 1) {
+        item->result = OWN_FEED_NEW;
+        item->nid = nid_of(self->own, &attempt.position);
+    }
+    if (item->result != OWN_FEED_REPEATED)
+        put_event(self, &event);
+    return 0;
+}
+
+static int append_all(own_feed_t *self, feed_ref_t *ref, own_feed_item_t *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (add_item(self, ref, &items[i]) == -1)
+            return -1;
+    return seal(self, ref);
+}
+
+static void start_batches(own_feed_t *self)
+{
+    self->event_count = self->body_size = self->sealed_count = 0;
+}
+
+static void publish_batches(own_feed_t *self)
+{
+    for (size_t i = 0; i < self->sealed_count; i++)
+        self->publish(self->arg, self->sealed[i].bytes, self->sealed[i].size);
+}
+
+/* Nothing of what was begun is kept. Returns -1, errno as it was. */
+static int take_back(own_feed_t *self)
+{
+    int saved = errno;
+    db_rollback(feed_own_db(self->feed));
+    feed_forget(self->feed);
+    errno = saved;
+    return -1;
+}
+
+int own_feed_append(own_feed_t *self, own_feed_item_t *items, size_t count)
+{
+    db_t *db = feed_own_db(self->feed);
+    wall_t now = judging_time(self);
+    if (count > WIRE_EVENTS_MAX)
+        fatalx("%zu bans in one group, expected at most %d", count, WIRE_EVENTS_MAX);
+    start_batches(self);
+    feed_ref_t *ref = feed_own(self->feed, wall_now());
+    if (ref == NULL || db_begin(db) == -1)
+        return -1;
+    compaction_follow(self->compaction, ref);
+    if (append_all(self, ref, items, count) == -1 || db_commit(db) == -1)
+        return take_back(self);
+    for (size_t i = 0; i < count; i++) {
+        const event_t event = {.kind = EVENT_BAN, .ban = *items[i].ban};
+        if (items[i].result != OWN_FEED_REPEATED)
+            compaction_note(self->compaction, &event, now);
+    }
+    publish_batches(self);
+    return 0;
+}
+
+/* ---- compaction ---- */
+
+/* The next event carries this attempt now, if there is a row for it. */
+static int move_attempt(own_feed_t *self, const feed_ref_t *ref, const event_t *copy)
+{
+    uint8_t key[ATTEMPTS_KEY_BYTES];
+    const event_position_t place = next_place(self, ref);
+    if (copy->kind != EVENT_BAN)
+        return 0;
+    attempts_key(&copy->ban, key);
+    return attempts_move(self->attempts, key, &place, copy->ban.duration_s);
+}
+
+static int write_copies(own_feed_t *self, feed_ref_t *ref)
+{
+    const compaction_plan_t *plan = &self->plan;
+    for (size_t i = 0; i < plan->count; i++) {
+        if (make_room(self, ref, &plan->events[i]) == -1 ||
+            move_attempt(self, ref, &plan->events[i]) == -1)
+            return -1;
+        put_event(self, &plan->events[i]);
+    }
+    return plan->count > 0 ? seal(self, ref) : 0;
+}
+
+/* Copies and floor in one transaction. An older epoch that came back from peers stands in the other
+ * database: its floor is raised after the copies are on disk, and a crash in between only has them
+ * copied again. */
+static int carry_out(own_feed_t *self)
+{
+    const compaction_plan_t *plan = &self->plan;
+    db_t *db = feed_own_db(self->feed);
+    feed_ref_t *ref = plan->count > 0 ? feed_own(self->feed, wall_now()) : plan->from;
+    start_batches(self);
+    if (ref == NULL || db_begin(db) == -1)
+        return -1;
+    if (plan->count > 0)
+        compaction_follow(self->compaction, ref);
+    if (write_copies(self, ref) == -1 ||
+        (plan->from->own_db && feed_raise_floor(self->feed, plan->from, plan->floor) == -1) ||
+        db_commit(db) == -1)
+        return take_back(self);
+    if (!plan->from->own_db && feed_raise_floor(self->feed, plan->from, plan->floor) == -1)
+        return -1;
+    compaction_done(self->compaction, plan);
+    publish_batches(self);
+    return 0;
+}
+
+bool own_feed_compact(own_feed_t *self)
+{
+    wall_t now = judging_time(self);
+    if (compaction_count(self->compaction, now))
+        return true;
+    int rc = compaction_plan(self->compaction, now, &self->plan);
+    if (rc == 1)
+        rc = carry_out(self) == 0 ? 1 : -1;
+    if (rc == -1 && (errno == EIO || errno == EBADMSG))
+        fatalx("%s", state_failure(feed_state(self->feed)));
+    return rc == 1;
+}
+
+void own_feed_size(own_feed_t *self, uint64_t *events, uint64_t *running)
+{
+    *events = compaction_events(self->compaction);
+    *running = compaction_running(self->compaction, judging_time(self));
+}
+
+int own_feed_prune(own_feed_t *self)
+{
+    return attempts_prune(self->attempts, judging_time(self));
+}

@@ -1,0 +1,50 @@
+/* own_feed - what this node appends: bans in; signed, numbered, durable batches out.
+ * A group of bans that wait together becomes one batch, one signature, one commit. Only after the
+ * commit are they published and may be acknowledged. Loop thread only. */
+#ifndef BANMESH_REPLICA_OWN_FEED_H
+#define BANMESH_REPLICA_OWN_FEED_H
+
+#include "attempts.h"
+#include "compaction.h"
+#include "feed.h"
+#include "wire.h"
+
+typedef enum {
+    OWN_FEED_NEW,       /* stored as an event of its own */
+    OWN_FEED_PROLONGED, /* the same attempt with a longer ban: an event under the first one's nid */
+    OWN_FEED_REPEATED,  /* stored before; nothing to do */
+} own_feed_result_t;
+
+typedef struct {
+    const ban_t *ban;         /* in: passes event_check_ban; borrowed for the call */
+    own_feed_result_t result; /* out */
+    int64_t nid;              /* out */
+} own_feed_item_t;
+
+typedef struct own_feed own_feed_t;
+
+typedef void(own_feed_publish_fn)(void *arg, const uint8_t *envelope, size_t size);
+
+/* feed and wire (with our key) are borrowed for as long as the own feed lives. publish is called
+ * for each batch after its commit. */
+own_feed_t *own_feed_new(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BYTES],
+                         own_feed_publish_fn *publish, void *arg);
+void own_feed_destroy(own_feed_t **self_p);
+
+/* Append up to WIRE_EVENTS_MAX bans. Returns 0 once all of them are on disk: they survive power
+ * loss. -1 and errno of db_step: none of them is kept. Costs one synced
+ * commit, and a signature a batch. */
+int own_feed_append(own_feed_t *self, own_feed_item_t *items, size_t count);
+
+/* Keep our log within twice what still counts: copy what does out of the oldest batches, and raise
+ * their floor, in one transaction. One small step a call; call it now and then while it returns
+ * true. A full disk only puts it off. Call outside a transaction. */
+bool own_feed_compact(own_feed_t *self);
+
+/* Events in our log, and how many of them still count. */
+void own_feed_size(own_feed_t *self, uint64_t *events, uint64_t *running);
+
+/* Once a day: forget attempts too old to be repeated. 0, or -1 and errno. */
+int own_feed_prune(own_feed_t *self);
+
+#endif

@@ -1,0 +1,409 @@
+#include "replica.h"
+
+#include "early.h"
+#include "heads.h"
+#include "seen.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COMMIT_BYTES (1024 * 1024) /* in one transaction: it takes room before it gives it back */
+
+struct replica {
+    replica_config_t config;
+    feed_t *feed;
+    wire_t *wire;
+    const trust_t *trust;
+    const settings_t *settings;
+    early_t *early;
+    seen_t *seen;
+    forks_t *forks;
+    bool in_transaction[2]; /* of peers.db, of own.db */
+    size_t uncommitted_bytes;
+    replica_counters_t counters;
+};
+
+static const char *const reason_names[REPLICA_REASON_COUNT] = {
+    [REPLICA_UNKNOWN_ORIGIN] = "unknown-origin", [REPLICA_AGGREGATOR_ROLE] = "aggregator-role",
+    [REPLICA_OUR_NUMBERS] = "our-numbers",       [REPLICA_TOO_MANY_FEEDS] = "too-many-feeds",
+    [REPLICA_MORE_FRAMES] = "more-frames",       [REPLICA_WRONG_PEER] = "wrong-peer",
+    [REPLICA_QUARANTINED] = "quarantined",
+};
+
+const char *replica_reason_name(replica_reason_t reason)
+{
+    return reason_names[reason];
+}
+
+static void quarantine_forked(replica_t *self)
+{
+    const fork_t *fork;
+    for (size_t i = 0; (fork = forks_at(self->forks, i)) != NULL; i++)
+        if (!fork->reset)
+            feed_quarantine(self->feed, fork->feed.origin, true);
+}
+
+replica_t *replica_new(const replica_config_t *config, const trust_t *trust,
+                       const settings_t *settings, fault_t *fault)
+{
+    replica_t *self = xcalloc(1, sizeof *self);
+    self->config = *config;
+    self->feed = config->feed;
+    self->wire = config->wire;
+    self->early = early_new();
+    self->seen = seen_new();
+    self->forks = forks_new(feed_peers_db(config->feed), fault);
+    replica_set_trust(self, trust, settings);
+    if (self->forks == NULL)
+        replica_destroy(&self);
+    else
+        quarantine_forked(self);
+    return self;
+}
+
+void replica_destroy(replica_t **self_p)
+{
+    if (*self_p == NULL)
+        return;
+    early_destroy(&(*self_p)->early);
+    seen_destroy(&(*self_p)->seen);
+    forks_destroy(&(*self_p)->forks);
+    free(*self_p);
+    *self_p = NULL;
+}
+
+void replica_set_trust(replica_t *self, const trust_t *trust, const settings_t *settings)
+{
+    self->trust = trust;
+    self->settings = settings;
+}
+
+void replica_refuse(replica_t *self, replica_reason_t reason)
+{
+    self->counters.refused[reason]++;
+}
+
+void replica_refuse_wire(replica_t *self, wire_error_t error)
+{
+    self->counters.refused_wire[error]++;
+}
+
+const replica_counters_t *replica_counters(const replica_t *self)
+{
+    return &self->counters;
+}
+
+static replica_result_t refuse(replica_t *self, replica_reason_t reason)
+{
+    replica_refuse(self, reason);
+    return REPLICA_REFUSED;
+}
+
+static replica_result_t refuse_wire(replica_t *self, wire_error_t error)
+{
+    replica_refuse_wire(self, error);
+    return REPLICA_REFUSED;
+}
+
+/* Whether what this key signed counts here at all; asked before the costly verification. */
+static bool is_trusted(const replica_t *self, const uint8_t *origin)
+{
+    return memcmp(origin, self->config.own, WIRE_KEY_BYTES) == 0 ||
+           trust_by_sign(self->trust, origin) != NULL;
+}
+
+static bool is_aggregator(const replica_t *self, const uint8_t *origin)
+{
+    const trusted_t *node = trust_by_sign(self->trust, origin);
+    return node != NULL && text_list_has(&self->settings->roles.aggregators, node->name);
+}
+
+/* The feed of an id, made if needed. A feed is added outside the transaction, so that a rollback
+ * leaves every feed_ref_t valid. */
+static feed_ref_t *open_feed(replica_t *self, const feed_id_t *id)
+{
+    feed_ref_t *ref = feed_find(self->feed, id);
+    if (ref != NULL)
+        return ref;
+    return replica_commit(self) == 0 ? feed_add(self->feed, id) : NULL;
+}
+
+static replica_result_t open_failure(replica_t *self)
+{
+    return errno == EDQUOT ? refuse(self, REPLICA_TOO_MANY_FEEDS) : REPLICA_FAILED;
+}
+
+static db_t *database(const replica_t *self, bool own_db)
+{
+    return own_db ? feed_own_db(self->feed) : feed_peers_db(self->feed);
+}
+
+/* Of the database that a feed is in: an older epoch of ours that comes back may be in own.db.
+ *   frees  it leaves more room than it takes: also while the disk is full */
+static int begin(replica_t *self, const feed_ref_t *feed, bool frees)
+{
+    db_t *db = database(self, feed->own_db);
+    if (db_is_frozen(db) && !frees) {
+        errno = ENOSPC;
+        return -1;
+    }
+    if (self->in_transaction[feed->own_db])
+        return 0;
+    if (db_begin_freeing(db) == -1)
+        return -1;
+    self->in_transaction[feed->own_db] = true;
+    return 0;
+}
+
+static int roll_back(replica_t *self)
+{
+    int saved = errno;
+    db_rollback(database(self, false));
+    db_rollback(database(self, true));
+    self->in_transaction[false] = self->in_transaction[true] = false;
+    self->uncommitted_bytes = 0;
+    seen_clear(self->seen);
+    feed_forget(self->feed);
+    errno = saved;
+    return -1;
+}
+
+int replica_commit(replica_t *self)
+{
+    for (int own_db = 0; own_db < 2; own_db++) {
+        if (self->in_transaction[own_db] && db_commit(database(self, own_db)) == -1)
+            return roll_back(self);
+        self->in_transaction[own_db] = false;
+    }
+    self->uncommitted_bytes = 0;
+    return 0;
+}
+
+/* Our own running epoch is numbered by us alone. An older one may come back to us from peers, after
+ * a backup was restored. */
+static bool numbers_are_ours(replica_t *self, const feed_ref_t *feed)
+{
+    return feed == feed_own_current(self->feed);
+}
+
+/* ---- two bodies for one number ---- */
+
+static const char *name_of(const replica_t *self, const uint8_t *origin)
+{
+    const trusted_t *node = trust_by_sign(self->trust, origin);
+    return node != NULL ? node->name : "this node's own key";
+}
+
+static void complain(const replica_t *self, const fork_t *fork)
+{
+    char here[2 * WIRE_HASH_BYTES + 1];
+    char there[2 * WIRE_HASH_BYTES + 1];
+    sodium_bin2hex(here, sizeof here, fork->hash_here, WIRE_HASH_BYTES);
+    sodium_bin2hex(there, sizeof there, fork->hash_there, WIRE_HASH_BYTES);
+    log_errorx("%s signed two different batches as number %" PRIu64 " of epoch %" PRIu64
+               " (%.16s here, %.16s there): its key is in use twice, or stolen; nothing more is "
+               "taken from it until \"banmesh trust reset\"",
+               name_of(self, fork->feed.origin), fork->seq, fork->feed.epoch, here, there);
+}
+
+/* Compare what we hold under a number with what else was signed for it. True if they differ: the
+ * origin is in quarantine from now on. */
+static bool is_forked(replica_t *self, const feed_ref_t *feed, uint64_t seq,
+                      const uint8_t hash_there[static WIRE_HASH_BYTES])
+{
+    const uint8_t *bytes;
+    fork_t fork = {.feed = feed->id, .seq = seq, .found_ms = wall_now().ms};
+    size_t size =
+        forks_compares(self->forks, &feed->id) ? feed_read(self->feed, feed, seq, &bytes) : 0;
+    if (size == 0)
+        return false;
+    wire_hash(bytes, size, fork.hash_here);
+    if (memcmp(fork.hash_here, hash_there, WIRE_HASH_BYTES) == 0)
+        return false;
+    memcpy(fork.hash_there, hash_there, WIRE_HASH_BYTES);
+    if (forks_add(self->forks, &fork))
+        complain(self, &fork);
+    feed_quarantine(self->feed, feed->id.origin, true);
+    return true;
+}
+
+/* A batch that its origin's head was known of before: they must agree. */
+static bool differs_from_head(replica_t *self, const feed_ref_t *feed)
+{
+    uint8_t bytes[HEADS_ENVELOPE_MAX];
+    wire_head_t head;
+    size_t size = feed_read_head(self->feed, feed, bytes, sizeof bytes);
+    return size > 0 && wire_read_head(self->wire, bytes, size, &head) == WIRE_OK && head.seq > 0 &&
+           is_forked(self, feed, head.seq, head.hash);
+}
+
+/* ---- batches and heads ---- */
+
+static replica_result_t store(replica_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *bytes,
+                              size_t size, bool live)
+{
+    if (begin(self, feed, false) == -1)
+        return REPLICA_FAILED;
+    if (feed_store(self->feed, feed, seq, bytes, size) == -1) {
+        roll_back(self);
+        return REPLICA_FAILED;
+    }
+    self->counters.stored++;
+    seen_add(self->seen, bytes, size);
+    if (seq == feed->kept_seq)
+        differs_from_head(self, feed);
+    if (live && self->config.stored_live != NULL)
+        self->config.stored_live(self->config.arg, bytes, size);
+    self->uncommitted_bytes += size;
+    if (self->uncommitted_bytes >= COMMIT_BYTES && replica_commit(self) == -1)
+        return REPLICA_FAILED;
+    return REPLICA_STORED;
+}
+
+/* Those were live, only too early. */
+static replica_result_t store_early_ones(replica_t *self, feed_ref_t *feed)
+{
+    uint8_t *bytes;
+    size_t size;
+    replica_result_t result = REPLICA_STORED;
+    while (result == REPLICA_STORED &&
+           (size = early_take(self->early, feed, feed->have + 1, &bytes)) > 0) {
+        result = store(self, feed, feed->have + 1, bytes, size, true);
+        free(bytes);
+    }
+    return result;
+}
+
+static replica_result_t receive_known(replica_t *self, const feed_ref_t *feed, uint64_t seq,
+                                      const uint8_t *envelope, size_t size)
+{
+    uint8_t hash[WIRE_HASH_BYTES];
+    wire_hash(envelope, size, hash);
+    if (is_forked(self, feed, seq, hash))
+        return refuse(self, REPLICA_QUARANTINED);
+    seen_add(self->seen, envelope, size);
+    self->counters.known++;
+    return REPLICA_KNOWN;
+}
+
+static replica_result_t receive_batch(replica_t *self, const uint8_t *envelope, size_t size,
+                                      bool live)
+{
+    wire_batch_t batch;
+    wire_error_t error = wire_read_batch(self->wire, envelope, size, &batch);
+    if (error != WIRE_OK)
+        return refuse_wire(self, error);
+    if (is_aggregator(self, batch.feed.origin))
+        return refuse(self, REPLICA_AGGREGATOR_ROLE);
+    if (forks_holds(self->forks, batch.feed.origin))
+        return refuse(self, REPLICA_QUARANTINED);
+    feed_ref_t *feed = open_feed(self, &batch.feed);
+    if (feed == NULL)
+        return open_failure(self);
+    if (batch.seq <= feed->have)
+        return receive_known(self, feed, batch.seq, envelope, size);
+    if (numbers_are_ours(self, feed))
+        return refuse(self, REPLICA_OUR_NUMBERS);
+    if (feed->head_seq < batch.seq)
+        feed->head_seq = batch.seq;
+    if (batch.seq > feed->have + 1) {
+        self->counters.early++;
+        early_put(self->early, feed, batch.seq, envelope, size);
+        return REPLICA_EARLY;
+    }
+    replica_result_t result = store(self, feed, batch.seq, envelope, size, live);
+    return result == REPLICA_STORED ? store_early_ones(self, feed) : result;
+}
+
+/* A floor that rises makes room. */
+static int write_head(replica_t *self, feed_ref_t *feed, const uint8_t *envelope, size_t size,
+                      const wire_head_t *head)
+{
+    if (begin(self, feed, head->floor > feed->floor) == -1)
+        return -1;
+    if (feed_keep_head(self->feed, feed, head->seq, head->floor, envelope, size) == -1)
+        return roll_back(self);
+    return 0;
+}
+
+static replica_result_t keep_head(replica_t *self, const uint8_t *envelope, size_t size,
+                                  const wire_head_t *head)
+{
+    feed_ref_t *feed = open_feed(self, &head->feed);
+    if (feed == NULL)
+        return open_failure(self);
+    if (head->seq > 0 && head->seq <= feed->have)
+        is_forked(self, feed, head->seq, head->hash);
+    if (numbers_are_ours(self, feed) || forks_holds(self->forks, head->feed.origin))
+        return REPLICA_HEAD;
+    bool newer = head->seq > feed->kept_seq || head->floor > feed->floor;
+    if (newer && write_head(self, feed, envelope, size, head) == -1) {
+        if (feed->head_seq < head->seq)
+            feed->head_seq = head->seq; /* to be fetched as soon as it can be stored */
+        return REPLICA_FAILED;
+    }
+    seen_add(self->seen, envelope, size);
+    return REPLICA_HEAD;
+}
+
+static replica_result_t receive_head(replica_t *self, const uint8_t *envelope, size_t size,
+                                     wire_head_t *head)
+{
+    wire_error_t error = size > HEADS_ENVELOPE_MAX
+                             ? WIRE_TOO_LONG
+                             : wire_read_head(self->wire, envelope, size, head);
+    if (error != WIRE_OK)
+        return refuse_wire(self, error);
+    self->counters.heads++;
+    /* A heartbeat, nothing to fetch. */
+    if (head->feed.epoch == 0 || is_aggregator(self, head->feed.origin) ||
+        forks_holds(self->forks, head->feed.origin))
+        return REPLICA_HEAD;
+    return keep_head(self, envelope, size, head);
+}
+
+bool replica_takes(const replica_t *self, const uint8_t origin[static WIRE_KEY_BYTES])
+{
+    return is_trusted(self, origin) && !is_aggregator(self, origin) &&
+           !forks_holds(self->forks, origin);
+}
+
+replica_result_t replica_look(replica_t *self, const uint8_t *envelope, size_t size)
+{
+    if (!is_trusted(self, wire_origin(envelope)))
+        return refuse(self, REPLICA_UNKNOWN_ORIGIN);
+    if (wire_kind(envelope) == WIRE_BATCH && forks_holds(self->forks, wire_origin(envelope)))
+        return refuse(self, REPLICA_QUARANTINED);
+    if (!seen_has(self->seen, envelope, size))
+        return REPLICA_WANTED;
+    self->counters.known++;
+    return REPLICA_KNOWN;
+}
+
+replica_result_t replica_receive(replica_t *self, const uint8_t *envelope, size_t size, bool live,
+                                 wire_head_t *head)
+{
+    /* Asked again: the set may have changed while the signature was checked. */
+    if (!is_trusted(self, wire_origin(envelope)))
+        return refuse(self, REPLICA_UNKNOWN_ORIGIN);
+    return wire_kind(envelope) == WIRE_HEAD ? receive_head(self, envelope, size, head)
+                                            : receive_batch(self, envelope, size, live);
+}
+
+int replica_reset(replica_t *self, const uint8_t origin[static WIRE_KEY_BYTES])
+{
+    if (replica_commit(self) == -1)
+        return -1;
+    int count = forks_reset(self->forks, origin);
+    if (count > 0)
+        feed_quarantine(self->feed, origin, forks_holds(self->forks, origin));
+    return count;
+}
+
+const fork_t *replica_fork(const replica_t *self, size_t index)
+{
+    return forks_at(self->forks, index);
+}
