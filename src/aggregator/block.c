@@ -100,11 +100,6 @@ static void grow(block_t *self)
     self->following = xrealloc(self->following, self->size * sizeof *self->following);
 }
 
-static bool is_longer(int64_t one_s, int64_t other_s)
-{
-    return other_s >= 0 && (one_s < 0 || one_s > other_s);
-}
-
 /* An attempt's identity besides its nid. An origin that gives one nid to two attempts, in good
  * faith or not, must not get it into two sets of a family. */
 static bool is_same_attempt(const ban_t *one, const ban_t *other)
@@ -136,7 +131,7 @@ void block_add(block_t *self, const attempt_record_t *record, bool prolongs)
         self->events++;
     } else if (!is_same_attempt(&known->record.ban, &record->ban)) {
         block_refuse(self, BLOCK_CONTRADICTING);
-    } else if (is_longer(record->ban.duration_s, known->record.ban.duration_s)) {
+    } else if (ban_is_longer(record->ban.duration_s, known->record.ban.duration_s)) {
         known->record.ban.duration_s = record->ban.duration_s;
         block_refuse(self, BLOCK_PROLONGED);
     } else {
@@ -240,7 +235,7 @@ static void compare(entry_t *entry, const redisReply *reply)
     if (bantime == NULL)
         return;
     int64_t stored_s = strtoll(bantime, NULL, 10);
-    if (is_longer(stored_s, record->ban.duration_s))
+    if (ban_is_longer(stored_s, record->ban.duration_s))
         record->ban.duration_s = stored_s;
     else if (stored_s != record->ban.duration_s)
         entry->outcome = BLOCK_PROLONGED;

@@ -101,11 +101,6 @@ int attempts_move(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES]
     return db_step(self->db, self->move);
 }
 
-static bool is_longer(int64_t duration_s, int64_t than_s)
-{
-    return than_s != -1 && (duration_s == -1 || duration_s > than_s);
-}
-
 int attempts_learn(attempts_t *self, const ban_t *ban, const event_position_t *position, wall_t now)
 {
     uint8_t key[ATTEMPTS_KEY_BYTES];
@@ -118,7 +113,7 @@ int attempts_learn(attempts_t *self, const ban_t *ban, const event_position_t *p
         return claimed == -1 ? -1 : 0;
     if (attempts_find(self, key, &attempt) != 1)
         return -1;
-    return is_longer(ban->duration_s, attempt.duration_s)
+    return ban_is_longer(ban->duration_s, attempt.duration_s)
                ? attempts_move(self, key, &attempt.place, ban->duration_s)
                : 0;
 }

@@ -97,11 +97,6 @@ static int seal(own_feed_t *self, feed_ref_t *ref)
     return feed_store(self->feed, ref, batch.seq, sealed->bytes, sealed->size);
 }
 
-static bool is_longer(int64_t duration_s, int64_t than_s)
-{
-    return than_s != -1 && (duration_s == -1 || duration_s > than_s);
-}
-
 /* Make sure that the batch being filled has room for an event. 0, or -1 and errno. */
 static int make_room(own_feed_t *self, feed_ref_t *ref, const event_t *event)
 {
@@ -135,7 +130,7 @@ static int prolong(own_feed_t *self, own_feed_item_t *item, const event_position
         return -1;
     item->nid = nid_of(self->own, &attempt.position);
     item->result = OWN_FEED_REPEATED;
-    if (!is_longer(item->ban->duration_s, attempt.duration_s))
+    if (!ban_is_longer(item->ban->duration_s, attempt.duration_s))
         return 0;
     item->result = OWN_FEED_PROLONGED;
     event->has_original = true;

@@ -196,6 +196,16 @@ TEST(every_error_has_a_word_and_a_sentence)
     }
 }
 
+TEST(for_ever_is_longer_than_any_time_and_not_than_itself)
+{
+    assert_true(ban_is_longer(2, 1));
+    assert_false(ban_is_longer(1, 1));
+    assert_false(ban_is_longer(1, 2));
+    assert_true(ban_is_longer(-1, EVENT_TIME_MAX_MS / 1000));
+    assert_false(ban_is_longer(EVENT_TIME_MAX_MS / 1000, -1));
+    assert_false(ban_is_longer(-1, -1));
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -211,6 +221,7 @@ int main(void)
         plain(times_lie_between_1970_and_9999),
         plain(durations_are_seconds_or_for_ever),
         plain(the_longest_valid_ban_has_an_end),
+        plain(for_ever_is_longer_than_any_time_and_not_than_itself),
         plain(a_reason_is_at_most_200_bytes_without_control_characters),
         plain(pardons_and_allowances_are_checked_alike),
         plain(an_event_of_a_newer_version_is_valid),
