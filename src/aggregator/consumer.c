@@ -404,7 +404,7 @@ consumer_t *consumer_new(service_t *service, enrich_t *enrich, fault_t *fault)
     self->note_task.kind = NOTE;
     for (size_t i = 0; i < BLOCKS; i++)
         self->slots[i].block = block_new();
-    self->cursors = cursors_new(service_feed(service), service_cert(service)->sign_public);
+    self->cursors = cursors_new(service_feed(service));
     self->reader = reader_new(service, enrich, self->cursors);
     history_set_timezone(service_settings(service)->history.timezone);
     self->store = store_new(service_loop(service), service_settings(service), &calls, fault);

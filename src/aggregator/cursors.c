@@ -10,7 +10,6 @@
 
 struct cursors {
     feed_t *feeds;
-    uint8_t own[FEED_ORIGIN_BYTES];
     cursor_t *items;
     size_t count;
     size_t size;
@@ -19,11 +18,10 @@ struct cursors {
     size_t asked_count;
 };
 
-cursors_t *cursors_new(feed_t *feeds, const uint8_t own[static FEED_ORIGIN_BYTES])
+cursors_t *cursors_new(feed_t *feeds)
 {
     cursors_t *self = xcalloc(1, sizeof *self);
     self->feeds = feeds;
-    memcpy(self->own, own, sizeof self->own);
     return self;
 }
 
@@ -41,7 +39,7 @@ size_t cursors_count(cursors_t *self)
 {
     while (self->seen < feed_count(self->feeds)) {
         const feed_ref_t *feed = feed_at(self->feeds, self->seen++);
-        if (memcmp(feed->id.origin, self->own, sizeof self->own) == 0)
+        if (feed_is_ours(self->feeds, &feed->id.origin))
             continue;
         if (self->count == self->size) {
             self->size = self->size * 2 + 16;
@@ -71,9 +69,9 @@ void cursors_forget(cursors_t *self)
 
 void cursors_key(const feed_id_t *id, char key[static CURSORS_KEY_BYTES])
 {
-    char origin[2 * FEED_ORIGIN_BYTES + 1];
-    for (size_t i = 0; i < FEED_ORIGIN_BYTES; i++)
-        snprintf(origin + 2 * i, 3, "%02x", id->origin[i]);
+    char origin[2 * PUBKEY_BYTES + 1];
+    for (size_t i = 0; i < PUBKEY_BYTES; i++)
+        snprintf(origin + 2 * i, 3, "%02x", id->origin.bytes[i]);
     snprintf(key, CURSORS_KEY_BYTES, "banmesh:cursor:%s:%" PRIu64 ":%" PRIu32, origin, id->epoch,
              id->channel);
 }

@@ -40,8 +40,8 @@ typedef struct {
 
 typedef struct cursors cursors_t;
 
-/* Of all feeds but those of one origin, our own. Borrowed for as long as the cursors live. */
-cursors_t *cursors_new(feed_t *feeds, const uint8_t own[static FEED_ORIGIN_BYTES]);
+/* Of all feeds but our own. Borrowed for as long as the cursors live. */
+cursors_t *cursors_new(feed_t *feeds);
 void cursors_destroy(cursors_t **self_p);
 
 /* All of them, those of new feeds included, in the order of the feeds; index from 0. */

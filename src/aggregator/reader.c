@@ -24,12 +24,13 @@ struct reader {
 static void name_origin(const reader_t *self, const feed_ref_t *feed,
                         char out[static EVENT_NAME_MAX + 1])
 {
-    const trusted_t *node = trust_by_sign(mesh_trust(service_mesh(self->service)), feed->id.origin);
+    const trusted_t *node =
+        trust_by_sign(mesh_trust(service_mesh(self->service)), &feed->id.origin);
     if (node != NULL)
         memcpy(out, node->name, EVENT_NAME_MAX + 1);
     else
         snprintf(out, EVENT_NAME_MAX + 1, "key-%016llx",
-                 (unsigned long long)get_u64(feed->id.origin));
+                 (unsigned long long)get_u64(feed->id.origin.bytes));
 }
 
 static void take_event(reader_t *self, attempt_record_t *record, const feed_ref_t *feed,
@@ -48,7 +49,7 @@ static void take_event(reader_t *self, attempt_record_t *record, const feed_ref_
         event_position_t position = {feed->id.epoch, seq, feed->id.channel, (uint32_t)index};
         if (event.has_original)
             position = event.original;
-        record->nid = nid_of(feed->id.origin, &position);
+        record->nid = nid_of(&feed->id.origin, &position);
         record->ban = event.ban;
         enrich_country(self->enrich, &event.ban.address, record->country);
         block_add(self->block, record, event.has_original);

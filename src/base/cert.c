@@ -11,12 +11,12 @@
 #define CERT_SECRET_HEADER "#   banmesh SECRET certificate: keep it on this host, mode 0600\n"
 #define CERT_PUBLIC_HEADER "#   banmesh public certificate: goes into every trust directory\n"
 
-const char *cert_z85(const uint8_t key[static CERT_KEY_BYTES], char out[static CERT_Z85_BYTES])
+const char *cert_z85(const pubkey_t *key, char out[static CERT_Z85_BYTES])
 {
-    return zmq_z85_encode(out, key, CERT_KEY_BYTES);
+    return zmq_z85_encode(out, key->bytes, PUBKEY_BYTES);
 }
 
-bool cert_from_z85(const char *text, uint8_t key[static CERT_KEY_BYTES])
+bool cert_from_z85(const char *text, uint8_t key[static PUBKEY_BYTES])
 {
     static const char alphabet[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                    ".-:+=^!/*?&<>()[]{}@%$#";
@@ -24,7 +24,8 @@ bool cert_from_z85(const char *text, uint8_t key[static CERT_KEY_BYTES])
     if (strlen(text) != CERT_Z85_BYTES - 1 || strspn(text, alphabet) != CERT_Z85_BYTES - 1)
         return false;
     /* Five characters can say more than 32 bits: only what encodes back to itself is a key. */
-    return zmq_z85_decode(key, text) != NULL && streq(cert_z85(key, again), text);
+    return zmq_z85_decode(key, text) != NULL &&
+           streq(zmq_z85_encode(again, key, PUBKEY_BYTES), text);
 }
 
 int cert_check_endpoint(const char *endpoint, fault_t *fault)
@@ -63,9 +64,9 @@ cert_t *cert_new(const char *name, const char *endpoint, const char *replay, fau
     snprintf(self->endpoint, sizeof self->endpoint, "%s", endpoint);
     snprintf(self->replay, sizeof self->replay, "%s", replay);
     uint8_t sign_secret[crypto_sign_SECRETKEYBYTES];
-    crypto_box_keypair(self->curve_public, self->curve_secret);
+    crypto_box_keypair(self->curve_public.bytes, self->curve_secret);
     randombytes_buf(self->sign_seed, sizeof self->sign_seed);
-    crypto_sign_seed_keypair(self->sign_public, sign_secret, self->sign_seed);
+    crypto_sign_seed_keypair(self->sign_public.bytes, sign_secret, self->sign_seed);
     sodium_memzero(sign_secret, sizeof sign_secret);
     self->has_secret = true;
     return self;
@@ -80,8 +81,7 @@ void cert_destroy(cert_t **self_p)
     *self_p = NULL;
 }
 
-static int load_key(zpl_t *file, const char *path, uint8_t key[static CERT_KEY_BYTES],
-                    fault_t *fault)
+static int load_key(zpl_t *file, const char *path, uint8_t key[static PUBKEY_BYTES], fault_t *fault)
 {
     zconfig_t *node = zconfig_locate(zpl_root(file), path);
     if (node == NULL)
@@ -107,8 +107,8 @@ static int load_metadata(zpl_t *file, const char *path, char *out, size_t size, 
 
 static int load_public_part(cert_t *self, zpl_t *file, fault_t *fault)
 {
-    if (load_key(file, "curve/public-key", self->curve_public, fault) == -1 ||
-        load_key(file, "sign/public-key", self->sign_public, fault) == -1 ||
+    if (load_key(file, "curve/public-key", self->curve_public.bytes, fault) == -1 ||
+        load_key(file, "sign/public-key", self->sign_public.bytes, fault) == -1 ||
         load_metadata(file, "metadata/name", self->name, sizeof self->name, fault) == -1 ||
         load_metadata(file, "metadata/endpoint", self->endpoint, sizeof self->endpoint, fault) ==
             -1 ||
@@ -123,15 +123,15 @@ static int load_public_part(cert_t *self, zpl_t *file, fault_t *fault)
 /* A secret that does not make the public key beside it would fail much later, and in silence. */
 static int check_halves(const cert_t *self, zpl_t *file, fault_t *fault)
 {
-    uint8_t curve_public[CERT_KEY_BYTES];
-    uint8_t sign_public[CERT_KEY_BYTES];
+    pubkey_t curve_public;
+    pubkey_t sign_public;
     uint8_t sign_secret[crypto_sign_SECRETKEYBYTES];
-    crypto_scalarmult_base(curve_public, self->curve_secret);
-    crypto_sign_seed_keypair(sign_public, sign_secret, self->sign_seed);
+    crypto_scalarmult_base(curve_public.bytes, self->curve_secret);
+    crypto_sign_seed_keypair(sign_public.bytes, sign_secret, self->sign_seed);
     sodium_memzero(sign_secret, sizeof sign_secret);
-    if (memcmp(curve_public, self->curve_public, CERT_KEY_BYTES) != 0)
+    if (!pubkey_equal(&curve_public, &self->curve_public))
         return zpl_fault(file, NULL, fault, "curve keys do not belong together");
-    if (memcmp(sign_public, self->sign_public, CERT_KEY_BYTES) != 0)
+    if (!pubkey_equal(&sign_public, &self->sign_public))
         return zpl_fault(file, NULL, fault, "sign keys do not belong together");
     return 0;
 }
@@ -189,10 +189,10 @@ static void append(char *text, const char *format, ...)
     va_end(args);
 }
 
-static void append_key(char *text, const char *name, const uint8_t key[static CERT_KEY_BYTES])
+static void append_key(char *text, const char *name, const uint8_t key[static PUBKEY_BYTES])
 {
     char z85[CERT_Z85_BYTES];
-    append(text, "    %s = \"%s\"\n", name, cert_z85(key, z85));
+    append(text, "    %s = \"%s\"\n", name, zmq_z85_encode(z85, key, PUBKEY_BYTES));
     sodium_memzero(z85, sizeof z85);
 }
 
@@ -206,11 +206,11 @@ static void format_cert(const cert_t *self, bool secret, char text[static CERT_F
     if (self->replay[0] != '\0')
         append(text, "    replay = \"%s\"\n", self->replay);
     append(text, "curve\n");
-    append_key(text, "public-key", self->curve_public);
+    append_key(text, "public-key", self->curve_public.bytes);
     if (secret)
         append_key(text, "secret-key", self->curve_secret);
     append(text, "sign\n");
-    append_key(text, "public-key", self->sign_public);
+    append_key(text, "public-key", self->sign_public.bytes);
     if (secret)
         append_key(text, "seed", self->sign_seed);
 }

@@ -11,8 +11,8 @@
 #include "event.h"
 #include "log.h"
 
-#define CERT_KEY_BYTES     32
-#define CERT_Z85_BYTES     41 /* 32 bytes in Z85, and its NUL */
+#define CERT_SECRET_BYTES  PUBKEY_BYTES /* a CURVE secret key, an Ed25519 seed */
+#define CERT_Z85_BYTES     41           /* 32 bytes in Z85, and its NUL */
 #define CERT_ENDPOINT_MAX  255
 #define CERT_PUBLIC_SUFFIX ".cert"
 #define CERT_SECRET_SUFFIX ".cert_secret"
@@ -21,11 +21,11 @@ typedef struct {
     char name[EVENT_NAME_MAX + 1];        /* as its maker called it; nobody has to believe it */
     char endpoint[CERT_ENDPOINT_MAX + 1]; /* its PUB, "" if it has none */
     char replay[CERT_ENDPOINT_MAX + 1];   /* its ROUTER, "" if it has none */
-    uint8_t curve_public[CERT_KEY_BYTES];
-    uint8_t sign_public[CERT_KEY_BYTES];
+    pubkey_t curve_public;
+    pubkey_t sign_public;
     bool has_secret;
-    uint8_t curve_secret[CERT_KEY_BYTES]; /* only if has_secret */
-    uint8_t sign_seed[CERT_KEY_BYTES];
+    uint8_t curve_secret[CERT_SECRET_BYTES]; /* only if has_secret */
+    uint8_t sign_seed[CERT_SECRET_BYTES];
 } cert_t;
 
 /* A new certificate with fresh keys. endpoint and replay may be "". Returns NULL with the fault if
@@ -52,10 +52,10 @@ int cert_save_public(const cert_t *self, const char *directory, const char *name
 /* Check "tcp://host:port" as an address to connect to. */
 int cert_check_endpoint(const char *endpoint, fault_t *fault);
 
-/* The text of a key. */
-const char *cert_z85(const uint8_t key[static CERT_KEY_BYTES], char out[static CERT_Z85_BYTES]);
+/* The text of a public key. */
+const char *cert_z85(const pubkey_t *key, char out[static CERT_Z85_BYTES]);
 
-/* The reverse, strict: 40 characters of the Z85 alphabet that encode 32 bytes. */
-bool cert_from_z85(const char *text, uint8_t key[static CERT_KEY_BYTES]);
+/* The reverse, of either half, strict: 40 characters of the Z85 alphabet that encode 32 bytes. */
+bool cert_from_z85(const char *text, uint8_t key[static PUBKEY_BYTES]);
 
 #endif

@@ -4,6 +4,7 @@
 #define BANMESH_BASE_EVENT_H
 
 #include "addr.h"
+#include "pubkey.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -42,12 +43,10 @@ typedef struct {
     char text[EVENT_TEXT_MAX + 1];
 } grace_t;
 
-#define EVENT_ORIGIN_BYTES 32 /* a public Ed25519 key */
-
 /* A feed: all batches of one origin under one numbering. */
 typedef struct {
-    uint8_t origin[EVENT_ORIGIN_BYTES];
-    uint64_t epoch; /* a run of numbering: from the start of a daemon */
+    pubkey_t origin; /* the key that signs them */
+    uint64_t epoch;  /* a run of numbering: from the start of a daemon */
     uint32_t channel;
 } feed_id_t;
 

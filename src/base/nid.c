@@ -5,11 +5,11 @@
 #include <sodium.h>
 #include <string.h>
 
-int64_t nid_of(const uint8_t origin[static 32], const event_position_t *position)
+int64_t nid_of(const pubkey_t *origin, const event_position_t *position)
 {
-    uint8_t id[32 + 8 + 4 + 8 + 4];
+    uint8_t id[PUBKEY_BYTES + 8 + 4 + 8 + 4];
     uint8_t hash[crypto_generichash_BYTES_MIN];
-    memcpy(id, origin, 32);
+    memcpy(id, origin->bytes, PUBKEY_BYTES);
     put_u64(id + 32, position->epoch);
     put_u32(id + 40, position->channel);
     put_u64(id + 44, position->seq);

@@ -8,6 +8,6 @@
  * order. Stores keep small sets of such integers compactly, and they fit a signed 64-bit column.
  *   origin    the origin's public signing key
  *   position  the event's place, or its original place if it has one */
-int64_t nid_of(const uint8_t origin[static 32], const event_position_t *position);
+int64_t nid_of(const pubkey_t *origin, const event_position_t *position);
 
 #endif

@@ -44,8 +44,8 @@ static int add_member(trust_t *self, const char *directory, const char *file, co
     trusted_t *member = &self->members[self->size++];
     memset(member, 0, sizeof *member);
     snprintf(member->name, sizeof member->name, "%s", name);
-    memcpy(member->curve_public, cert->curve_public, CERT_KEY_BYTES);
-    memcpy(member->sign_public, cert->sign_public, CERT_KEY_BYTES);
+    member->curve_public = cert->curve_public;
+    member->sign_public = cert->sign_public;
     memcpy(member->endpoint, cert->endpoint, sizeof member->endpoint);
     memcpy(member->replay, cert->replay, sizeof member->replay);
     cert_destroy(&cert);
@@ -60,8 +60,8 @@ static int compare_names(const void *one, const void *other)
 static int compare_signs(const void *one, const void *other, void *members)
 {
     const trusted_t *all = members;
-    return memcmp(all[*(const size_t *)one].sign_public, all[*(const size_t *)other].sign_public,
-                  CERT_KEY_BYTES);
+    return pubkey_compare(&all[*(const size_t *)one].sign_public,
+                          &all[*(const size_t *)other].sign_public);
 }
 
 /* One key under two names would make "who was it" ambiguous. */
@@ -71,8 +71,8 @@ static int check_keys(const trust_t *self, const char *directory, fault_t *fault
         for (size_t j = 0; j < i; j++) {
             const trusted_t *one = &self->members[j];
             const trusted_t *other = &self->members[i];
-            if (memcmp(one->curve_public, other->curve_public, CERT_KEY_BYTES) == 0 ||
-                memcmp(one->sign_public, other->sign_public, CERT_KEY_BYTES) == 0)
+            if (pubkey_equal(&one->curve_public, &other->curve_public) ||
+                pubkey_equal(&one->sign_public, &other->sign_public))
                 return fault_set(fault, "%s: %s.cert and %s.cert hold the same key; remove one",
                                  directory, one->name, other->name);
         }
@@ -140,22 +140,22 @@ const trusted_t *trust_by_name(const trust_t *self, const char *name)
     return NULL;
 }
 
-const trusted_t *trust_by_curve(const trust_t *self, const uint8_t key[static CERT_KEY_BYTES])
+const trusted_t *trust_by_curve(const trust_t *self, const pubkey_t *key)
 {
     for (size_t i = 0; i < self->size; i++)
-        if (memcmp(self->members[i].curve_public, key, CERT_KEY_BYTES) == 0)
+        if (pubkey_equal(&self->members[i].curve_public, key))
             return &self->members[i];
     return NULL;
 }
 
-const trusted_t *trust_by_sign(const trust_t *self, const uint8_t key[static CERT_KEY_BYTES])
+const trusted_t *trust_by_sign(const trust_t *self, const pubkey_t *key)
 {
     size_t low = 0;
     size_t high = self->size;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         const trusted_t *member = &self->members[self->by_sign[middle]];
-        int order = memcmp(member->sign_public, key, CERT_KEY_BYTES);
+        int order = pubkey_compare(&member->sign_public, key);
         if (order == 0)
             return member;
         if (order < 0)

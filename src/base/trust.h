@@ -10,8 +10,8 @@ typedef struct trust trust_t;
 
 typedef struct {
     char name[EVENT_NAME_MAX + 1]; /* the name of the file, without ".cert" */
-    uint8_t curve_public[CERT_KEY_BYTES];
-    uint8_t sign_public[CERT_KEY_BYTES];
+    pubkey_t curve_public;
+    pubkey_t sign_public;
     char endpoint[CERT_ENDPOINT_MAX + 1];
     char replay[CERT_ENDPOINT_MAX + 1];
 } trusted_t;
@@ -28,7 +28,7 @@ size_t trust_size(const trust_t *self);
 /* Members in order of name; they live as long as the set. NULL if there is none such. */
 const trusted_t *trust_at(const trust_t *self, size_t index);
 const trusted_t *trust_by_name(const trust_t *self, const char *name);
-const trusted_t *trust_by_curve(const trust_t *self, const uint8_t key[static CERT_KEY_BYTES]);
-const trusted_t *trust_by_sign(const trust_t *self, const uint8_t key[static CERT_KEY_BYTES]);
+const trusted_t *trust_by_curve(const trust_t *self, const pubkey_t *key);
+const trusted_t *trust_by_sign(const trust_t *self, const pubkey_t *key);
 
 #endif

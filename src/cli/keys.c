@@ -31,7 +31,7 @@ static int next_port(const char *endpoint, char replay[static CERT_ENDPOINT_MAX 
 static void tell_pair(const command_options_t *options, const cert_t *cert, const char *directory)
 {
     char key[CERT_Z85_BYTES];
-    cert_z85(cert->sign_public, key);
+    cert_z85(&cert->sign_public, key);
     if (options->json) {
         json_t *json =
             json_pack("{s:s, s:o, s:o, s:s}", "name", cert->name, "secret",
@@ -47,7 +47,7 @@ static void tell_pair(const command_options_t *options, const cert_t *cert, cons
     printf("%s/%s%s         public: copy it into the trust directory of every host\n", directory,
            cert->name, CERT_PUBLIC_SUFFIX);
     printf("signs with    %s\n", key);
-    printf("connects with %s\n", cert_z85(cert->curve_public, key));
+    printf("connects with %s\n", cert_z85(&cert->curve_public, key));
 }
 
 static int keygen(const command_options_t *options, int argc, char **argv)
@@ -119,9 +119,9 @@ static int check_new(const char *directory, const cert_t *cert, const char *name
     trust_t *trust = trust_load(directory, fault);
     if (trust == NULL)
         return -1;
-    const trusted_t *same = trust_by_sign(trust, cert->sign_public);
+    const trusted_t *same = trust_by_sign(trust, &cert->sign_public);
     if (same == NULL)
-        same = trust_by_curve(trust, cert->curve_public);
+        same = trust_by_curve(trust, &cert->curve_public);
     int rc = 0;
     if (same != NULL)
         rc = fault_set(fault, "this key is in %s already, as %s", directory, same->name);
@@ -161,8 +161,8 @@ static json_t *member_json(const trusted_t *member)
     char sign[CERT_Z85_BYTES];
     return json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", member->name, "endpoint",
                      member->endpoint, "replay", member->replay, "sign_key",
-                     cert_z85(member->sign_public, sign), "curve_key",
-                     cert_z85(member->curve_public, curve));
+                     cert_z85(&member->sign_public, sign), "curve_key",
+                     cert_z85(&member->curve_public, curve));
 }
 
 static int trust_list(const command_options_t *options, const char *directory, int argc,
@@ -183,7 +183,7 @@ static int trust_list(const command_options_t *options, const char *directory, i
         if (options->json)
             json_array_append_new(list, member_json(member));
         else
-            printf("%-16s  %s  %s\n", member->name, cert_z85(member->curve_public, key),
+            printf("%-16s  %s  %s\n", member->name, cert_z85(&member->curve_public, key),
                    member->endpoint[0] != '\0' ? member->endpoint : "(no endpoint)");
     }
     if (options->json) {

@@ -61,9 +61,9 @@ static int look_at_pages(checker_t *self, fault_t *what)
 static part_t read_feed(sqlite3_stmt *row)
 {
     part_t part = {.number = sqlite3_column_int64(row, 0), .floor = sqlite3_column_int64(row, 4)};
-    bool has_key = sqlite3_column_bytes(row, 1) == FEED_ORIGIN_BYTES;
+    bool has_key = sqlite3_column_bytes(row, 1) == PUBKEY_BYTES;
     if (has_key)
-        memcpy(part.id.origin, sqlite3_column_blob(row, 1), FEED_ORIGIN_BYTES);
+        memcpy(part.id.origin.bytes, sqlite3_column_blob(row, 1), PUBKEY_BYTES);
     part.id.epoch = (uint64_t)sqlite3_column_int64(row, 2);
     part.id.channel = (uint32_t)sqlite3_column_int64(row, 3);
     part.next = part.floor;

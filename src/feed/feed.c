@@ -11,7 +11,7 @@
 #define CONSUMER "sink"
 
 struct feed {
-    uint8_t self[FEED_ORIGIN_BYTES];
+    pubkey_t self;
     bool keeps_history;
     state_t *state;
     rows_t *own;
@@ -27,7 +27,7 @@ static int compare_ids(const void *one_p, const void *other_p)
 {
     const feed_id_t *one = &((const feed_ref_t *)one_p)->id;
     const feed_id_t *other = &((const feed_ref_t *)other_p)->id;
-    int order = memcmp(one->origin, other->origin, FEED_ORIGIN_BYTES);
+    int order = pubkey_compare(&one->origin, &other->origin);
     if (order == 0)
         order = (one->epoch > other->epoch) - (one->epoch < other->epoch);
     if (order == 0)
@@ -98,12 +98,12 @@ static int load_feeds(feed_t *self, rows_t *rows)
     int rc;
     while ((rc = db_step(db, all)) == 1) {
         feed_id_t id = {0};
-        if (sqlite3_column_bytes(all, 1) != FEED_ORIGIN_BYTES) {
+        if (sqlite3_column_bytes(all, 1) != PUBKEY_BYTES) {
             db_fail(db, "a feed has a key of %d bytes", sqlite3_column_bytes(all, 1));
             rc = -1;
             break;
         }
-        memcpy(id.origin, sqlite3_column_blob(all, 1), FEED_ORIGIN_BYTES);
+        memcpy(id.origin.bytes, sqlite3_column_blob(all, 1), PUBKEY_BYTES);
         id.epoch = (uint64_t)sqlite3_column_int64(all, 2);
         id.channel = (uint32_t)sqlite3_column_int64(all, 3);
         int64_t number = sqlite3_column_int64(all, 0);
@@ -148,11 +148,10 @@ static int load_cursors(feed_t *self)
     return rc == -1 ? -1 : 0;
 }
 
-static feed_t *open_once(const char *directory, const uint8_t self_key[static FEED_ORIGIN_BYTES],
-                         fault_t *fault)
+static feed_t *open_once(const char *directory, const pubkey_t *self_key, fault_t *fault)
 {
     feed_t *self = xcalloc(1, sizeof *self);
-    memcpy(self->self, self_key, FEED_ORIGIN_BYTES);
+    self->self = *self_key;
     self->state = state_open(directory, fault);
     if (self->state == NULL) {
         free(self);
@@ -175,8 +174,7 @@ static feed_t *open_once(const char *directory, const uint8_t self_key[static FE
 
 /* Damage that shows only when the rows are read is marked by then: the second time all of the file
  * is looked at, and it is mended or set aside. */
-feed_t *feed_open(const char *directory, const uint8_t self_key[static FEED_ORIGIN_BYTES],
-                  fault_t *fault)
+feed_t *feed_open(const char *directory, const pubkey_t *self_key, fault_t *fault)
 {
     feed_t *self = open_once(directory, self_key, fault);
     if (self == NULL && errno == EBADMSG)
@@ -257,12 +255,12 @@ static bool is_promise(const feed_ref_t *feed)
 
 /* A trusted node gone bad may name epochs without end, at little cost to itself if it never sends
  * a batch of them. */
-static bool has_too_many(const feed_t *self, const uint8_t *origin)
+static bool has_too_many(const feed_t *self, const pubkey_t *origin)
 {
     size_t count = 0;
     size_t empty = 0;
     for (size_t i = 0; i < self->ref_count; i++)
-        if (memcmp(self->refs[i]->id.origin, origin, FEED_ORIGIN_BYTES) == 0) {
+        if (pubkey_equal(&self->refs[i]->id.origin, origin)) {
             count++;
             empty += is_promise(self->refs[i]);
         }
@@ -271,7 +269,7 @@ static bool has_too_many(const feed_t *self, const uint8_t *origin)
 
 static feed_ref_t *add_to(feed_t *self, rows_t *rows, const feed_id_t *id)
 {
-    if (rows == self->peers && has_too_many(self, id->origin)) {
+    if (rows == self->peers && has_too_many(self, &id->origin)) {
         errno = EDQUOT;
         return NULL;
     }
@@ -283,9 +281,9 @@ static feed_ref_t *add_to(feed_t *self, rows_t *rows, const feed_id_t *id)
     return number != -1 ? remember(self, id, number, rows == self->own) : NULL;
 }
 
-static bool is_ours(const feed_t *self, const feed_id_t *id)
+bool feed_is_ours(const feed_t *self, const pubkey_t *origin)
 {
-    return memcmp(id->origin, self->self, FEED_ORIGIN_BYTES) == 0;
+    return pubkey_equal(origin, &self->self);
 }
 
 /* The newest epoch of ours is the one that we append to. If a later one comes back from peers, the
@@ -295,7 +293,7 @@ feed_ref_t *feed_add(feed_t *self, const feed_id_t *id)
     feed_ref_t *feed = feed_find(self, id);
     if (feed == NULL)
         feed = add_to(self, self->peers, id);
-    if (feed != NULL && self->current != NULL && is_ours(self, id) &&
+    if (feed != NULL && self->current != NULL && feed_is_ours(self, &id->origin) &&
         id->epoch > self->current->id.epoch)
         self->current = NULL;
     return feed;
@@ -303,8 +301,7 @@ feed_ref_t *feed_add(feed_t *self, const feed_id_t *id)
 
 feed_ref_t *feed_add_own(feed_t *self, uint64_t epoch, uint32_t channel)
 {
-    feed_id_t id = {.epoch = epoch, .channel = channel};
-    memcpy(id.origin, self->self, FEED_ORIGIN_BYTES);
+    feed_id_t id = {.origin = self->self, .epoch = epoch, .channel = channel};
     feed_ref_t *feed = feed_find(self, &id);
     return feed != NULL ? feed : add_to(self, self->own, &id);
 }
@@ -313,7 +310,7 @@ feed_ref_t *feed_own_newest(feed_t *self)
 {
     feed_ref_t *newest = NULL;
     for (size_t i = 0; i < self->ref_count; i++)
-        if (is_ours(self, &self->refs[i]->id) &&
+        if (feed_is_ours(self, &self->refs[i]->id.origin) &&
             (newest == NULL || self->refs[i]->id.epoch > newest->id.epoch))
             newest = self->refs[i];
     return newest;
@@ -323,8 +320,7 @@ feed_ref_t *feed_own(feed_t *self, wall_t now)
 {
     if (self->current == NULL) {
         feed_ref_t *newest = feed_own_newest(self);
-        feed_id_t id = {.epoch = (uint64_t)now.ms};
-        memcpy(id.origin, self->self, FEED_ORIGIN_BYTES);
+        feed_id_t id = {.origin = self->self, .epoch = (uint64_t)now.ms};
         if (newest != NULL && newest->id.epoch >= id.epoch)
             id.epoch = newest->id.epoch + 1;
         self->current = add_to(self, self->own, &id);
@@ -350,10 +346,10 @@ int feed_store(feed_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *byte
     return 0;
 }
 
-void feed_quarantine(feed_t *self, const uint8_t origin[static FEED_ORIGIN_BYTES], bool quarantined)
+void feed_quarantine(feed_t *self, const pubkey_t *origin, bool quarantined)
 {
     for (size_t i = 0; i < self->ref_count; i++)
-        if (memcmp(self->refs[i]->id.origin, origin, FEED_ORIGIN_BYTES) == 0) {
+        if (pubkey_equal(&self->refs[i]->id.origin, origin)) {
             self->refs[i]->quarantined = quarantined;
             count_missing(self->refs[i]);
         }

@@ -20,8 +20,7 @@ typedef struct feed feed_t;
  * mended or set aside: state_note says so, and state_wreck whether there is something to salvage.
  *   self_key  the public signing key of this node; borrowed for the call
  * NULL with the fault; also if another process uses the directory. */
-feed_t *feed_open(const char *directory, const uint8_t self_key[static FEED_ORIGIN_BYTES],
-                  fault_t *fault);
+feed_t *feed_open(const char *directory, const pubkey_t *self_key, fault_t *fault);
 void feed_close(feed_t **self_p);
 
 /* From now on batches under a floor are missed like any: this host keeps the history. Call before
@@ -61,6 +60,9 @@ feed_ref_t *feed_own_newest(feed_t *self);
 /* The one that this run appends to; NULL before the first append. */
 feed_ref_t *feed_own_current(feed_t *self);
 
+/* True if an origin is this node. */
+bool feed_is_ours(const feed_t *self, const pubkey_t *origin);
+
 /* Store the next batch, seq have + 1, inside the caller's transaction of its database. Returns 0,
  * or -1 and errno of db_step. `have` moves at once: after a failed commit call feed_forget. */
 int feed_store(feed_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *bytes, size_t size);
@@ -68,8 +70,7 @@ int feed_store(feed_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *byte
 /* Nothing more of an origin is taken in, until the quarantine ends: what it signed for and is not
  * here is not missed, so nobody is to ask for it. Of any other origin all is missed that a kept
  * head tells of. Holds for the feeds that are here, also after feed_forget. */
-void feed_quarantine(feed_t *self, const uint8_t origin[static FEED_ORIGIN_BYTES],
-                     bool quarantined);
+void feed_quarantine(feed_t *self, const pubkey_t *origin, bool quarantined);
 
 /* After a rolled back transaction: read where all feeds stand from disk again. A failure here is
  * fatal: the databases cannot be trusted. */

@@ -6,9 +6,8 @@
 
 #include <stdbool.h>
 
-#define FEED_ORIGIN_BYTES EVENT_ORIGIN_BYTES
-#define FEED_SEQ_BITS     40 /* a row's key is feed number << 40 | seq */
-#define FEED_SEQ_MAX      ((1ULL << FEED_SEQ_BITS) - 1)
+#define FEED_SEQ_BITS 40 /* a row's key is feed number << 40 | seq */
+#define FEED_SEQ_MAX  ((1ULL << FEED_SEQ_BITS) - 1)
 
 /* Owned by feed_t, at the same address as long as feed_t lives; read-only to others. */
 typedef struct {

@@ -79,7 +79,7 @@ static int read_row(const rows_t *self, sqlite3_stmt *statement)
 
 int64_t rows_add_feed(rows_t *self, const feed_id_t *id)
 {
-    sqlite3_bind_blob(self->add_feed, 1, id->origin, FEED_ORIGIN_BYTES, SQLITE_STATIC);
+    sqlite3_bind_blob(self->add_feed, 1, id->origin.bytes, PUBKEY_BYTES, SQLITE_STATIC);
     sqlite3_bind_int64(self->add_feed, 2, (int64_t)id->epoch);
     sqlite3_bind_int64(self->add_feed, 3, id->channel);
     sqlite3_bind_int64(self->add_feed, 4, sum_feed(id, 1, 0, NULL, 0));

@@ -5,7 +5,7 @@
 #include <sodium.h>
 #include <string.h>
 
-#define ID_BYTES (EVENT_ORIGIN_BYTES + 12)
+#define ID_BYTES (PUBKEY_BYTES + 12)
 
 /* What a sum is of: two rows with the same bytes have different sums. */
 enum { OF_BATCH = 1, OF_FEED, OF_CURSOR };
@@ -23,9 +23,9 @@ static uint64_t sum(uint64_t one, uint64_t other, const uint8_t *bytes, size_t s
 static uint64_t sum_id(const feed_id_t *feed, int what)
 {
     uint8_t id[ID_BYTES];
-    memcpy(id, feed->origin, EVENT_ORIGIN_BYTES);
-    put_u64(id + EVENT_ORIGIN_BYTES, feed->epoch);
-    put_u32(id + EVENT_ORIGIN_BYTES + 8, feed->channel);
+    memcpy(id, feed->origin.bytes, PUBKEY_BYTES);
+    put_u64(id + PUBKEY_BYTES, feed->epoch);
+    put_u32(id + PUBKEY_BYTES + 8, feed->channel);
     return sum((uint64_t)what, 0, id, sizeof id);
 }
 

@@ -57,8 +57,8 @@ static void note_refusal(gate_t *self, const zap_request_t *request)
         address += 7;
     snprintf(self->counters.refused_address, sizeof self->counters.refused_address, "%s", address);
     snprintf(self->counters.refused_key, sizeof self->counters.refused_key, "?");
-    if (zframe_size(request->key) == CERT_KEY_BYTES)
-        cert_z85(zframe_data(request->key), self->counters.refused_key);
+    if (zframe_size(request->key) == PUBKEY_BYTES)
+        cert_z85((const pubkey_t *)zframe_data(request->key), self->counters.refused_key);
     /* A stranger that tries again and again fills no disk. */
     if (self->counters.refused == 1 || mono_since_ms(self->last_logged) >= REFUSAL_LOG_MS) {
         self->last_logged = mono_now();
@@ -74,9 +74,9 @@ static void note_refusal(gate_t *self, const zap_request_t *request)
 static const trusted_t *judge(gate_t *self, const zap_request_t *request)
 {
     if (!streq(request->version, ZAP_VERSION) || !streq(request->domain, SOCKET_ZAP_DOMAIN) ||
-        !streq(request->mechanism, "CURVE") || zframe_size(request->key) != CERT_KEY_BYTES)
+        !streq(request->mechanism, "CURVE") || zframe_size(request->key) != PUBKEY_BYTES)
         return NULL;
-    return trust_by_curve(self->trust, zframe_data(request->key));
+    return trust_by_curve(self->trust, (const pubkey_t *)zframe_data(request->key));
 }
 
 static int answer(zloop_t *loop, zsock_t *handler, void *arg)

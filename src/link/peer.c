@@ -81,7 +81,7 @@ static int read_socket(zloop_t *loop, zsock_t *reader, void *arg)
 
 static socket_t *connect_one(peer_t *self, int type, const char *endpoint, fault_t *fault)
 {
-    socket_t *socket = socket_client(type, self->own, self->node.curve_public, endpoint, fault);
+    socket_t *socket = socket_client(type, self->own, &self->node.curve_public, endpoint, fault);
     if (socket != NULL)
         socket_read_by(socket, self->loop, read_socket, self);
     return socket;

@@ -5,7 +5,7 @@
 
 bool roster_is_self(const roster_t *self, const trusted_t *node)
 {
-    return memcmp(node->sign_public, self->own->sign_public, CERT_KEY_BYTES) == 0;
+    return pubkey_equal(&node->sign_public, &self->own->sign_public);
 }
 
 static const peer_setting_t *find_setting(const settings_t *settings, const char *name)
@@ -32,8 +32,8 @@ static peer_t *take_old_peer(peer_t **old, size_t old_count, const trusted_t *no
         if (old[i] == NULL || !streq(peer_node(old[i])->name, node->name))
             continue;
         const trusted_t *was = peer_node(old[i]);
-        if (memcmp(was->curve_public, node->curve_public, CERT_KEY_BYTES) != 0 ||
-            memcmp(was->sign_public, node->sign_public, CERT_KEY_BYTES) != 0 ||
+        if (!pubkey_equal(&was->curve_public, &node->curve_public) ||
+            !pubkey_equal(&was->sign_public, &node->sign_public) ||
             !streq(peer_endpoint(old[i]), endpoint) || !streq(peer_replay(old[i]), replay))
             return NULL;
         peer_t *peer = old[i];
@@ -102,7 +102,7 @@ bool roster_is_at(const roster_t *self, const addr_t *address)
 size_t roster_unseen(const roster_t *self, const trust_t *trust)
 {
     size_t seen = self->count;
-    if (trust_by_sign(trust, self->own->sign_public) != NULL)
+    if (trust_by_sign(trust, &self->own->sign_public) != NULL)
         seen++;
     return trust_size(trust) - seen;
 }

@@ -60,7 +60,7 @@ static void set_common(socket_t *self)
 
 static void set_own_keys(socket_t *self, const cert_t *own)
 {
-    zsock_set_curve_publickey_bin(self, own->curve_public);
+    zsock_set_curve_publickey_bin(self, own->curve_public.bytes);
     zsock_set_curve_secretkey_bin(self, own->curve_secret);
 }
 
@@ -90,9 +90,8 @@ int socket_bind(socket_t *self, const char *endpoint, fault_t *fault)
     return fault_set(fault, "cannot listen on %s: %s", endpoint, zmq_strerror(errno));
 }
 
-socket_t *socket_client(int type, const cert_t *own,
-                        const uint8_t server_key[static CERT_KEY_BYTES], const char *endpoint,
-                        fault_t *fault)
+socket_t *socket_client(int type, const cert_t *own, const pubkey_t *server_key,
+                        const char *endpoint, fault_t *fault)
 {
     socket_t *self = make(type, fault);
     if (self == NULL)
@@ -100,7 +99,7 @@ socket_t *socket_client(int type, const cert_t *own,
     set_common(self);
     set_own_keys(self, own);
     zsock_set_connect_timeout(self, CONNECT_MS);
-    zsock_set_curve_serverkey_bin(self, server_key);
+    zsock_set_curve_serverkey_bin(self, server_key->bytes);
     if (type == ZMQ_SUB)
         zsock_set_subscribe(self, "");
     if (zmq_connect(self, endpoint) == -1) {

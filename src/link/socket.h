@@ -35,9 +35,8 @@ int socket_bind(socket_t *self, const char *endpoint, fault_t *fault);
 
 /* A SUB (of everything) or DEALER that connects to the one peer with that public CURVE key. NULL
  * with the fault. The caller owns it. */
-socket_t *socket_client(int type, const cert_t *own,
-                        const uint8_t server_key[static CERT_KEY_BYTES], const char *endpoint,
-                        fault_t *fault);
+socket_t *socket_client(int type, const cert_t *own, const pubkey_t *server_key,
+                        const char *endpoint, fault_t *fault);
 
 /* Close it; what waits to be sent goes out within linger_ms. */
 void socket_destroy(socket_t **self_p, int linger_ms);

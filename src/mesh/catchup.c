@@ -3,7 +3,6 @@
 #include "denials.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #define STUCK_MS            5000  /* without a batch of what was asked for */
 #define ANSWER_MAX_MS       30000 /* for a whole answer */
@@ -106,12 +105,12 @@ static void end(catchup_t *self, search_t *search)
 
 static bool is_origin(const peer_t *peer, const feed_ref_t *ref)
 {
-    return memcmp(peer_node(peer)->sign_public, ref->id.origin, FEED_ORIGIN_BYTES) == 0;
+    return pubkey_equal(&peer_node(peer)->sign_public, &ref->id.origin);
 }
 
 static bool lacks_it(const search_t *search, const peer_t *peer)
 {
-    return denials_has(&search->denials, peer_node(peer)->sign_public);
+    return denials_has(&search->denials, &peer_node(peer)->sign_public);
 }
 
 /* Whom to ask now: who brought something last, or the origin at turn 0; at each later turn another
@@ -218,7 +217,7 @@ static bool is_gone(const search_t *search, const feed_ref_t *ref, const catchup
         everybody = everybody && said;
     }
     int64_t waited_ms = now.ms - denials->since.ms;
-    return (denials_has(denials, ref->id.origin) || waited_ms >= CATCHUP_ORIGIN_WAIT_MS) &&
+    return (denials_has(denials, &ref->id.origin) || waited_ms >= CATCHUP_ORIGIN_WAIT_MS) &&
            (everybody || waited_ms >= CATCHUP_PEERS_WAIT_MS);
 }
 
@@ -237,7 +236,7 @@ static void pursue(catchup_t *self, size_t at, const catchup_peers_t *them, mono
 {
     search_t *search = &self->searches[at];
     feed_ref_t *ref = feed_at(self->feed, at);
-    if (!is_behind(ref) || search->asked != NULL || !replica_takes(self->replica, ref->id.origin))
+    if (!is_behind(ref) || search->asked != NULL || !replica_takes(self->replica, &ref->id.origin))
         return;
     const newcomer_t *newcomer =
         now.ms < search->not_before.ms ? find_newcomer(self, search) : NULL;
@@ -286,7 +285,7 @@ static bool says_it_lacks(const catchup_t *self, const search_t *search, const f
 /* Others are asked at once, until all said so. */
 static void note_lack(search_t *search, const feed_ref_t *ref, const peer_t *peer, uint64_t oldest)
 {
-    bool first = denials_add(&search->denials, peer_node(peer)->sign_public, ref->have,
+    bool first = denials_add(&search->denials, &peer_node(peer)->sign_public, ref->have,
                              oldest > ref->have + 1 ? oldest : 0, mono_now());
     if (search->in_between)
         return;
@@ -376,7 +375,7 @@ void catchup_favour(catchup_t *self, peer_t *peer)
     self->newcomers[self->newcomer_count++] = (newcomer_t){peer, ++self->newcomer_number};
     for (size_t i = 0; i < self->count; i++) {
         search_t *search = &self->searches[i];
-        denials_remove(&search->denials, peer_node(peer)->sign_public);
+        denials_remove(&search->denials, &peer_node(peer)->sign_public);
         if (search->fruitless == 0 && search->good == NULL &&
             is_origin(peer, feed_at(self->feed, i)))
             search->turn = 0;
@@ -393,12 +392,12 @@ uint64_t catchup_missing(const catchup_t *self)
     return missing;
 }
 
-uint64_t catchup_lag(const catchup_t *self, const uint8_t origin[static FEED_ORIGIN_BYTES])
+uint64_t catchup_lag(const catchup_t *self, const pubkey_t *origin)
 {
     uint64_t missing = 0;
     for (size_t i = 0; i < feed_count(self->feed); i++) {
         const feed_ref_t *ref = feed_at(self->feed, i);
-        if (memcmp(ref->id.origin, origin, FEED_ORIGIN_BYTES) == 0)
+        if (pubkey_equal(&ref->id.origin, origin))
             missing += ref->head_seq - ref->have;
     }
     return missing;

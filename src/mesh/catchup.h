@@ -54,6 +54,6 @@ bool catchup_is_stuck(catchup_t *self, const peer_t *peer);
 
 /* Batches missing over all feeds, and of one origin. */
 uint64_t catchup_missing(const catchup_t *self);
-uint64_t catchup_lag(const catchup_t *self, const uint8_t origin[static FEED_ORIGIN_BYTES]);
+uint64_t catchup_lag(const catchup_t *self, const pubkey_t *origin);
 
 #endif

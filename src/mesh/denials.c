@@ -3,18 +3,16 @@
 #include "log.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-static size_t find(const denials_t *self, const uint8_t *key)
+static size_t find(const denials_t *self, const pubkey_t *key)
 {
     size_t i = 0;
-    while (i < self->count && memcmp(self->keys[i], key, FEED_ORIGIN_BYTES) != 0)
+    while (i < self->count && !pubkey_equal(&self->keys[i], key))
         i++;
     return i;
 }
 
-bool denials_add(denials_t *self, const uint8_t key[static FEED_ORIGIN_BYTES], uint64_t behind,
-                 uint64_t oldest, mono_t now)
+bool denials_add(denials_t *self, const pubkey_t *key, uint64_t behind, uint64_t oldest, mono_t now)
 {
     if (self->behind != behind)
         denials_clear(self);
@@ -29,18 +27,18 @@ bool denials_add(denials_t *self, const uint8_t key[static FEED_ORIGIN_BYTES], u
         self->size = self->size * 2 + 4;
         self->keys = xrealloc(self->keys, self->size * sizeof *self->keys);
     }
-    memcpy(self->keys[self->count++], key, FEED_ORIGIN_BYTES);
+    self->keys[self->count++] = *key;
     return true;
 }
 
-void denials_remove(denials_t *self, const uint8_t key[static FEED_ORIGIN_BYTES])
+void denials_remove(denials_t *self, const pubkey_t *key)
 {
     size_t at = find(self, key);
     if (at < self->count && at != --self->count)
-        memcpy(self->keys[at], self->keys[self->count], FEED_ORIGIN_BYTES);
+        self->keys[at] = self->keys[self->count];
 }
 
-bool denials_has(const denials_t *self, const uint8_t key[static FEED_ORIGIN_BYTES])
+bool denials_has(const denials_t *self, const pubkey_t *key)
 {
     return find(self, key) < self->count;
 }

@@ -9,7 +9,7 @@
 
 /* All zero: nobody said so. */
 typedef struct {
-    uint8_t (*keys)[FEED_ORIGIN_BYTES]; /* owned; until denials_clear */
+    pubkey_t *keys; /* owned; until denials_clear */
     size_t count;
     size_t size;
     uint64_t behind; /* what they lack begins behind this seq */
@@ -20,13 +20,13 @@ typedef struct {
 /* A node said that it lacks what comes behind `behind`, and that its own batches go on at oldest;
  * 0: it has none. What was said of another number is forgotten. Returns false if this node had said
  * so already. */
-bool denials_add(denials_t *self, const uint8_t key[static FEED_ORIGIN_BYTES], uint64_t behind,
-                 uint64_t oldest, mono_t now);
+bool denials_add(denials_t *self, const pubkey_t *key, uint64_t behind, uint64_t oldest,
+                 mono_t now);
 
 /* Its word counts no longer: it may have come back with more. */
-void denials_remove(denials_t *self, const uint8_t key[static FEED_ORIGIN_BYTES]);
+void denials_remove(denials_t *self, const pubkey_t *key);
 
-bool denials_has(const denials_t *self, const uint8_t key[static FEED_ORIGIN_BYTES]);
+bool denials_has(const denials_t *self, const pubkey_t *key);
 
 /* Forget all, and free it. */
 void denials_clear(denials_t *self);

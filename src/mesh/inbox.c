@@ -9,7 +9,7 @@ struct inbox {
 
 static bool is_signed_by(const peer_t *peer, const uint8_t *envelope)
 {
-    return memcmp(wire_origin(envelope), peer_node(peer)->sign_public, WIRE_KEY_BYTES) == 0;
+    return pubkey_equal(wire_origin(envelope), &peer_node(peer)->sign_public);
 }
 
 /* A batch or head whose signature is right. peer may be NULL: gone meanwhile. */

@@ -261,11 +261,11 @@ static void tick(void *arg)
 /* ---- who takes part ---- */
 
 /* NULL: an origin that nothing is taken from. */
-static const char *name_of(void *arg, const uint8_t *origin)
+static const char *name_of(void *arg, const pubkey_t *origin)
 {
     const mesh_t *self = arg;
     const trusted_t *node = trust_by_sign(self->trust, origin);
-    if (memcmp(origin, self->config.own->sign_public, WIRE_KEY_BYTES) == 0)
+    if (feed_is_ours(self->config.feed, origin))
         return self->config.settings->node.name;
     return node != NULL ? node->name : NULL;
 }
@@ -292,8 +292,8 @@ static bool somebody_left(const trust_t *old, const trust_t *new)
     for (size_t i = 0; i < trust_size(old); i++) {
         const trusted_t *was = trust_at(old, i);
         const trusted_t *is = trust_by_name(new, was->name);
-        if (is == NULL || memcmp(was->curve_public, is->curve_public, CERT_KEY_BYTES) != 0 ||
-            memcmp(was->sign_public, is->sign_public, CERT_KEY_BYTES) != 0)
+        if (is == NULL || !pubkey_equal(&was->curve_public, &is->curve_public) ||
+            !pubkey_equal(&was->sign_public, &is->sign_public))
             return true;
     }
     return false;
@@ -336,12 +336,11 @@ bool mesh_is_peer_address(const mesh_t *self, const addr_t *addr)
 static int open_parts(mesh_t *self, fault_t *fault)
 {
     const mesh_config_t *config = &self->config;
-    const replica_config_t replica = {config->feed, config->wire, config->own->sign_public, relay,
-                                      self};
+    const replica_config_t replica = {config->feed, config->wire, relay, self};
     self->crowd = crowd_new();
     self->gate = gate_new(config->loop, self->trust, self->crowd);
-    self->heads = heads_new(config->feed, config->wire, config->own->sign_public);
-    self->trimmer = trimmer_new(config->feed, config->wire, config->own->sign_public);
+    self->heads = heads_new(config->feed, config->wire);
+    self->trimmer = trimmer_new(config->feed, config->wire);
     trimmer_set_kept(self->trimmer, config->settings->history.retention_days * DAY_MS);
     const progress_calls_t progress = {name_of, say, self};
     self->progress = progress_new(config->feed, &progress);
@@ -411,15 +410,14 @@ int mesh_reset(mesh_t *self, const char *name)
     const trusted_t *node = trust_by_name(self->trust, name);
     /* Our own certificate need not lie in the directory. */
     if (node == NULL && streq(name, self->config.settings->node.name))
-        return replica_reset(self->replica, self->config.own->sign_public);
-    return node != NULL ? replica_reset(self->replica, node->sign_public) : 0;
+        return replica_reset(self->replica, &self->config.own->sign_public);
+    return node != NULL ? replica_reset(self->replica, &node->sign_public) : 0;
 }
 
 json_t *mesh_status(const mesh_t *self)
 {
     const overview_t overview = {
         .trust = self->trust,
-        .own = self->config.own,
         .own_name = self->config.settings->node.name,
         .feed = self->config.feed,
         .peers = self->roster.peers,

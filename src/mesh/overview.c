@@ -8,13 +8,13 @@ static json_t *peer_status(const overview_t *self, const peer_t *peer)
     return json_pack("{s:s, s:s, s:b, s:b, s:I, s:I, s:I}", "name", node->name, "endpoint",
                      peer_endpoint(peer), "connected", peer_connected(peer), "offers",
                      peer_offers(peer), "heard_ms_ago", (json_int_t)peer_heard_ms(peer),
-                     "missing_batches", (json_int_t)catchup_lag(self->catchup, node->sign_public),
+                     "missing_batches", (json_int_t)catchup_lag(self->catchup, &node->sign_public),
                      "reconnects", (json_int_t)peer_reconnects(peer));
 }
 
-static const char *origin_name(const overview_t *self, const uint8_t *origin)
+static const char *origin_name(const overview_t *self, const pubkey_t *origin)
 {
-    if (memcmp(origin, self->own->sign_public, WIRE_KEY_BYTES) == 0)
+    if (feed_is_ours(self->feed, origin))
         return self->own_name;
     const trusted_t *node = trust_by_sign(self->trust, origin);
     return node != NULL ? node->name : "(untrusted)";
@@ -24,7 +24,7 @@ static json_t *feed_status(const overview_t *self, const feed_ref_t *ref)
 {
     char key[CERT_Z85_BYTES];
     return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "origin",
-                     origin_name(self, ref->id.origin), "key", cert_z85(ref->id.origin, key),
+                     origin_name(self, &ref->id.origin), "key", cert_z85(&ref->id.origin, key),
                      "epoch", (json_int_t)ref->id.epoch, "channel", (json_int_t)ref->id.channel,
                      "have", (json_int_t)ref->have, "head", (json_int_t)ref->head_seq, "floor",
                      (json_int_t)ref->floor, "applied", (json_int_t)ref->cursor);
@@ -37,7 +37,7 @@ static json_t *fork_status(const overview_t *self, const fork_t *fork)
     sodium_bin2hex(here, sizeof here, fork->hash_here, WIRE_HASH_BYTES);
     sodium_bin2hex(there, sizeof there, fork->hash_there, WIRE_HASH_BYTES);
     return json_pack("{s:s, s:I, s:I, s:I, s:s, s:s, s:I, s:b}", "origin",
-                     origin_name(self, fork->feed.origin), "epoch", (json_int_t)fork->feed.epoch,
+                     origin_name(self, &fork->feed.origin), "epoch", (json_int_t)fork->feed.epoch,
                      "channel", (json_int_t)fork->feed.channel, "seq", (json_int_t)fork->seq,
                      "hash_here", here, "hash_there", there, "found_s",
                      (json_int_t)(fork->found_ms / MS_PER_S), "quarantined", !fork->reset);
@@ -59,7 +59,7 @@ static json_t *progress_status(const overview_t *self)
     for (size_t i = 0; (one = progress_at(self->progress, i)) != NULL; i++)
         json_array_append_new(list,
                               json_pack("{s:s, s:I, s:I, s:I}", "origin",
-                                        origin_name(self, one->origin), "have",
+                                        origin_name(self, &one->origin), "have",
                                         (json_int_t)one->have, "all", (json_int_t)one->all, "for_s",
                                         (json_int_t)(mono_since_ms(one->since) / MS_PER_S)));
     return list;

@@ -13,7 +13,6 @@
 /* All borrowed for the call. */
 typedef struct {
     const trust_t *trust;
-    const cert_t *own;
     const char *own_name;
     feed_t *feed;
     peer_t *const *peers;

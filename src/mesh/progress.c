@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 typedef struct {
     progress_of_t is;
@@ -53,20 +52,20 @@ const char *progress_count(uint64_t number, char out[static PROGRESS_COUNT_MAX])
     return out;
 }
 
-static item_t *find(progress_t *self, const uint8_t *origin)
+static item_t *find(progress_t *self, const pubkey_t *origin)
 {
     for (size_t i = 0; i < self->count; i++)
-        if (memcmp(self->items[i].is.origin, origin, FEED_ORIGIN_BYTES) == 0)
+        if (pubkey_equal(&self->items[i].is.origin, origin))
             return &self->items[i];
     return NULL;
 }
 
-static item_t *add(progress_t *self, const uint8_t *origin, mono_t now)
+static item_t *add(progress_t *self, const pubkey_t *origin, mono_t now)
 {
     self->items = xrealloc(self->items, (self->count + 1) * sizeof *self->items);
     item_t *item = &self->items[self->count++];
     *item = (item_t){.is = {.since = now}, .told_at = now};
-    memcpy(item->is.origin, origin, FEED_ORIGIN_BYTES);
+    item->is.origin = *origin;
     return item;
 }
 
@@ -85,15 +84,15 @@ static void tally(progress_t *self, mono_t now)
         self->items[i].is.have = self->items[i].is.all = 0;
     }
     for (size_t i = 0; (ref = feed_at(self->feed, i)) != NULL; i++) {
-        item_t *item = ref->have < ref->head_seq ? find(self, ref->id.origin) : NULL;
+        item_t *item = ref->have < ref->head_seq ? find(self, &ref->id.origin) : NULL;
         if (ref->have < ref->head_seq && item == NULL &&
-            self->calls.name(self->calls.arg, ref->id.origin) != NULL)
-            item = add(self, ref->id.origin, now);
+            self->calls.name(self->calls.arg, &ref->id.origin) != NULL)
+            item = add(self, &ref->id.origin, now);
         if (item != NULL)
             item->behind = true;
     }
     for (size_t i = 0; self->count > 0 && (ref = feed_at(self->feed, i)) != NULL; i++) {
-        item_t *item = find(self, ref->id.origin);
+        item_t *item = find(self, &ref->id.origin);
         if (item != NULL) {
             uint64_t first = first_of(self, ref);
             item->is.have += ref->have + 1 - first;
@@ -107,7 +106,7 @@ static void say(progress_t *self, item_t *item, mono_t now)
     char text[256];
     char have[PROGRESS_COUNT_MAX];
     char all[PROGRESS_COUNT_MAX];
-    const char *name = self->calls.name(self->calls.arg, item->is.origin);
+    const char *name = self->calls.name(self->calls.arg, &item->is.origin);
     progress_count(item->is.have, have);
     progress_count(item->is.all, all);
     if (item->behind)
@@ -128,7 +127,7 @@ void progress_look(progress_t *self, mono_t now)
         item_t *item = &self->items[i];
         if (item->is.since.ms == now.ms)
             item->have_told = item->is.have;
-        bool wanted = self->calls.name(self->calls.arg, item->is.origin) != NULL;
+        bool wanted = self->calls.name(self->calls.arg, &item->is.origin) != NULL;
         bool due = item->behind ? now.ms - item->told_at.ms >= PROGRESS_SAY_MS &&
                                       item->is.have > item->have_told
                                 : item->told;

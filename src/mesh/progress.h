@@ -9,7 +9,7 @@
 #define PROGRESS_COUNT_MAX 32   /* bytes of a number as text, with its NUL */
 
 typedef struct {
-    uint8_t origin[FEED_ORIGIN_BYTES];
+    pubkey_t origin;
     uint64_t have; /* batches of its feeds that count, and are here; with the history, all */
     uint64_t all;
     mono_t since; /* when it was first seen to be behind */
@@ -19,7 +19,7 @@ typedef struct progress progress_t;
 
 typedef struct {
     /* Our name for an origin; NULL: nothing of it is wanted. */
-    const char *(*name)(void *arg, const uint8_t *origin);
+    const char *(*name)(void *arg, const pubkey_t *origin);
     /* One line for the log. */
     void (*say)(void *arg, const char *text);
     void *arg;

@@ -32,10 +32,10 @@ void quotas_destroy(quotas_t **self_p)
 quota_t *quotas_of(quotas_t *self, const trusted_t *node)
 {
     for (size_t i = 0; i < self->count; i++)
-        if (memcmp(self->items[i]->key, node->sign_public, CERT_KEY_BYTES) == 0)
+        if (pubkey_equal(&self->items[i]->key, &node->sign_public))
             return self->items[i];
     quota_t *quota = xcalloc(1, sizeof *quota);
-    memcpy(quota->key, node->sign_public, CERT_KEY_BYTES);
+    quota->key = node->sign_public;
     quota->bytes = bucket_full(QUOTA_BYTES_PER_S, QUOTA_BYTES_BURST, mono_now());
     quota->requests = bucket_full(QUOTA_REQUESTS_PER_S, QUOTA_REQUESTS_BURST, mono_now());
     self->items = xrealloc(self->items, (self->count + 1) * sizeof(quota_t *));
@@ -46,7 +46,7 @@ quota_t *quotas_of(quotas_t *self, const trusted_t *node)
 void quotas_keep(quotas_t *self, const trust_t *trust)
 {
     for (size_t i = 0; i < self->count;)
-        if (trust_by_sign(trust, self->items[i]->key) == NULL) {
+        if (trust_by_sign(trust, &self->items[i]->key) == NULL) {
             free(self->items[i]);
             self->items[i] = self->items[--self->count];
         } else

@@ -18,7 +18,7 @@
 #define QUOTA_REQUESTS_BURST 2000
 
 typedef struct {
-    uint8_t key[CERT_KEY_BYTES]; /* its public signing key */
+    pubkey_t key; /* its public signing key */
     bucket_t bytes;
     bucket_t requests;
     struct {

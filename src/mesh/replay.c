@@ -164,10 +164,10 @@ static void add_head(answer_t *answer, const feed_ref_t *ref, wall_t now)
     const replay_config_t *config = &answer->replay->config;
     uint8_t head[HEADS_ENVELOPE_MAX];
     const uint8_t *batch;
-    size_t size = heads_read(config->feed, config->wire, config->own->sign_public, ref, now, head);
+    size_t size = heads_read(config->feed, config->wire, ref, now, head);
     if (size > 0 && !add_envelope(answer, head, size))
         return;
-    bool ours = memcmp(ref->id.origin, config->own->sign_public, WIRE_KEY_BYTES) == 0;
+    bool ours = feed_is_ours(config->feed, &ref->id.origin);
     size = !ours && ref->have > ref->kept_seq ? feed_read(config->feed, ref, ref->have, &batch) : 0;
     if (size > 0)
         add_envelope(answer, batch, size);
@@ -195,7 +195,7 @@ void replay_answer(replay_t *self, const replay_way_t *way, const trusted_t *sen
                    const uint8_t *envelope, size_t size)
 {
     wire_fetch_t fetch = {0};
-    if (memcmp(sender->sign_public, wire_origin(envelope), WIRE_KEY_BYTES) != 0) {
+    if (!pubkey_equal(&sender->sign_public, wire_origin(envelope))) {
         replica_refuse(self->config.replica, REPLICA_WRONG_PEER);
         return;
     }

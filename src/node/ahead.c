@@ -3,10 +3,9 @@
 #include "log.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 typedef struct {
-    uint8_t origin[EVENT_ORIGIN_BYTES];
+    pubkey_t origin;
     int64_t ahead_ms;
 } entry_t;
 
@@ -29,16 +28,15 @@ void ahead_destroy(ahead_t **self_p)
     *self_p = NULL;
 }
 
-static entry_t *find(ahead_t *self, const uint8_t *origin)
+static entry_t *find(ahead_t *self, const pubkey_t *origin)
 {
     for (size_t i = 0; i < self->count; i++)
-        if (memcmp(self->entries[i].origin, origin, EVENT_ORIGIN_BYTES) == 0)
+        if (pubkey_equal(&self->entries[i].origin, origin))
             return &self->entries[i];
     return NULL;
 }
 
-void ahead_note(ahead_t *self, const uint8_t origin[static EVENT_ORIGIN_BYTES], int64_t time_ms,
-                wall_t now)
+void ahead_note(ahead_t *self, const pubkey_t *origin, int64_t time_ms, wall_t now)
 {
     int64_t ahead_ms = time_ms - now.ms;
     if (ahead_ms < -AHEAD_FUTURE_MS || (ahead_ms <= AHEAD_FUTURE_MS && self->count == 0))
@@ -52,16 +50,16 @@ void ahead_note(ahead_t *self, const uint8_t origin[static EVENT_ORIGIN_BYTES], 
     if (entry == NULL) {
         self->entries = xrealloc(self->entries, (self->count + 1) * sizeof *self->entries);
         entry = &self->entries[self->count++];
-        memcpy(entry->origin, origin, EVENT_ORIGIN_BYTES);
+        entry->origin = *origin;
     }
     entry->ahead_ms = ahead_ms;
 }
 
-bool ahead_at(const ahead_t *self, size_t index, const uint8_t **origin, int64_t *ahead_ms)
+bool ahead_at(const ahead_t *self, size_t index, const pubkey_t **origin, int64_t *ahead_ms)
 {
     if (index >= self->count)
         return false;
-    *origin = self->entries[index].origin;
+    *origin = &self->entries[index].origin;
     *ahead_ms = self->entries[index].ahead_ms;
     return true;
 }

@@ -17,10 +17,9 @@ void ahead_destroy(ahead_t **self_p);
 
 /* A ban of an origin, and when it began by the origin's clock. One of about now says that the
  * clocks agree again; an old one says nothing. */
-void ahead_note(ahead_t *self, const uint8_t origin[static EVENT_ORIGIN_BYTES], int64_t time_ms,
-                wall_t now);
+void ahead_note(ahead_t *self, const pubkey_t *origin, int64_t time_ms, wall_t now);
 
 /* By how much one is ahead, by its last bans; index from 0. False behind the last. */
-bool ahead_at(const ahead_t *self, size_t index, const uint8_t **origin, int64_t *ahead_ms);
+bool ahead_at(const ahead_t *self, size_t index, const pubkey_t **origin, int64_t *ahead_ms);
 
 #endif

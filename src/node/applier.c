@@ -64,22 +64,21 @@ static void act(applier_t *self, const guard_case_t *in, const guard_verdict_t *
     pending_row_t row = {.nid = nid, .ban = in->event->ban};
     row.ban.time_ms = verdict->start_ms;
     row.due_ms = verdict->outcome == GUARD_LATER ? verdict->due_ms : PENDING_PACE;
-    memcpy(row.origin, node->sign_public, PENDING_ORIGIN_BYTES);
+    row.origin = node->sign_public;
     if (verdict->outcome == GUARD_APPLY)
         sink_write(self->sink, &row, node->name, verdict->until_ms, in->now);
     else
         sink_wait(self->sink, &row);
 }
 
-static void decide(applier_t *self, const uint8_t *origin, const event_t *event,
+static void decide(applier_t *self, const pubkey_t *origin, const event_t *event,
                    event_error_t malformed, int64_t nid, guard_pace_t pace)
 {
     const settings_t *settings = service_settings(self->service);
     const trusted_t *node = trust_by_sign(mesh_trust(service_mesh(self->service)), origin);
     guard_case_t in = {
         .origin_trusted = node != NULL,
-        .from_ourselves =
-            memcmp(origin, service_cert(self->service)->sign_public, WIRE_KEY_BYTES) == 0,
+        .from_ourselves = feed_is_ours(service_feed(self->service), origin),
         .malformed = malformed,
         .event = event,
         .now = wall_now(),
@@ -123,7 +122,7 @@ static void decide_batch(applier_t *self, const feed_ref_t *feed, uint64_t seq)
         event_position_t position = {feed->id.epoch, seq, feed->id.channel, (uint32_t)i};
         if (event.has_original)
             position = event.original;
-        decide(self, feed->id.origin, &event, malformed, nid_of(feed->id.origin, &position),
+        decide(self, &feed->id.origin, &event, malformed, nid_of(&feed->id.origin, &position),
                sink_pace(self->sink));
     }
 }
@@ -197,7 +196,7 @@ static int decide_rows(applier_t *self, int count, const guard_pace_t *pace)
         const pending_row_t *row = &self->rows[i];
         event_t event = {.kind = EVENT_BAN, .ban = row->ban};
         sink_waited(self->sink, row);
-        decide(self, row->origin, &event, event_check(&event), row->nid,
+        decide(self, &row->origin, &event, event_check(&event), row->nid,
                pace != NULL ? *pace : sink_pace(self->sink));
     }
     return count > 0 ? finish(self) : 0;
@@ -360,9 +359,8 @@ static void recall_own_feed(applier_t *self, const feed_ref_t *feed)
 static void recall_own_feeds(applier_t *self)
 {
     feed_t *feeds = service_feed(self->service);
-    const uint8_t *own = service_cert(self->service)->sign_public;
     for (size_t i = 0; i < feed_count(feeds); i++)
-        if (memcmp(feed_at(feeds, i)->id.origin, own, WIRE_KEY_BYTES) == 0)
+        if (feed_is_ours(feeds, &feed_at(feeds, i)->id.origin))
             recall_own_feed(self, feed_at(feeds, i));
 }
 
@@ -430,7 +428,7 @@ static json_t *outcomes(const sink_t *sink)
 static json_t *clocks(const applier_t *self)
 {
     json_t *all = json_object();
-    const uint8_t *origin;
+    const pubkey_t *origin;
     int64_t ahead_ms;
     for (size_t i = 0; ahead_at(self->ahead, i, &origin, &ahead_ms); i++) {
         const trusted_t *node = trust_by_sign(mesh_trust(service_mesh(self->service)), origin);

@@ -476,8 +476,7 @@ intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault)
     self->packets = packets_new(REQUEST_LINE_MAX + 1); /* one byte more, so that too long shows */
     self->socket_path = xstrdup(settings->publish.socket);
     self->spool_path = xstrdup(settings->publish.spool);
-    self->own_feed = own_feed_new(service_feed(service), service_wire(service),
-                                  service_cert(service)->sign_public, publish, self);
+    self->own_feed = own_feed_new(service_feed(service), service_wire(service), publish, self);
     intake_reload(self);
     self->spare = local_spare();
     self->listener.fd = local_listen(self->socket_path, SOCK_SEQPACKET, SOCKET_MODE, fault);

@@ -93,7 +93,7 @@ static int put(pending_t *self, sqlite3_stmt *statement, const pending_row_t *ro
     sqlite3_bind_int64(statement, 1, row->nid);
     sqlite3_bind_int64(statement, 2, row->due_ms);
     sqlite3_bind_int64(statement, 3, ban->time_ms);
-    sqlite3_bind_blob(statement, 4, row->origin, PENDING_ORIGIN_BYTES, SQLITE_STATIC);
+    sqlite3_bind_blob(statement, 4, row->origin.bytes, PUBKEY_BYTES, SQLITE_STATIC);
     sqlite3_bind_blob(statement, 5, ban->address.bytes, (int)addr_size(&ban->address),
                       SQLITE_STATIC);
     sqlite3_bind_int(statement, 6, ban->address.prefix);
@@ -149,11 +149,11 @@ static bool read_row(sqlite3_stmt *row, pending_row_t *out)
     out->nid = sqlite3_column_int64(row, 0);
     out->due_ms = sqlite3_column_int64(row, 1);
     out->ban.time_ms = sqlite3_column_int64(row, 2);
-    if (sqlite3_column_bytes(row, 3) != PENDING_ORIGIN_BYTES ||
+    if (sqlite3_column_bytes(row, 3) != PUBKEY_BYTES ||
         addr_from_bytes(sqlite3_column_blob(row, 4), (size_t)sqlite3_column_bytes(row, 4),
                         (uint32_t)sqlite3_column_int(row, 5), &out->ban.address) != ADDR_OK)
         return false;
-    memcpy(out->origin, sqlite3_column_blob(row, 3), PENDING_ORIGIN_BYTES);
+    memcpy(out->origin.bytes, sqlite3_column_blob(row, 3), PUBKEY_BYTES);
     snprintf(out->ban.jail, sizeof out->ban.jail, "%s", (const char *)sqlite3_column_text(row, 6));
     out->ban.duration_s = sqlite3_column_int64(row, 7);
     return true;

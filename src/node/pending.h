@@ -8,8 +8,7 @@
 #include "db.h"
 #include "event.h"
 
-#define PENDING_ORIGIN_BYTES 32
-#define PENDING_PACE         0 /* due_ms of what waits for the pace alone */
+#define PENDING_PACE 0 /* due_ms of what waits for the pace alone */
 
 typedef struct pending pending_t;
 
@@ -17,7 +16,7 @@ typedef struct pending pending_t;
 typedef struct {
     int64_t nid;
     int64_t due_ms; /* when the hold ends; PENDING_PACE: a row of the backlog */
-    uint8_t origin[PENDING_ORIGIN_BYTES];
+    pubkey_t origin;
     ban_t ban; /* address, jail, time and duration only; time: when it began, as clamped */
 } pending_row_t;
 

@@ -28,7 +28,7 @@ static void add_epochs(recall_t *self, bool is_start)
     feed_t *feeds = service_feed(self->service);
     for (; self->seen < feed_count(feeds); self->seen++) {
         const feed_ref_t *feed = feed_at(feeds, self->seen);
-        if (memcmp(feed->id.origin, service_cert(self->service)->sign_public, WIRE_KEY_BYTES) != 0)
+        if (!feed_is_ours(feeds, &feed->id.origin))
             continue;
         self->epochs = xrealloc(self->epochs, (self->count + 1) * sizeof *self->epochs);
         self->epochs[self->count++] = (epoch_t){feed, is_start ? feed->have : 0, false};

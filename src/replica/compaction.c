@@ -22,7 +22,6 @@ struct compaction {
     feed_t *feed;
     wire_t *wire;
     attempts_t *attempts;
-    uint8_t own[WIRE_KEY_BYTES];
     expiries_t *expiries;
     uint64_t events; /* in our log, from the floors up */
     tally_t *tallies;
@@ -35,14 +34,12 @@ struct compaction {
     bool round_ended;        /* and the log was not looked at since */
 };
 
-compaction_t *compaction_new(feed_t *feed, wire_t *wire, attempts_t *attempts,
-                             const uint8_t own[static WIRE_KEY_BYTES])
+compaction_t *compaction_new(feed_t *feed, wire_t *wire, attempts_t *attempts)
 {
     compaction_t *self = xcalloc(1, sizeof *self);
     self->feed = feed;
     self->wire = wire;
     self->attempts = attempts;
-    memcpy(self->own, own, WIRE_KEY_BYTES);
     self->expiries = expiries_new();
     return self;
 }
@@ -92,11 +89,6 @@ void compaction_note(compaction_t *self, const event_t *event, wall_t now)
 }
 
 /* ---- counting what is in the log ---- */
-
-static bool is_ours(const compaction_t *self, const feed_ref_t *ref)
-{
-    return memcmp(ref->id.origin, self->own, WIRE_KEY_BYTES) == 0;
-}
 
 static void start_over(compaction_t *self)
 {
@@ -159,7 +151,7 @@ bool compaction_count(compaction_t *self, wall_t now)
         size_t at = self->counting % self->tally_count;
         const feed_ref_t *ref = feed_at(self->feed, at);
         tally_t *tally = &self->tallies[at];
-        if (is_ours(self, ref)) {
+        if (feed_is_ours(self->feed, &ref->id.origin)) {
             if (tally->through + 1 < ref->floor)
                 tally->through = ref->floor - 1;
             while (tally->through < count_through(self, ref) && cost < COUNT_EVENTS)
@@ -179,8 +171,8 @@ static feed_ref_t *oldest_own(const compaction_t *self)
     feed_ref_t *oldest = NULL;
     for (size_t i = 0; i < feed_count(self->feed); i++) {
         feed_ref_t *ref = feed_at(self->feed, i);
-        if (is_ours(self, ref) && ref->floor <= ref->have && ref->have >= ref->head_seq &&
-            (oldest == NULL || ref->id.epoch < oldest->id.epoch))
+        if (feed_is_ours(self->feed, &ref->id.origin) && ref->floor <= ref->have &&
+            ref->have >= ref->head_seq && (oldest == NULL || ref->id.epoch < oldest->id.epoch))
             oldest = ref;
     }
     return oldest;

@@ -28,8 +28,7 @@ typedef struct {
 } compaction_plan_t;
 
 /* All borrowed for as long as the compaction lives. */
-compaction_t *compaction_new(feed_t *feed, wire_t *wire, attempts_t *attempts,
-                             const uint8_t own[static WIRE_KEY_BYTES]);
+compaction_t *compaction_new(feed_t *feed, wire_t *wire, attempts_t *attempts);
 void compaction_destroy(compaction_t **self_p);
 
 /* What is appended to our feed of this run from here on will be noted. own is borrowed for as long

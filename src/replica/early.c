@@ -53,7 +53,7 @@ static bool is_full(const early_t *self, const feed_ref_t *feed, size_t size)
     size_t count = 0;
     size_t bytes = size;
     for (size_t i = 0; i < self->count; i++)
-        if (memcmp(self->entries[i].feed->id.origin, feed->id.origin, FEED_ORIGIN_BYTES) == 0) {
+        if (pubkey_equal(&self->entries[i].feed->id.origin, &feed->id.origin)) {
             count++;
             bytes += self->entries[i].size;
         }

@@ -35,7 +35,7 @@ static bool read_row(sqlite3_stmt *row, fork_t *out)
     out->seq = (uint64_t)sqlite3_column_int64(row, 3);
     out->found_ms = sqlite3_column_int64(row, 6);
     out->reset = sqlite3_column_int(row, 7) != 0;
-    return copy_blob(row, 0, out->feed.origin, EVENT_ORIGIN_BYTES) &&
+    return copy_blob(row, 0, out->feed.origin.bytes, PUBKEY_BYTES) &&
            copy_blob(row, 4, out->hash_here, WIRE_HASH_BYTES) &&
            copy_blob(row, 5, out->hash_there, WIRE_HASH_BYTES);
 }
@@ -76,19 +76,18 @@ void forks_destroy(forks_t **self_p)
     *self_p = NULL;
 }
 
-bool forks_holds(const forks_t *self, const uint8_t origin[static EVENT_ORIGIN_BYTES])
+bool forks_holds(const forks_t *self, const pubkey_t *origin)
 {
     for (size_t i = 0; i < self->count; i++)
-        if (!self->items[i].reset &&
-            memcmp(self->items[i].feed.origin, origin, EVENT_ORIGIN_BYTES) == 0)
+        if (!self->items[i].reset && pubkey_equal(&self->items[i].feed.origin, origin))
             return true;
     return false;
 }
 
 static bool is_of(const fork_t *fork, const feed_id_t *feed)
 {
-    return memcmp(fork->feed.origin, feed->origin, EVENT_ORIGIN_BYTES) == 0 &&
-           fork->feed.epoch == feed->epoch && fork->feed.channel == feed->channel;
+    return pubkey_equal(&fork->feed.origin, &feed->origin) && fork->feed.epoch == feed->epoch &&
+           fork->feed.channel == feed->channel;
 }
 
 bool forks_compares(const forks_t *self, const feed_id_t *feed)
@@ -105,7 +104,7 @@ bool forks_add(forks_t *self, const fork_t *fork)
         if (is_of(&self->items[i], &fork->feed))
             return false;
     remember(self, fork);
-    sqlite3_bind_blob(self->add, 1, fork->feed.origin, EVENT_ORIGIN_BYTES, SQLITE_STATIC);
+    sqlite3_bind_blob(self->add, 1, fork->feed.origin.bytes, PUBKEY_BYTES, SQLITE_STATIC);
     sqlite3_bind_int64(self->add, 2, (int64_t)fork->feed.epoch);
     sqlite3_bind_int64(self->add, 3, fork->feed.channel);
     sqlite3_bind_int64(self->add, 4, (int64_t)fork->seq);
@@ -117,15 +116,14 @@ bool forks_add(forks_t *self, const fork_t *fork)
     return true;
 }
 
-int forks_reset(forks_t *self, const uint8_t origin[static EVENT_ORIGIN_BYTES])
+int forks_reset(forks_t *self, const pubkey_t *origin)
 {
     int count = 0;
-    sqlite3_bind_blob(self->reset, 1, origin, EVENT_ORIGIN_BYTES, SQLITE_STATIC);
+    sqlite3_bind_blob(self->reset, 1, origin->bytes, PUBKEY_BYTES, SQLITE_STATIC);
     if (db_step(self->db, self->reset) == -1)
         return -1;
     for (size_t i = 0; i < self->count; i++)
-        if (!self->items[i].reset &&
-            memcmp(self->items[i].feed.origin, origin, EVENT_ORIGIN_BYTES) == 0) {
+        if (!self->items[i].reset && pubkey_equal(&self->items[i].feed.origin, origin)) {
             self->items[i].reset = true;
             count++;
         }

@@ -26,7 +26,7 @@ forks_t *forks_new(db_t *db, fault_t *fault);
 void forks_destroy(forks_t **self_p);
 
 /* True if the origin is in quarantine. */
-bool forks_holds(const forks_t *self, const uint8_t origin[static EVENT_ORIGIN_BYTES]);
+bool forks_holds(const forks_t *self, const pubkey_t *origin);
 
 /* True if bodies of this feed are still compared: after a reset what is held stands. */
 bool forks_compares(const forks_t *self, const feed_id_t *feed);
@@ -37,7 +37,7 @@ bool forks_add(forks_t *self, const fork_t *fork);
 
 /* The operator's word: the origin counts again. Returns how many of its forks that was about; -1
  * and errno of db_step: nothing changed. */
-int forks_reset(forks_t *self, const uint8_t origin[static EVENT_ORIGIN_BYTES]);
+int forks_reset(forks_t *self, const pubkey_t *origin);
 
 /* All of them, oldest first; NULL behind the last. */
 const fork_t *forks_at(const forks_t *self, size_t index);

@@ -21,7 +21,6 @@ typedef struct {
 struct heads {
     feed_t *feed;
     wire_t *wire;
-    uint8_t own[WIRE_KEY_BYTES];
     told_t *told;
     last_t *last;
     size_t count;
@@ -48,23 +47,21 @@ size_t heads_sign(feed_t *feed, wire_t *wire, const feed_ref_t *ref, wall_t now,
     return wire_write_head(wire, &head, out);
 }
 
-size_t heads_read(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BYTES],
-                  const feed_ref_t *ref, wall_t now, uint8_t *out)
+size_t heads_read(feed_t *feed, wire_t *wire, const feed_ref_t *ref, wall_t now, uint8_t *out)
 {
     const uint8_t *newest;
     /* Of an older epoch of ours that came back from peers we may hold no more than the head. */
-    if (memcmp(ref->id.origin, own, WIRE_KEY_BYTES) == 0 &&
+    if (feed_is_ours(feed, &ref->id.origin) &&
         (ref->have == 0 || feed_read(feed, ref, ref->have, &newest) > 0))
         return heads_sign(feed, wire, ref, now, out);
     return feed_read_head(feed, ref, out, HEADS_ENVELOPE_MAX);
 }
 
-heads_t *heads_new(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BYTES])
+heads_t *heads_new(feed_t *feed, wire_t *wire)
 {
     heads_t *self = xcalloc(1, sizeof *self);
     self->feed = feed;
     self->wire = wire;
-    memcpy(self->own, own, WIRE_KEY_BYTES);
     return self;
 }
 
@@ -90,15 +87,11 @@ static void follow_feeds(heads_t *self)
     self->count = count;
 }
 
-static bool is_ours(const heads_t *self, const feed_ref_t *ref)
-{
-    return memcmp(ref->id.origin, self->own, WIRE_KEY_BYTES) == 0;
-}
-
 /* What its head says: ours is made from what is stored. */
 static told_t state_of(const heads_t *self, const feed_ref_t *ref)
 {
-    return (told_t){is_ours(self, ref) ? ref->have : ref->kept_seq, ref->floor, 1};
+    return (told_t){feed_is_ours(self->feed, &ref->id.origin) ? ref->have : ref->kept_seq,
+                    ref->floor, 1};
 }
 
 void heads_gather_changed(heads_t *self, wall_t now, wire_bundle_t *out)
@@ -116,7 +109,7 @@ void heads_gather_changed(heads_t *self, wall_t now, wire_bundle_t *out)
         if (ref == heartbeat || is.times > HEADS_TELL_TIMES)
             continue;
         uint8_t head[HEADS_ENVELOPE_MAX];
-        size_t size = heads_read(self->feed, self->wire, self->own, ref, now, head);
+        size_t size = heads_read(self->feed, self->wire, ref, now, head);
         if (size > 0 && !wire_bundle_add(out, head, size)) {
             self->next = at;
             return;
@@ -130,7 +123,7 @@ static bool is_unsaid(heads_t *self, size_t at)
 {
     const feed_ref_t *ref = feed_at(self->feed, at);
     last_t *last = &self->last[at];
-    if (is_ours(self, ref) || ref->have <= ref->kept_seq)
+    if (feed_is_ours(self->feed, &ref->id.origin) || ref->have <= ref->kept_seq)
         return false;
     if (last->seq != ref->have)
         *last = (last_t){.seq = ref->have};

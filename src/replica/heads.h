@@ -14,13 +14,12 @@
 size_t heads_sign(feed_t *feed, wire_t *wire, const feed_ref_t *ref, wall_t now, uint8_t *out);
 
 /* The head of any feed that we hold, ours signed now. 0 if there is none yet. */
-size_t heads_read(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BYTES],
-                  const feed_ref_t *ref, wall_t now, uint8_t *out);
+size_t heads_read(feed_t *feed, wire_t *wire, const feed_ref_t *ref, wall_t now, uint8_t *out);
 
 typedef struct heads heads_t;
 
 /* feed and wire are borrowed for as long as the heads live. */
-heads_t *heads_new(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BYTES]);
+heads_t *heads_new(feed_t *feed, wire_t *wire);
 void heads_destroy(heads_t **self_p);
 
 /* Gather heads whose seq or floor changed in the last heartbeats (time alone is no change: 200

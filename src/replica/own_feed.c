@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* WIRE_EVENTS_MAX events of the largest size fill no more batches than this. */
 #define BATCHES_MAX 4
@@ -18,7 +17,6 @@ typedef struct {
 struct own_feed {
     feed_t *feed;
     wire_t *wire;
-    uint8_t own[WIRE_KEY_BYTES];
     attempts_t *attempts;
     compaction_t *compaction;
     compaction_plan_t plan;
@@ -32,15 +30,13 @@ struct own_feed {
     size_t sealed_count;
 };
 
-own_feed_t *own_feed_new(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BYTES],
-                         own_feed_publish_fn *publish, void *arg)
+own_feed_t *own_feed_new(feed_t *feed, wire_t *wire, own_feed_publish_fn *publish, void *arg)
 {
     own_feed_t *self = xcalloc(1, sizeof *self);
     self->feed = feed;
     self->wire = wire;
-    memcpy(self->own, own, WIRE_KEY_BYTES);
     self->attempts = attempts_new(feed_own_db(feed));
-    self->compaction = compaction_new(feed, wire, self->attempts, own);
+    self->compaction = compaction_new(feed, wire, self->attempts);
     self->steady = steady_begin(wall_now(), mono_now());
     self->publish = publish;
     self->arg = arg;
@@ -122,20 +118,21 @@ static void put_event(own_feed_t *self, const event_t *event)
 }
 
 /* A ban of an attempt that is there: a repetition, or an event under the first one's position. */
-static int prolong(own_feed_t *self, own_feed_item_t *item, const event_position_t *place,
+static int prolong(own_feed_t *self, const feed_ref_t *ref, own_feed_item_t *item,
                    const uint8_t key[static ATTEMPTS_KEY_BYTES], event_t *event)
 {
     attempt_t attempt;
+    const event_position_t place = next_place(self, ref);
     if (attempts_find(self->attempts, key, &attempt) != 1)
         return -1;
-    item->nid = nid_of(self->own, &attempt.position);
+    item->nid = nid_of(&ref->id.origin, &attempt.position);
     item->result = OWN_FEED_REPEATED;
     if (!ban_is_longer(item->ban->duration_s, attempt.duration_s))
         return 0;
     item->result = OWN_FEED_PROLONGED;
     event->has_original = true;
     event->original = attempt.position;
-    return attempts_move(self->attempts, key, place, item->ban->duration_s);
+    return attempts_move(self->attempts, key, &place, item->ban->duration_s);
 }
 
 /* Decide what an item is, and make its event unless it is a repetition. */
@@ -149,12 +146,11 @@ static int add_item(own_feed_t *self, feed_ref_t *ref, own_feed_item_t *item)
     attempt.position = next_place(self, ref);
     attempts_key(item->ban, key);
     int claimed = attempts_claim(self->attempts, key, &attempt);
-    if (claimed == -1 ||
-        (claimed == 0 && prolong(self, item, &attempt.position, key, &event) == -1))
+    if (claimed == -1 || (claimed == 0 && prolong(self, ref, item, key, &event) == -1))
         return -1;
     if (claimed == 1) {
         item->result = OWN_FEED_NEW;
-        item->nid = nid_of(self->own, &attempt.position);
+        item->nid = nid_of(&ref->id.origin, &attempt.position);
     }
     if (item->result != OWN_FEED_REPEATED)
         put_event(self, &event);

@@ -27,8 +27,7 @@ typedef void(own_feed_publish_fn)(void *arg, const uint8_t *envelope, size_t siz
 
 /* feed and wire (with our key) are borrowed for as long as the own feed lives. publish is called
  * for each batch after its commit. */
-own_feed_t *own_feed_new(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BYTES],
-                         own_feed_publish_fn *publish, void *arg);
+own_feed_t *own_feed_new(feed_t *feed, wire_t *wire, own_feed_publish_fn *publish, void *arg);
 void own_feed_destroy(own_feed_t **self_p);
 
 /* Append up to WIRE_EVENTS_MAX bans. Returns 0 once all of them are on disk: they survive power

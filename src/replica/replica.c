@@ -43,7 +43,7 @@ static void quarantine_forked(replica_t *self)
     const fork_t *fork;
     for (size_t i = 0; (fork = forks_at(self->forks, i)) != NULL; i++)
         if (!fork->reset)
-            feed_quarantine(self->feed, fork->feed.origin, true);
+            feed_quarantine(self->feed, &fork->feed.origin, true);
 }
 
 replica_t *replica_new(const replica_config_t *config, const trust_t *trust,
@@ -109,13 +109,12 @@ static replica_result_t refuse_wire(replica_t *self, wire_error_t error)
 }
 
 /* Whether what this key signed counts here at all; asked before the costly verification. */
-static bool is_trusted(const replica_t *self, const uint8_t *origin)
+static bool is_trusted(const replica_t *self, const pubkey_t *origin)
 {
-    return memcmp(origin, self->config.own, WIRE_KEY_BYTES) == 0 ||
-           trust_by_sign(self->trust, origin) != NULL;
+    return feed_is_ours(self->feed, origin) || trust_by_sign(self->trust, origin) != NULL;
 }
 
-static bool is_aggregator(const replica_t *self, const uint8_t *origin)
+static bool is_aggregator(const replica_t *self, const pubkey_t *origin)
 {
     const trusted_t *node = trust_by_sign(self->trust, origin);
     return node != NULL && text_list_has(&self->settings->roles.aggregators, node->name);
@@ -191,7 +190,7 @@ static bool numbers_are_ours(replica_t *self, const feed_ref_t *feed)
 
 /* ---- two bodies for one number ---- */
 
-static const char *name_of(const replica_t *self, const uint8_t *origin)
+static const char *name_of(const replica_t *self, const pubkey_t *origin)
 {
     const trusted_t *node = trust_by_sign(self->trust, origin);
     return node != NULL ? node->name : "this node's own key";
@@ -206,7 +205,7 @@ static void complain(const replica_t *self, const fork_t *fork)
     log_errorx("%s signed two different batches as number %" PRIu64 " of epoch %" PRIu64
                " (%.16s here, %.16s there): its key is in use twice, or stolen; nothing more is "
                "taken from it until \"banmesh trust reset\"",
-               name_of(self, fork->feed.origin), fork->seq, fork->feed.epoch, here, there);
+               name_of(self, &fork->feed.origin), fork->seq, fork->feed.epoch, here, there);
 }
 
 /* Compare what we hold under a number with what else was signed for it. True if they differ: the
@@ -226,7 +225,7 @@ static bool is_forked(replica_t *self, const feed_ref_t *feed, uint64_t seq,
     memcpy(fork.hash_there, hash_there, WIRE_HASH_BYTES);
     if (forks_add(self->forks, &fork))
         complain(self, &fork);
-    feed_quarantine(self->feed, feed->id.origin, true);
+    feed_quarantine(self->feed, &feed->id.origin, true);
     return true;
 }
 
@@ -296,9 +295,9 @@ static replica_result_t receive_batch(replica_t *self, const uint8_t *envelope, 
     wire_error_t error = wire_read_batch(self->wire, envelope, size, &batch);
     if (error != WIRE_OK)
         return refuse_wire(self, error);
-    if (is_aggregator(self, batch.feed.origin))
+    if (is_aggregator(self, &batch.feed.origin))
         return refuse(self, REPLICA_AGGREGATOR_ROLE);
-    if (forks_holds(self->forks, batch.feed.origin))
+    if (forks_holds(self->forks, &batch.feed.origin))
         return refuse(self, REPLICA_QUARANTINED);
     feed_ref_t *feed = open_feed(self, &batch.feed);
     if (feed == NULL)
@@ -337,7 +336,7 @@ static replica_result_t keep_head(replica_t *self, const uint8_t *envelope, size
         return open_failure(self);
     if (head->seq > 0 && head->seq <= feed->have)
         is_forked(self, feed, head->seq, head->hash);
-    if (numbers_are_ours(self, feed) || forks_holds(self->forks, head->feed.origin))
+    if (numbers_are_ours(self, feed) || forks_holds(self->forks, &head->feed.origin))
         return REPLICA_HEAD;
     bool newer = head->seq > feed->kept_seq || head->floor > feed->floor;
     if (newer && write_head(self, feed, envelope, size, head) == -1) {
@@ -359,13 +358,13 @@ static replica_result_t receive_head(replica_t *self, const uint8_t *envelope, s
         return refuse_wire(self, error);
     self->counters.heads++;
     /* A heartbeat, nothing to fetch. */
-    if (head->feed.epoch == 0 || is_aggregator(self, head->feed.origin) ||
-        forks_holds(self->forks, head->feed.origin))
+    if (head->feed.epoch == 0 || is_aggregator(self, &head->feed.origin) ||
+        forks_holds(self->forks, &head->feed.origin))
         return REPLICA_HEAD;
     return keep_head(self, envelope, size, head);
 }
 
-bool replica_takes(const replica_t *self, const uint8_t origin[static WIRE_KEY_BYTES])
+bool replica_takes(const replica_t *self, const pubkey_t *origin)
 {
     return is_trusted(self, origin) && !is_aggregator(self, origin) &&
            !forks_holds(self->forks, origin);
@@ -393,7 +392,7 @@ replica_result_t replica_receive(replica_t *self, const uint8_t *envelope, size_
                                             : receive_batch(self, envelope, size, live);
 }
 
-int replica_reset(replica_t *self, const uint8_t origin[static WIRE_KEY_BYTES])
+int replica_reset(replica_t *self, const pubkey_t *origin)
 {
     if (replica_commit(self) == -1)
         return -1;

@@ -48,7 +48,6 @@ typedef struct replica replica_t;
 typedef struct {
     feed_t *feed;
     wire_t *wire;
-    const uint8_t *own; /* our public signing key */
     /* A batch that was announced, not asked for, is stored: before the commit, in order. */
     void (*stored_live)(void *arg, const uint8_t *envelope, size_t size);
     void *arg;
@@ -64,7 +63,7 @@ void replica_set_trust(replica_t *self, const trust_t *trust, const settings_t *
 
 /* True if batches of an origin are taken in: it is trusted, may publish, and is not in quarantine.
  */
-bool replica_takes(const replica_t *self, const uint8_t origin[static WIRE_KEY_BYTES]);
+bool replica_takes(const replica_t *self, const pubkey_t *origin);
 
 /* Look at an envelope that passed wire_check, before the costly check of its signature. Returns
  * REPLICA_WANTED, REPLICA_KNOWN (the same bytes were taken in a moment ago) or REPLICA_REFUSED. */
@@ -83,7 +82,7 @@ int replica_commit(replica_t *self);
 
 /* The operator's word: an origin that was quarantined counts again. Returns how many forks that was
  * about; -1 and errno of db_step. */
-int replica_reset(replica_t *self, const uint8_t origin[static WIRE_KEY_BYTES]);
+int replica_reset(replica_t *self, const pubkey_t *origin);
 
 /* What origins signed twice; NULL behind the last. */
 const fork_t *replica_fork(const replica_t *self, size_t index);

@@ -35,7 +35,6 @@ typedef struct {
     feed_t *feed;
     db_t *db;
     wire_t *wire;
-    const uint8_t *own;
     attempts_t *attempts;
     wreck_t *wreck;
     salvage_result_t *result;
@@ -71,7 +70,7 @@ static bool is_own_batch(salvager_t *self, const wreck_row_t *row, wire_batch_t 
     const uint8_t *bytes = row->columns[BATCH_ENVELOPE].bytes;
     size_t size = row->columns[BATCH_ENVELOPE].size;
     return wire_check(bytes, size) == WIRE_OK && wire_kind(bytes) == WIRE_BATCH &&
-           memcmp(wire_origin(bytes), self->own, WIRE_KEY_BYTES) == 0 &&
+           feed_is_ours(self->feed, wire_origin(bytes)) &&
            wire_read_batch(self->wire, bytes, size, batch) == WIRE_OK;
 }
 
@@ -79,13 +78,13 @@ static bool is_own_batch(salvager_t *self, const wreck_row_t *row, wire_batch_t 
 static bool is_own_feed(const salvager_t *self, const wreck_row_t *row)
 {
     const wreck_value_t *column = row->columns;
-    if (row->count != FEED_COLUMNS || column[FEED_ORIGIN].size != WIRE_KEY_BYTES ||
-        memcmp(column[FEED_ORIGIN].bytes, self->own, WIRE_KEY_BYTES) != 0)
+    if (row->count != FEED_COLUMNS || column[FEED_ORIGIN].size != PUBKEY_BYTES)
         return false;
     feed_id_t id = {.epoch = (uint64_t)column[FEED_EPOCH].number,
                     .channel = (uint32_t)column[FEED_CHANNEL].number};
-    memcpy(id.origin, self->own, WIRE_KEY_BYTES);
-    return column[FEED_SUM].number == sum_feed(&id, (uint64_t)column[FEED_FLOOR].number,
+    memcpy(id.origin.bytes, column[FEED_ORIGIN].bytes, PUBKEY_BYTES);
+    return feed_is_ours(self->feed, &id.origin) &&
+           column[FEED_SUM].number == sum_feed(&id, (uint64_t)column[FEED_FLOOR].number,
                                                (uint64_t)column[FEED_HEAD_SEQ].number,
                                                column[FEED_HEAD].bytes, column[FEED_HEAD].size);
 }
@@ -279,8 +278,7 @@ static int take_all(salvager_t *self)
     return write_copies(self) == -1 ? -1 : commit(self);
 }
 
-int salvage_run(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BYTES],
-                salvage_result_t *result, fault_t *fault)
+int salvage_run(feed_t *feed, wire_t *wire, salvage_result_t *result, fault_t *fault)
 {
     state_t *state = feed_state(feed);
     *result = (salvage_result_t){0};
@@ -293,7 +291,6 @@ int salvage_run(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BY
     self->feed = feed;
     self->db = feed_own_db(feed);
     self->wire = wire;
-    self->own = own;
     self->attempts = attempts_new(self->db);
     self->wreck = wreck;
     self->result = result;

@@ -19,9 +19,8 @@ typedef struct {
 } salvage_result_t;
 
 /* Take over what state_wreck names, if anything, and set it aside. May be called again after a
- * crash in the middle of it. Before anything is appended. wire has our key, own is its public half.
- * 0, or -1 with the fault: the wreck is left for the next start. */
-int salvage_run(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BYTES],
-                salvage_result_t *result, fault_t *fault);
+ * crash in the middle of it. Before anything is appended. wire has our key. 0, or -1 with the
+ * fault: the wreck is left for the next start. */
+int salvage_run(feed_t *feed, wire_t *wire, salvage_result_t *result, fault_t *fault);
 
 #endif

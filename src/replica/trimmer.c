@@ -10,19 +10,17 @@
 struct trimmer {
     feed_t *feed;
     wire_t *wire;
-    uint8_t own[WIRE_KEY_BYTES];
     int64_t kept_ms;
     mono_t *not_before; /* by the feed's index */
     size_t count;
     size_t next; /* feed to begin with, so that each gets its turn */
 };
 
-trimmer_t *trimmer_new(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BYTES])
+trimmer_t *trimmer_new(feed_t *feed, wire_t *wire)
 {
     trimmer_t *self = xcalloc(1, sizeof *self);
     self->feed = feed;
     self->wire = wire;
-    memcpy(self->own, own, WIRE_KEY_BYTES);
     return self;
 }
 
@@ -75,14 +73,9 @@ static int64_t newest_time(trimmer_t *self, const feed_ref_t *ref, uint64_t seq)
     return newest_ms;
 }
 
-static bool is_ours(const trimmer_t *self, const feed_ref_t *ref)
-{
-    return memcmp(ref->id.origin, self->own, WIRE_KEY_BYTES) == 0;
-}
-
 static bool is_kept_for_a_time(const trimmer_t *self, const feed_ref_t *ref)
 {
-    return feed_keeps_history(self->feed) || is_ours(self, ref);
+    return feed_keeps_history(self->feed) || feed_is_ours(self->feed, &ref->id.origin);
 }
 
 /* Whether all is here that the origin had when it raised the floor: copies of what lies under it
@@ -93,7 +86,7 @@ static bool has_copies(const trimmer_t *self, const feed_ref_t *ref)
     for (size_t i = 0; i < self->count; i++) {
         const feed_ref_t *other = feed_at(self->feed, i);
         if (other->have < other->kept_seq && other->id.epoch >= ref->id.epoch &&
-            memcmp(other->id.origin, ref->id.origin, FEED_ORIGIN_BYTES) == 0)
+            pubkey_equal(&other->id.origin, &ref->id.origin))
             return false;
     }
     return true;
@@ -140,7 +133,7 @@ int trimmer_step(trimmer_t *self, wall_t now)
         if (!has_some(self, at))
             continue;
         feed_ref_t *ref = feed_at(self->feed, at);
-        bool waits = !is_ours(self, ref) && !has_copies(self, ref);
+        bool waits = !feed_is_ours(self->feed, &ref->id.origin) && !has_copies(self, ref);
         uint64_t last = last_to_go(self, ref, waits, now);
         self->next = at + 1;
         if (last > 0)

@@ -11,7 +11,7 @@ typedef struct trimmer trimmer_t;
 
 /* All borrowed for as long as the trimmer lives. Batches of our own feeds, and where the history is
  * kept those of all, stay until their newest event is kept_ms old. */
-trimmer_t *trimmer_new(feed_t *feed, wire_t *wire, const uint8_t own[static WIRE_KEY_BYTES]);
+trimmer_t *trimmer_new(feed_t *feed, wire_t *wire);
 void trimmer_destroy(trimmer_t **self_p);
 
 void trimmer_set_kept(trimmer_t *self, int64_t kept_ms);

@@ -109,7 +109,7 @@ static void advise(const program_t *program, const settings_t *settings, const c
         program->advise(settings);
     compare_port(cert->endpoint, settings->mesh.listen, "listen");
     compare_port(cert->replay, settings->mesh.replay, "replay");
-    size_t others = trust_size(trust) - (trust_by_sign(trust, cert->sign_public) != NULL);
+    size_t others = trust_size(trust) - (trust_by_sign(trust, &cert->sign_public) != NULL);
     if (others == 0)
         log_warnx("%s holds no other node's certificate: this node is alone", settings->node.trust);
     if (crowd_room(others, SIZE_MAX) > descriptors_limit())
@@ -331,13 +331,13 @@ static int open_feed(service_t *self, fault_t *fault)
 {
     salvage_result_t salvaged;
     const char *note;
-    self->feed = feed_open(self->settings->node.state, self->cert->sign_public, fault);
+    self->feed = feed_open(self->settings->node.state, &self->cert->sign_public, fault);
     if (self->feed == NULL)
         return -1;
     for (size_t i = 0; (note = state_note(feed_state(self->feed), i)) != NULL; i++)
         log_warnx("%s", note);
     self->wire = wire_new(self->cert->sign_seed);
-    if (salvage_run(self->feed, self->wire, self->cert->sign_public, &salvaged, fault) == -1)
+    if (salvage_run(self->feed, self->wire, &salvaged, fault) == -1)
         return -1;
     if (salvaged.name[0] != '\0')
         log_warnx("%s: %" PRIu64 " batches of this host taken over from it; %" PRIu64

@@ -16,7 +16,7 @@ static const uint8_t magic[4] = {'B', 'N', 'M', 'S'};
 
 struct wire {
     bool can_sign;
-    uint8_t public_key[crypto_sign_PUBLICKEYBYTES];
+    pubkey_t public_key;
     uint8_t secret_key[crypto_sign_SECRETKEYBYTES];
     ProtobufCAllocator allocator;
     size_t arena_used;
@@ -74,7 +74,7 @@ wire_t *wire_new(const uint8_t *seed)
     self->allocator = (ProtobufCAllocator){arena_take, arena_keep, self};
     self->can_sign = seed != NULL;
     if (self->can_sign)
-        crypto_sign_seed_keypair(self->public_key, self->secret_key, seed);
+        crypto_sign_seed_keypair(self->public_key.bytes, self->secret_key, seed);
     return self;
 }
 
@@ -109,9 +109,10 @@ wire_kind_t wire_kind(const uint8_t *envelope)
     return (wire_kind_t)envelope[5];
 }
 
-const uint8_t *wire_origin(const uint8_t *envelope)
+const pubkey_t *wire_origin(const uint8_t *envelope)
 {
-    return envelope + 8;
+    /* In place: bytes only, so it may stand at any address. */
+    return (const pubkey_t *)(envelope + 8);
 }
 
 /* Context and envelope up to the signature, in one piece. Returns its size. */
@@ -127,7 +128,8 @@ wire_error_t wire_verify(wire_t *self, const uint8_t *envelope, size_t size)
 {
     size_t length = signed_part(self, envelope, size);
     const uint8_t *signature = envelope + size - WIRE_SIGNATURE_BYTES;
-    if (crypto_sign_verify_detached(signature, self->message, length, wire_origin(envelope)) != 0)
+    if (crypto_sign_verify_detached(signature, self->message, length,
+                                    wire_origin(envelope)->bytes) != 0)
         return WIRE_BAD_SIGNATURE;
     return WIRE_OK;
 }
@@ -167,7 +169,7 @@ wire_error_t wire_read_batch(wire_t *self, const uint8_t *envelope, size_t size,
         return WIRE_TOO_MANY_EVENTS;
     if (body->epoch == 0 || !epoch_valid(body->epoch) || body->seq == 0 || !seq_valid(body->seq))
         return WIRE_BAD_NUMBER;
-    memcpy(out->feed.origin, wire_origin(envelope), WIRE_KEY_BYTES);
+    out->feed.origin = *wire_origin(envelope);
     out->feed.epoch = body->epoch;
     out->feed.channel = body->channel;
     out->seq = body->seq;
@@ -194,7 +196,7 @@ wire_error_t wire_read_head(wire_t *self, const uint8_t *envelope, size_t size, 
     if (body->hash.len != (empty ? 0 : WIRE_HASH_BYTES))
         return WIRE_BAD_HASH;
     memset(out, 0, sizeof *out);
-    memcpy(out->feed.origin, wire_origin(envelope), WIRE_KEY_BYTES);
+    out->feed.origin = *wire_origin(envelope);
     out->feed.epoch = body->epoch;
     out->feed.channel = body->channel;
     out->seq = body->seq;
@@ -208,9 +210,9 @@ wire_error_t wire_read_head(wire_t *self, const uint8_t *envelope, size_t size, 
 static bool read_feed(const ProtobufCBinaryData *origin, uint64_t epoch, uint32_t channel,
                       feed_id_t *out)
 {
-    if (origin->len != WIRE_KEY_BYTES)
+    if (origin->len != PUBKEY_BYTES)
         return false;
-    memcpy(out->origin, origin->data, WIRE_KEY_BYTES);
+    memcpy(out->origin.bytes, origin->data, PUBKEY_BYTES);
     out->epoch = epoch;
     out->channel = channel;
     return true;
@@ -284,7 +286,7 @@ static size_t seal(wire_t *self, wire_kind_t kind, size_t body_size, uint8_t *ou
     out[4] = WIRE_VERSION;
     out[5] = (uint8_t)kind;
     out[6] = out[7] = 0;
-    memcpy(out + 8, self->public_key, WIRE_KEY_BYTES);
+    memcpy(out + 8, self->public_key.bytes, PUBKEY_BYTES);
     size_t length = signed_part(self, out, size);
     crypto_sign_detached(out + size - WIRE_SIGNATURE_BYTES, NULL, self->message, length,
                          self->secret_key);
@@ -332,9 +334,8 @@ size_t wire_write_head(wire_t *self, const wire_head_t *head, uint8_t *out)
 size_t wire_write_fetch(wire_t *self, const wire_fetch_t *fetch, uint8_t *out)
 {
     Banmesh__Fetch body = BANMESH__FETCH__INIT;
-    uint8_t origin[WIRE_KEY_BYTES];
-    memcpy(origin, fetch->feed.origin, sizeof origin);
-    body.origin = (ProtobufCBinaryData){WIRE_KEY_BYTES, origin};
+    pubkey_t origin = fetch->feed.origin;
+    body.origin = (ProtobufCBinaryData){PUBKEY_BYTES, origin.bytes};
     body.epoch = fetch->feed.epoch;
     body.channel = fetch->feed.channel;
     body.after = fetch->after;
@@ -345,9 +346,8 @@ size_t wire_write_fetch(wire_t *self, const wire_fetch_t *fetch, uint8_t *out)
 size_t wire_write_done(wire_t *self, const wire_done_t *done, uint8_t *out)
 {
     Banmesh__Done body = BANMESH__DONE__INIT;
-    uint8_t origin[WIRE_KEY_BYTES];
-    memcpy(origin, done->feed.origin, sizeof origin);
-    body.origin = (ProtobufCBinaryData){WIRE_KEY_BYTES, origin};
+    pubkey_t origin = done->feed.origin;
+    body.origin = (ProtobufCBinaryData){PUBKEY_BYTES, origin.bytes};
     body.epoch = done->feed.epoch;
     body.channel = done->feed.channel;
     body.through = done->through;

@@ -20,7 +20,6 @@
 #include <stdbool.h>
 
 #define WIRE_VERSION          1
-#define WIRE_KEY_BYTES        32
 #define WIRE_HASH_BYTES       32
 #define WIRE_HEADER_BYTES     40
 #define WIRE_SIGNATURE_BYTES  64
@@ -105,7 +104,7 @@ wire_error_t wire_check(const uint8_t *envelope, size_t size);
 
 /* Of a checked envelope. origin borrows the envelope's bytes. */
 wire_kind_t wire_kind(const uint8_t *envelope);
-const uint8_t *wire_origin(const uint8_t *envelope);
+const pubkey_t *wire_origin(const uint8_t *envelope);
 
 /* Verify the signature of a checked envelope with the origin that stands in it: whether that origin
  * is trusted is the caller's question, to be asked first: this is the costliest step. */

@@ -89,7 +89,7 @@ static void check_done(const uint8_t *envelope, size_t size)
     expect(wire_check(out, length) == WIRE_OK);
     expect(wire_read_done(again, out, length, &read) == WIRE_OK);
     expect(read.through == done.through && read.have == done.have && read.oldest == done.oldest);
-    expect(memcmp(read.feed.origin, done.feed.origin, WIRE_KEY_BYTES) == 0 &&
+    expect(pubkey_equal(&read.feed.origin, &done.feed.origin) &&
            read.feed.epoch == done.feed.epoch && read.feed.channel == done.feed.channel);
 }
 
@@ -156,7 +156,7 @@ static void check(const uint8_t *envelope, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const uint8_t seed[WIRE_KEY_BYTES] = {1};
+    static const uint8_t seed[crypto_sign_SEEDBYTES] = {1};
     if (wire == NULL) {
         expect(sodium_init() != -1);
         wire = wire_new(seed);

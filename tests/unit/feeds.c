@@ -3,12 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
-const uint8_t feeds_self[FEED_ORIGIN_BYTES] = {1};
+const pubkey_t feeds_self = {{1}};
 
 feed_t *feeds_open(void)
 {
     fault_t fault;
-    feed_t *feed = feed_open("state", feeds_self, &fault);
+    feed_t *feed = feed_open("state", &feeds_self, &fault);
     if (feed == NULL)
         fail_msg("%s", fault.text);
     return feed;
@@ -23,7 +23,7 @@ feed_t *feeds_open_new(void)
 const char *feeds_open_fault(void)
 {
     static fault_t fault;
-    feed_t *feed = feed_open("state", feeds_self, &fault);
+    feed_t *feed = feed_open("state", &feeds_self, &fault);
     if (feed == NULL)
         return fault.text;
     feed_close(&feed);
@@ -45,7 +45,7 @@ wall_t feeds_at(int64_t ms)
 feed_id_t feeds_peer_id(uint8_t origin, uint64_t epoch)
 {
     feed_id_t id = {.epoch = epoch};
-    memset(id.origin, origin, sizeof id.origin);
+    memset(id.origin.bytes, origin, PUBKEY_BYTES);
     return id;
 }
 

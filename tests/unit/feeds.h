@@ -8,7 +8,7 @@
 #define FEEDS_T0 1795288000000
 
 /* Open "state", which must exist, for the node feeds_self; it is made by feeds_open_new. */
-extern const uint8_t feeds_self[FEED_ORIGIN_BYTES];
+extern const pubkey_t feeds_self;
 feed_t *feeds_open(void);
 feed_t *feeds_open_new(void);
 void feeds_reopen(feed_t **feed);

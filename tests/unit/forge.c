@@ -4,19 +4,19 @@
 #include <stdio.h>
 #include <string.h>
 
-static forge_node_t make(const uint8_t seed[static WIRE_KEY_BYTES])
+static forge_node_t make(const uint8_t seed[static CERT_SECRET_BYTES])
 {
     forge_node_t node;
     uint8_t secret[crypto_sign_SECRETKEYBYTES];
     memcpy(node.seed, seed, sizeof node.seed);
-    crypto_sign_seed_keypair(node.public_key, secret, node.seed);
+    crypto_sign_seed_keypair(node.public_key.bytes, secret, node.seed);
     node.wire = wire_new(node.seed);
     return node;
 }
 
 forge_node_t forge_node(uint8_t number)
 {
-    uint8_t seed[WIRE_KEY_BYTES];
+    uint8_t seed[CERT_SECRET_BYTES];
     memset(seed, number, sizeof seed);
     return make(seed);
 }
@@ -34,11 +34,11 @@ void forge_end(forge_node_t *node)
 void forge_sign(const forge_node_t *node, envelope_t *envelope)
 {
     static uint8_t message[sizeof WIRE_CONTEXT + sizeof envelope->bytes];
-    uint8_t public_key[crypto_sign_PUBLICKEYBYTES];
+    pubkey_t public_key;
     uint8_t secret[crypto_sign_SECRETKEYBYTES];
     size_t context = strlen(WIRE_CONTEXT);
     size_t covered = envelope->size - WIRE_SIGNATURE_BYTES;
-    crypto_sign_seed_keypair(public_key, secret, node->seed);
+    crypto_sign_seed_keypair(public_key.bytes, secret, node->seed);
     memcpy(message, WIRE_CONTEXT, context);
     memcpy(message + context, envelope->bytes, covered);
     crypto_sign_detached(envelope->bytes + covered, NULL, message, context + covered, secret);
@@ -50,7 +50,7 @@ void forge_body(const forge_node_t *node, int kind, const void *body, size_t siz
     out->bytes[4] = WIRE_VERSION;
     out->bytes[5] = (uint8_t)kind;
     out->bytes[6] = out->bytes[7] = 0;
-    memcpy(out->bytes + 8, node->public_key, WIRE_KEY_BYTES);
+    memcpy(out->bytes + 8, node->public_key.bytes, PUBKEY_BYTES);
     if (size > 0)
         memcpy(out->bytes + WIRE_HEADER_BYTES, body, size);
     out->size = WIRE_HEADER_BYTES + size + WIRE_SIGNATURE_BYTES;
@@ -70,7 +70,7 @@ void forge_message(const forge_node_t *node, int kind, const ProtobufCMessage *b
 feed_id_t forge_feed(const forge_node_t *node)
 {
     feed_id_t feed = {.epoch = FORGE_EPOCH};
-    memcpy(feed.origin, node->public_key, sizeof feed.origin);
+    feed.origin = node->public_key;
     return feed;
 }
 

@@ -11,8 +11,8 @@
 
 /* A node that signs. */
 typedef struct {
-    uint8_t seed[WIRE_KEY_BYTES];
-    uint8_t public_key[WIRE_KEY_BYTES];
+    uint8_t seed[CERT_SECRET_BYTES];
+    pubkey_t public_key;
     wire_t *wire;
 } forge_node_t;
 

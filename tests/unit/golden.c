@@ -14,7 +14,7 @@ static feed_id_t feed(void)
 {
     feed_id_t feed = {.epoch = EPOCH, .channel = 3};
     forge_node_t node = golden_node();
-    memcpy(feed.origin, node.public_key, sizeof feed.origin);
+    feed.origin = node.public_key;
     forge_end(&node);
     return feed;
 }

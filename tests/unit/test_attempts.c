@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static const uint8_t self_key[FEED_ORIGIN_BYTES] = {1};
+static const pubkey_t self_key = {{1}};
 
 typedef struct {
     feed_t *feed;
@@ -16,7 +16,7 @@ static open_t open_attempts(void)
 {
     fault_t fault;
     open_t open;
-    open.feed = feed_open(".", self_key, &fault);
+    open.feed = feed_open(".", &self_key, &fault);
     if (open.feed == NULL)
         fail_msg("%s", fault.text);
     open.attempts = attempts_new(feed_own_db(open.feed));

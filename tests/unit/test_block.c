@@ -168,10 +168,9 @@ TEST(answers_go_to_those_that_were_asked_for)
     static const char *const none[] = {NULL, NULL, NULL, NULL, NULL};
     static const char *const known[] = {"sshd", "45.154.244.193", "1795288025", "DE", "60"};
     uint64_t counters[BLOCK_OUTCOME_COUNT] = {0};
-    uint8_t own[FEED_ORIGIN_BYTES] = {0};
     commands_t commands = {0};
     block_t *self = block_new();
-    cursors_t *cursors = cursors_new(NULL, own);
+    cursors_t *cursors = cursors_new(NULL);
     add(self, 1, 600, false);
     add(self, 2, 600, true);
     add(self, 3, 600, false);

@@ -75,10 +75,10 @@ static void ignore(void *arg, const uint8_t *envelope, size_t size)
 static void open_world(void)
 {
     fault_t fault;
-    world.feed = feed_open(".", world.node.public_key, &fault);
+    world.feed = feed_open(".", &world.node.public_key, &fault);
     if (world.feed == NULL)
         fail_msg("%s", fault.text);
-    world.origin = own_feed_new(world.feed, world.node.wire, world.node.public_key, ignore, NULL);
+    world.origin = own_feed_new(world.feed, world.node.wire, ignore, NULL);
 }
 
 static void close_world(void)
@@ -173,7 +173,7 @@ static void check_event(const feed_ref_t *ref, uint64_t seq, uint32_t index, con
     event_position_t position = {ref->id.epoch, seq, ref->id.channel, index};
     if (event->has_original)
         position = event->original;
-    const attempt_model_t *attempt = model_of(nid_of(world.node.public_key, &position));
+    const attempt_model_t *attempt = model_of(nid_of(&world.node.public_key, &position));
     assert_non_null(attempt); /* nothing is invented */
     assert_true(memcmp(&attempt->ban.address, &event->ban.address, sizeof(addr_t)) == 0);
     assert_int_equal(attempt->ban.time_ms, event->ban.time_ms);
@@ -372,7 +372,7 @@ static feed_ref_t *recover(uint64_t epoch, const event_t *events, size_t count)
 {
     static envelope_t envelope;
     feed_id_t id = {.epoch = epoch};
-    memcpy(id.origin, world.node.public_key, sizeof id.origin);
+    id.origin = world.node.public_key;
     feed_ref_t *ref = feed_add(world.feed, &id);
     wire_batch_t batch = {.feed = id, .seq = ref->have + 1, .event_count = count};
     envelope.size = wire_write_batch(world.node.wire, &batch, events, envelope.bytes);
@@ -429,7 +429,7 @@ TEST(a_pardon_lives_as_long_as_what_it_may_void)
 
 static void trim_all(int64_t kept_ms)
 {
-    trimmer_t *trimmer = trimmer_new(world.feed, world.node.wire, world.node.public_key);
+    trimmer_t *trimmer = trimmer_new(world.feed, world.node.wire);
     trimmer_set_kept(trimmer, kept_ms);
     while (trimmer_step(trimmer, wall_now()) == 1)
         ;

@@ -125,7 +125,7 @@ TEST(a_cursors_key_names_origin_epoch_and_channel)
 {
     char key[CURSORS_KEY_BYTES];
     feed_id_t id = {.epoch = UINT64_MAX, .channel = UINT32_MAX};
-    memset(id.origin, 0xaf, sizeof id.origin);
+    memset(id.origin.bytes, 0xaf, PUBKEY_BYTES);
     cursors_key(&id, key);
     assert_string_equal(key, "banmesh:cursor:"
                              "afafafafafafafafafafafafafafafafafafafafafafafafafafafafafafafaf:"

@@ -7,8 +7,6 @@
 
 #define DATASET "abc"
 
-static const uint8_t nobody[FEED_ORIGIN_BYTES] = {0};
-
 /* Ask for the cursors of all feeds, and answer with these texts; NULL: none. */
 static void answer(cursors_t *self, const char *const *texts)
 {
@@ -44,7 +42,7 @@ TEST(a_note_that_was_refused_is_written_again)
     static const char *const texts[] = {"2 " DATASET};
     feed_t *feed = feeds_open_new();
     feeds_add(feed, 2, FEEDS_T0);
-    cursors_t *self = cursors_new(feed, nobody);
+    cursors_t *self = cursors_new(feed);
     assert_int_equal(cursors_count(self), 1);
     answer(self, texts);
     cursor_t *cursor = cursors_at(self, 0);
@@ -72,7 +70,7 @@ TEST(what_is_missing_is_asked_for_once_more_when_nothing_is_on_its_way)
     static const char *const ahead[] = {"9 " DATASET " 4"};
     feed_t *feed = feeds_open_new();
     feeds_add(feed, 2, FEEDS_T0);
-    cursors_t *self = cursors_new(feed, nobody);
+    cursors_t *self = cursors_new(feed);
     cursors_count(self);
     answer(self, behind);
     cursor_t *cursor = cursors_at(self, 0);

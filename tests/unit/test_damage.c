@@ -61,7 +61,7 @@ static void assert_note(feed_t *feed, const char *expected)
 static feed_ref_t *own_feed(feed_t *feed)
 {
     feed_id_t id = {.epoch = FEEDS_T0};
-    memcpy(id.origin, feeds_self, sizeof id.origin);
+    id.origin = feeds_self;
     return feed_find(feed, &id);
 }
 
@@ -74,7 +74,7 @@ static void assert_holds_all(feed_t *feed, const feed_ref_t *ref, uint64_t have)
 
 static int read_all(void *arg)
 {
-    feed_t *feed = feed_open("state", feeds_self, NULL);
+    feed_t *feed = feed_open("state", &feeds_self, NULL);
     const uint8_t *bytes;
     (void)arg;
     if (feed == NULL)

@@ -56,7 +56,7 @@ TEST(the_same_batch_twice_is_kept_once)
 static feed_ref_t feed_of(uint8_t origin)
 {
     feed_ref_t feed = {.have = 0};
-    memset(feed.id.origin, origin, sizeof feed.id.origin);
+    memset(feed.id.origin.bytes, origin, PUBKEY_BYTES);
     return feed;
 }
 

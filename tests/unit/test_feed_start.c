@@ -66,7 +66,7 @@ TEST(a_lost_epoch_that_peers_brought_back_counts_as_ours)
 {
     feed_t *feed = feeds_open_new();
     feed_id_t lost = {.epoch = FEEDS_T0 + 5000};
-    memcpy(lost.origin, feeds_self, sizeof lost.origin);
+    lost.origin = feeds_self;
     feed_ref_t *copy = feed_add(feed, &lost);
     assert_non_null(copy);
     assert_false(copy->own_db);
@@ -83,7 +83,7 @@ static int open_same_directory(void *arg)
 {
     fault_t fault;
     (void)arg;
-    feed_t *feed = feed_open("state", feeds_self, &fault);
+    feed_t *feed = feed_open("state", &feeds_self, &fault);
     if (feed != NULL)
         return 1;
     return strcmp(fault.text, IN_USE) == 0 ? 0 : 2;
@@ -166,7 +166,7 @@ TEST(of_two_records_of_an_epoch_of_ours_the_longer_one_counts)
         support_make_directory("state");
         feed_t *feed = feeds_open();
         feed_id_t id = {.epoch = FEEDS_T0};
-        memcpy(id.origin, feeds_self, sizeof id.origin);
+        id.origin = feeds_self;
         feed_ref_t *copy = feed_add(feed, &id);
         for (uint64_t seq = 1; seq <= 3; seq++)
             assert_int_equal(feeds_store(feed, copy, seq), 0);

@@ -59,7 +59,7 @@ static bool add(uint8_t origin, uint64_t epoch)
 static bool holds(uint8_t origin)
 {
     feed_id_t id = feeds_peer_id(origin, 1);
-    return forks_holds(forks, id.origin);
+    return forks_holds(forks, &id.origin);
 }
 
 static bool compares(uint8_t origin, uint64_t epoch)
@@ -71,7 +71,7 @@ static bool compares(uint8_t origin, uint64_t epoch)
 static int reset(uint8_t origin)
 {
     feed_id_t id = feeds_peer_id(origin, 1);
-    return forks_reset(forks, id.origin);
+    return forks_reset(forks, &id.origin);
 }
 
 static void run_sql(const char *sql)

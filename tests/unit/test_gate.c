@@ -137,7 +137,7 @@ static socket_t *connect_as(const cert_t *cert)
 {
     fault_t fault;
     socket_t *client =
-        socket_client(ZMQ_DEALER, cert, world.server_cert->curve_public, world.endpoint, &fault);
+        socket_client(ZMQ_DEALER, cert, &world.server_cert->curve_public, world.endpoint, &fault);
     if (client == NULL)
         fail_msg("%s", fault.text);
     assert_int_equal(socket_send(client, "hello", 5), 0);
@@ -162,7 +162,7 @@ TEST(a_stranger_is_refused_and_counted)
     const gate_counters_t *counters = gate_counters(world.gate);
     assert_int_equal(counters->admitted, 0);
     assert_true(counters->refused >= 1);
-    assert_string_equal(counters->refused_key, cert_z85(world.stranger_cert->curve_public, z85));
+    assert_string_equal(counters->refused_key, cert_z85(&world.stranger_cert->curve_public, z85));
     assert_non_null(strstr(counters->refused_address, "127.0.0.1"));
     assert_string_equal(world.message, "");
     socket_destroy(&client, 0);
@@ -244,7 +244,7 @@ TEST(a_client_that_expects_another_server_does_not_talk_to_this_one)
 {
     fault_t fault;
     socket_t *client = socket_client(ZMQ_DEALER, world.friend_cert,
-                                     world.stranger_cert->curve_public, world.endpoint, &fault);
+                                     &world.stranger_cert->curve_public, world.endpoint, &fault);
     assert_non_null(client);
     assert_int_equal(socket_send(client, "hello", 5), 0);
     wait_for_handshake("HANDSHAKE_FAILED_PROTOCOL");
@@ -316,19 +316,19 @@ static void ask_question(const question_t *question)
 
 TEST(the_handler_answers_only_for_our_domain_curve_and_whole_keys)
 {
-    uint8_t key[CERT_KEY_BYTES + 1] = {0};
-    memcpy(key, world.friend_cert->curve_public, CERT_KEY_BYTES);
+    uint8_t key[PUBKEY_BYTES + 1] = {0};
+    memcpy(key, world.friend_cert->curve_public.bytes, PUBKEY_BYTES);
     const question_t questions[] = {
-        {"1.0", SOCKET_ZAP_DOMAIN, "CURVE", key, CERT_KEY_BYTES}, /* the only good one */
-        {"2.0", SOCKET_ZAP_DOMAIN, "CURVE", key, CERT_KEY_BYTES},
-        {"1.0", "", "CURVE", key, CERT_KEY_BYTES},
-        {"1.0", "other", "CURVE", key, CERT_KEY_BYTES},
-        {"1.0", SOCKET_ZAP_DOMAIN, "PLAIN", key, CERT_KEY_BYTES},
+        {"1.0", SOCKET_ZAP_DOMAIN, "CURVE", key, PUBKEY_BYTES}, /* the only good one */
+        {"2.0", SOCKET_ZAP_DOMAIN, "CURVE", key, PUBKEY_BYTES},
+        {"1.0", "", "CURVE", key, PUBKEY_BYTES},
+        {"1.0", "other", "CURVE", key, PUBKEY_BYTES},
+        {"1.0", SOCKET_ZAP_DOMAIN, "PLAIN", key, PUBKEY_BYTES},
         {"1.0", SOCKET_ZAP_DOMAIN, "NULL", key, 0},
-        {"1.0", SOCKET_ZAP_DOMAIN, "CURVE", key, CERT_KEY_BYTES - 1},
-        {"1.0", SOCKET_ZAP_DOMAIN, "CURVE", key, CERT_KEY_BYTES + 1},
-        {"1.0", SOCKET_ZAP_DOMAIN, "CURVE", world.stranger_cert->curve_public, CERT_KEY_BYTES},
-        {"1.0", SOCKET_ZAP_DOMAIN, "CURVE", world.friend_cert->sign_public, CERT_KEY_BYTES},
+        {"1.0", SOCKET_ZAP_DOMAIN, "CURVE", key, PUBKEY_BYTES - 1},
+        {"1.0", SOCKET_ZAP_DOMAIN, "CURVE", key, PUBKEY_BYTES + 1},
+        {"1.0", SOCKET_ZAP_DOMAIN, "CURVE", world.stranger_cert->curve_public.bytes, PUBKEY_BYTES},
+        {"1.0", SOCKET_ZAP_DOMAIN, "CURVE", world.friend_cert->sign_public.bytes, PUBKEY_BYTES},
     };
     for (size_t i = 0; i < sizeof questions / sizeof questions[0]; i++) {
         ask_question(&questions[i]);

@@ -26,7 +26,7 @@ static void read_file(size_t index)
 
 static void assert_same_feed(const feed_id_t *one, const feed_id_t *other)
 {
-    assert_memory_equal(one->origin, other->origin, WIRE_KEY_BYTES);
+    assert_memory_equal(one->origin.bytes, other->origin.bytes, PUBKEY_BYTES);
     assert_int_equal(one->epoch, other->epoch);
     assert_int_equal(one->channel, other->channel);
 }

@@ -12,7 +12,7 @@ static int start(void **state)
 {
     if (world_start(state) == -1)
         return -1;
-    heads = heads_new(world.feed, world.wire, world.certs[SELF]->sign_public);
+    heads = heads_new(world.feed, world.wire);
     now_ms = FORGE_EPOCH;
     return 0;
 }

@@ -79,10 +79,7 @@ static int start(void **state)
     fault_t fault;
     if (world_start(state) == -1)
         return -1;
-    const replica_config_t in = {.feed = world.feed,
-                                 .wire = world.wire,
-                                 .own = world.certs[SELF]->sign_public,
-                                 .stored_live = count_live};
+    const replica_config_t in = {.feed = world.feed, .wire = world.wire, .stored_live = count_live};
     replica = replica_new(&in, world.trust, &world.settings, &fault);
     if (replica == NULL)
         return -1;
@@ -314,7 +311,7 @@ TEST(a_done_ends_the_request_behind_the_batches_before_it)
 
 TEST(dones_that_nobody_waits_for_do_nothing)
 {
-    feed_id_t other = {.origin = {9}, .epoch = 1};
+    feed_id_t other = {.origin = {{9}}, .epoch = 1};
     world_keep_head(MX1, 2, 1);
     pump(mx1);
     for (int i = 0; i < 3000; i++) /* more than the verifier's queue */

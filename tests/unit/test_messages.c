@@ -110,9 +110,9 @@ static wire_error_t read_fetch(const Banmesh__Fetch *body)
 
 static Banmesh__Fetch good_fetch(void)
 {
-    static uint8_t origin[WIRE_KEY_BYTES + 1];
+    static uint8_t origin[PUBKEY_BYTES + 1];
     Banmesh__Fetch body = BANMESH__FETCH__INIT;
-    body.origin = (ProtobufCBinaryData){WIRE_KEY_BYTES, origin};
+    body.origin = (ProtobufCBinaryData){PUBKEY_BYTES, origin};
     body.epoch = FORGE_EPOCH;
     body.credit = 1;
     return body;
@@ -122,9 +122,9 @@ TEST(a_fetch_needs_origin_and_credit)
 {
     Banmesh__Fetch body = good_fetch();
     assert_error(read_fetch(&body), WIRE_OK);
-    body.origin.len = WIRE_KEY_BYTES - 1;
+    body.origin.len = PUBKEY_BYTES - 1;
     assert_error(read_fetch(&body), WIRE_BAD_ORIGIN);
-    body.origin.len = WIRE_KEY_BYTES + 1;
+    body.origin.len = PUBKEY_BYTES + 1;
     assert_error(read_fetch(&body), WIRE_BAD_ORIGIN);
     body.origin.len = 0;
     assert_error(read_fetch(&body), WIRE_BAD_ORIGIN);
@@ -252,7 +252,7 @@ TEST(a_wire_without_a_key_reads_what_others_wrote)
     assert_int_equal(wire_verify(reader, envelope.bytes, envelope.size), WIRE_OK);
     assert_int_equal(wire_read_batch(reader, envelope.bytes, envelope.size, &batch), WIRE_OK);
     assert_int_equal(batch.seq, 3);
-    assert_memory_equal(batch.feed.origin, node.public_key, WIRE_KEY_BYTES);
+    assert_memory_equal(batch.feed.origin.bytes, node.public_key.bytes, PUBKEY_BYTES);
     wire_destroy(&reader);
 }
 

@@ -7,10 +7,10 @@
 
 static int64_t nid(uint8_t fill, uint64_t epoch, uint32_t channel, uint64_t seq, uint32_t index)
 {
-    uint8_t origin[32];
+    pubkey_t origin;
     event_position_t position = {.epoch = epoch, .channel = channel, .seq = seq, .index = index};
-    memset(origin, fill, sizeof origin);
-    return nid_of(origin, &position);
+    memset(origin.bytes, fill, PUBKEY_BYTES);
+    return nid_of(&origin, &position);
 }
 
 TEST(nids_are_the_golden_numbers)

@@ -20,7 +20,7 @@ static void nothing(void *arg)
     (void)arg;
 }
 
-static const char *name_of(void *arg, const uint8_t *origin)
+static const char *name_of(void *arg, const pubkey_t *origin)
 {
     (void)arg;
     const trusted_t *node = trust_by_sign(world.trust, origin);
@@ -38,9 +38,7 @@ static int start(void **state)
     fault_t fault;
     if (world_start(state) == -1)
         return -1;
-    const replica_config_t in = {.feed = world.feed,
-                                 .wire = world.wire,
-                                 .own = world.certs[SELF]->sign_public};
+    const replica_config_t in = {.feed = world.feed, .wire = world.wire};
     replica = replica_new(&in, world.trust, &world.settings, &fault);
     if (replica == NULL)
         return -1;
@@ -81,7 +79,6 @@ static int end(void **state)
 static void look(void)
 {
     const overview_t overview = {.trust = world.trust,
-                                 .own = world.certs[SELF],
                                  .own_name = "here",
                                  .feed = world.feed,
                                  .peers = peers,
@@ -157,9 +154,9 @@ TEST(a_peer_says_how_it_is_connected_and_what_is_missing_of_it)
 
 TEST(a_feed_says_whose_it_is_and_how_far)
 {
-    static const uint8_t stranger[FEED_ORIGIN_BYTES] = {66};
+    static const pubkey_t stranger = {{66}};
     feed_id_t id = {.epoch = 1};
-    memcpy(id.origin, stranger, sizeof stranger);
+    id.origin = stranger;
     world_keep_head(MX1, 9, 2);
     world_store(MX1, 5);
     world_feed(SELF);
@@ -201,7 +198,7 @@ TEST(a_fork_shows_both_hashes_and_whether_it_was_reset)
     assert_text(fork, "hash_here", sodium_bin2hex(here, sizeof here, hash, sizeof hash));
     assert_string_not_equal(json_string_value(json_object_get(fork, "hash_there")), here);
     assert_true(json_is_true(json_object_get(fork, "quarantined")));
-    assert_int_equal(replica_reset(replica, world.nodes[MX1].public_key), 1);
+    assert_int_equal(replica_reset(replica, &world.nodes[MX1].public_key), 1);
     look();
     assert_true(json_is_false(json_object_get(at("forks", 0), "quarantined")));
 }

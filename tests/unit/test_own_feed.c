@@ -29,7 +29,7 @@ static void note_published(void *arg, const uint8_t *envelope, size_t size)
     assert_int_equal(wire_check(envelope, size), WIRE_OK);
     assert_int_equal(wire_verify(reader, envelope, size), WIRE_OK);
     assert_int_equal(wire_read_batch(reader, envelope, size, &batch), WIRE_OK);
-    assert_memory_equal(batch.feed.origin, self->node.public_key, WIRE_KEY_BYTES);
+    assert_memory_equal(batch.feed.origin.bytes, self->node.public_key.bytes, PUBKEY_BYTES);
     assert_int_equal(feed_read(self->feed, feed_own_current(self->feed), batch.seq, &stored), size);
     assert_memory_equal(stored, envelope, size);
     self->published++;
@@ -41,11 +41,10 @@ static void note_published(void *arg, const uint8_t *envelope, size_t size)
 static void open_world(void)
 {
     fault_t fault;
-    world.feed = feed_open(".", world.node.public_key, &fault);
+    world.feed = feed_open(".", &world.node.public_key, &fault);
     if (world.feed == NULL)
         fail_msg("%s", fault.text);
-    world.origin =
-        own_feed_new(world.feed, world.node.wire, world.node.public_key, note_published, &world);
+    world.origin = own_feed_new(world.feed, world.node.wire, note_published, &world);
 }
 
 static void close_world(void)
@@ -100,7 +99,7 @@ TEST(a_ban_becomes_an_event_of_its_own)
     own_feed_item_t item = append(&ban);
     event_position_t position = {.epoch = feed_own_current(world.feed)->id.epoch, .seq = 1};
     assert_int_equal(item.result, OWN_FEED_NEW);
-    assert_int_equal(item.nid, nid_of(world.node.public_key, &position));
+    assert_int_equal(item.nid, nid_of(&world.node.public_key, &position));
     assert_int_equal(world.published, 1);
     event_t event = stored_event(1, 0);
     event_t expected = support_ban_event("45.154.244.193");
@@ -234,11 +233,11 @@ TEST(a_group_larger_than_one_batch_makes_several_in_one_commit)
         event_position_t position = {.epoch = feed_own_current(world.feed)->id.epoch,
                                      .seq = seq,
                                      .index = index};
-        if (nid_of(world.node.public_key, &position) != items[i].nid) {
+        if (nid_of(&world.node.public_key, &position) != items[i].nid) {
             position.seq = ++seq;
             position.index = index = 0;
         }
-        assert_int_equal(items[i].nid, nid_of(world.node.public_key, &position));
+        assert_int_equal(items[i].nid, nid_of(&world.node.public_key, &position));
         event_t event = stored_event(seq, index++);
         assert_int_equal(event.ban.time_ms, bans[i].time_ms);
     }

@@ -9,7 +9,7 @@
 
 #define NOW_MS 1795288025123
 
-static const uint8_t self_key[FEED_ORIGIN_BYTES] = {1};
+static const pubkey_t self_key = {{1}};
 
 typedef struct {
     feed_t *feed;
@@ -20,7 +20,7 @@ static open_t open_pending(void)
 {
     fault_t fault;
     open_t open;
-    open.feed = feed_open(".", self_key, &fault);
+    open.feed = feed_open(".", &self_key, &fault);
     if (open.feed == NULL)
         fail_msg("%s", fault.text);
     open.pending = pending_new(feed_peers_db(open.feed));
@@ -37,7 +37,7 @@ static void close_pending(open_t *open)
 static pending_row_t make_row(int64_t nid, int64_t due_ms, const char *ip)
 {
     pending_row_t row = {.nid = nid, .due_ms = due_ms, .ban = support_ban(ip)};
-    memset(row.origin, 7, sizeof row.origin);
+    memset(row.origin.bytes, 7, PUBKEY_BYTES);
     return row;
 }
 
@@ -70,7 +70,7 @@ TEST(a_row_comes_back_with_all_that_deciding_needs)
         pending_row_t row = make_row((int64_t)i, NOW_MS + (int64_t)i, ips[i]);
         assert_int_equal(rows[i].nid, row.nid);
         assert_int_equal(rows[i].due_ms, row.due_ms);
-        assert_memory_equal(rows[i].origin, row.origin, sizeof row.origin);
+        assert_memory_equal(rows[i].origin.bytes, row.origin.bytes, PUBKEY_BYTES);
         assert_true(addr_equal(&rows[i].ban.address, &row.ban.address));
         assert_string_equal(rows[i].ban.jail, row.ban.jail);
         assert_int_equal(rows[i].ban.time_ms, row.ban.time_ms);

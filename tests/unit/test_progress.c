@@ -9,7 +9,7 @@ static char said[256];
 static int count;
 static mono_t now;
 
-static const char *name_of(void *arg, const uint8_t *origin)
+static const char *name_of(void *arg, const pubkey_t *origin)
 {
     const trusted_t *node = trust_by_sign(world.trust, origin);
     assert_ptr_equal(arg, &now);
@@ -146,9 +146,9 @@ TEST(where_the_history_is_kept_what_lies_under_the_floor_counts_as_far_as_it_is_
 
 TEST(an_origin_that_is_not_trusted_is_not_waited_for)
 {
-    static const uint8_t stranger[FEED_ORIGIN_BYTES] = {66};
+    static const pubkey_t stranger = {{66}};
     feed_id_t id = {.epoch = 1};
-    memcpy(id.origin, stranger, sizeof stranger);
+    id.origin = stranger;
     feed_ref_t *ref = feed_add(world.feed, &id);
     assert_int_equal(feed_keep_head(world.feed, ref, 9, 1, (const uint8_t *)"x", 1), 1);
     look(0);

@@ -49,9 +49,7 @@ static int start(void **state)
     fault_t fault;
     if (world_start(state) == -1)
         return -1;
-    const replica_config_t in = {.feed = world.feed,
-                                 .wire = world.wire,
-                                 .own = world.certs[SELF]->sign_public};
+    const replica_config_t in = {.feed = world.feed, .wire = world.wire};
     replica = replica_new(&in, world.trust, &world.settings, &fault);
     if (replica == NULL)
         return -1;
@@ -241,7 +239,7 @@ TEST(through_tells_the_truth_where_the_way_was_full_for_a_moment)
 
 TEST(a_feed_that_is_not_held_is_answered_with_nothing)
 {
-    feed_id_t stranger = {.origin = {9}, .epoch = 5};
+    feed_id_t stranger = {.origin = {{9}}, .epoch = 5};
     wire_done_t done = fetch(&stranger, 7, 1);
     assert_int_equal(sent_count, 1);
     assert_int_equal(done.through, 7);

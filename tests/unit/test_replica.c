@@ -45,14 +45,13 @@ static int start(void **state)
         world.certs[i] = support_cert(names[i]);
     world.trust = support_trust("trust", world.certs, 3);
     world.settings = (settings_t){.roles.aggregators = {aggregators, 1}};
-    world.feed = feed_open(".", world.certs[0]->sign_public, &fault);
+    world.feed = feed_open(".", &world.certs[0]->sign_public, &fault);
     if (world.feed == NULL)
         return -1;
     world.wire = wire_new(world.certs[0]->sign_seed);
     const replica_config_t config = {
         .feed = world.feed,
         .wire = world.wire,
-        .own = world.certs[0]->sign_public,
         .stored_live = note_live,
     };
     world.live_count = 0;
@@ -116,7 +115,7 @@ static replica_result_t receive_head(const forge_node_t *node, uint64_t seq, uin
 static feed_ref_t *feed_of(const forge_node_t *node)
 {
     feed_id_t id = {.epoch = FORGE_EPOCH};
-    memcpy(id.origin, node->public_key, sizeof id.origin);
+    id.origin = node->public_key;
     return feed_find(world.feed, &id);
 }
 
@@ -343,7 +342,7 @@ TEST(an_older_epoch_of_ours_comes_back_from_peers)
 TEST(an_origin_with_too_many_epochs_is_refused)
 {
     feed_id_t id = {0};
-    memcpy(id.origin, world.mx1.public_key, sizeof id.origin);
+    id.origin = world.mx1.public_key;
     assert_int_equal(db_begin(feed_peers_db(world.feed)), 0);
     for (uint64_t i = 1; i <= FEED_EMPTY_PER_ORIGIN_MAX; i++) {
         id.epoch = i;
@@ -468,9 +467,7 @@ TEST(other_origins_go_on_beside_a_quarantine)
 static void open_replica_again(void)
 {
     fault_t fault;
-    replica_config_t config = {.feed = world.feed,
-                               .wire = world.wire,
-                               .own = world.certs[0]->sign_public};
+    replica_config_t config = {.feed = world.feed, .wire = world.wire};
     assert_int_equal(replica_commit(world.replica), 0);
     replica_destroy(&world.replica);
     world.replica = replica_new(&config, world.trust, &world.settings, &fault);
@@ -488,7 +485,7 @@ TEST(nothing_of_a_quarantined_origin_is_missed_after_others_took_something_back)
     assert_int_equal(feed_of(&world.mx1)->head_seq, 1);
     feed_forget(world.feed);
     assert_int_equal(feed_of(&world.mx1)->head_seq, 1);
-    assert_int_equal(replica_reset(world.replica, world.mx1.public_key), 1);
+    assert_int_equal(replica_reset(world.replica, &world.mx1.public_key), 1);
     assert_int_equal(feed_of(&world.mx1)->head_seq, 9);
     feed_forget(world.feed);
     assert_int_equal(feed_of(&world.mx1)->head_seq, 9);
@@ -502,9 +499,9 @@ TEST(a_quarantine_survives_a_restart_and_ends_by_the_operators_word)
     open_replica_again();
     assert_memory_equal(only_fork(1), &found, sizeof found);
     assert_int_equal(receive_batch(&world.mx1, 2), REPLICA_REFUSED);
-    assert_int_equal(replica_reset(world.replica, world.self.public_key), 0);
+    assert_int_equal(replica_reset(world.replica, &world.self.public_key), 0);
     assert_int_equal(receive_batch(&world.mx1, 2), REPLICA_REFUSED);
-    assert_int_equal(replica_reset(world.replica, world.mx1.public_key), 1);
+    assert_int_equal(replica_reset(world.replica, &world.mx1.public_key), 1);
     open_replica_again();
     assert_true(only_fork(1)->reset);
     assert_int_equal(receive_batch(&world.mx1, 2), REPLICA_STORED);

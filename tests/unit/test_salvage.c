@@ -64,7 +64,7 @@ static void note_published(void *arg, const uint8_t *envelope, size_t size)
 static void open_state(void)
 {
     fault_t fault;
-    world.feed = feed_open("state", world.node.public_key, &fault);
+    world.feed = feed_open("state", &world.node.public_key, &fault);
     if (world.feed == NULL)
         fail_msg("%s", fault.text);
 }
@@ -72,8 +72,7 @@ static void open_state(void)
 static void open_world(void)
 {
     open_state();
-    world.origin =
-        own_feed_new(world.feed, world.node.wire, world.node.public_key, note_published, NULL);
+    world.origin = own_feed_new(world.feed, world.node.wire, note_published, NULL);
 }
 
 static void close_world(void)
@@ -148,7 +147,7 @@ static salvage_result_t salvage(void)
     salvage_result_t result;
     fault_t fault;
     open_world();
-    if (salvage_run(world.feed, world.node.wire, world.node.public_key, &result, &fault) == -1)
+    if (salvage_run(world.feed, world.node.wire, &result, &fault) == -1)
         fail_msg("%s", fault.text);
     return result;
 }
@@ -178,7 +177,7 @@ static void note_event(wire_t *reader, const feed_ref_t *feed, uint64_t seq, siz
     event_position_t position = {feed->id.epoch, seq, feed->id.channel, (uint32_t)index};
     if (event.has_original)
         position = event.original;
-    record_t key = {.nid = nid_of(world.node.public_key, &position)};
+    record_t key = {.nid = nid_of(&world.node.public_key, &position)};
     const record_t *record = bsearch(&key, sorted, world.record_count, sizeof *sorted, by_nid);
     assert_non_null(record);
     support_assert_same_ban(&event.ban, &record->ban);
@@ -346,7 +345,7 @@ TEST(any_damage_leaves_nothing_false_and_it_starts_again)
                            &world.random);
         support_write_text("state/own.db-check", "");
         fault_t fault;
-        feed_t *feed = feed_open("state", world.node.public_key, &fault);
+        feed_t *feed = feed_open("state", &world.node.public_key, &fault);
         if (feed == NULL && strstr(fault.text, "schema version") != NULL)
             continue;
         feed_close(&feed);

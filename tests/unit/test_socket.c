@@ -56,7 +56,7 @@ static int start(void **state)
         return -1;
     char *endpoint = zsock_last_endpoint(world.server);
     world.client =
-        socket_client(ZMQ_DEALER, world.cert, world.cert->curve_public, endpoint, &fault);
+        socket_client(ZMQ_DEALER, world.cert, &world.cert->curve_public, endpoint, &fault);
     zstr_free(&endpoint);
     socket_read_by(world.server, world.loop, note_readable, NULL);
     return world.client != NULL ? 0 : -1;
@@ -159,7 +159,7 @@ TEST(without_a_file_descriptor_there_is_no_socket_and_it_is_said)
     struct rlimit none = {(rlim_t)next, limit.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
     socket_t *client =
-        socket_client(ZMQ_SUB, world.cert, world.cert->curve_public, endpoint, &fault);
+        socket_client(ZMQ_SUB, world.cert, &world.cert->curve_public, endpoint, &fault);
     char first[sizeof fault.text];
     snprintf(first, sizeof first, "%s", fault.text);
     socket_t *server = socket_server(ZMQ_PUB, world.cert, &fault);
@@ -174,7 +174,7 @@ TEST(without_a_file_descriptor_there_is_no_socket_and_it_is_said)
 TEST(an_address_that_is_none_is_named)
 {
     fault_t fault;
-    assert_null(socket_client(ZMQ_SUB, world.cert, world.cert->curve_public, "nonsense", &fault));
+    assert_null(socket_client(ZMQ_SUB, world.cert, &world.cert->curve_public, "nonsense", &fault));
     assert_string_equal(fault.text, "cannot connect to nonsense: Invalid argument");
 }
 

@@ -77,11 +77,11 @@ TEST(members_are_found_by_name_and_by_either_key)
     for (size_t i = 0; i < MANY; i++) {
         const trusted_t *member = trust_by_name(trust, certs[i]->name);
         assert_non_null(member);
-        assert_memory_equal(member->curve_public, certs[i]->curve_public, CERT_KEY_BYTES);
-        assert_ptr_equal(trust_by_curve(trust, certs[i]->curve_public), member);
-        assert_ptr_equal(trust_by_sign(trust, certs[i]->sign_public), member);
-        assert_null(trust_by_sign(trust, certs[i]->curve_public));
-        assert_null(trust_by_curve(trust, certs[i]->sign_public));
+        assert_memory_equal(member->curve_public.bytes, certs[i]->curve_public.bytes, PUBKEY_BYTES);
+        assert_ptr_equal(trust_by_curve(trust, &certs[i]->curve_public), member);
+        assert_ptr_equal(trust_by_sign(trust, &certs[i]->sign_public), member);
+        assert_null(trust_by_sign(trust, &certs[i]->curve_public));
+        assert_null(trust_by_curve(trust, &certs[i]->sign_public));
         if (i > 0)
             assert_true(strcmp(trust_at(trust, i - 1)->name, trust_at(trust, i)->name) < 0);
         cert_destroy(&certs[i]);
@@ -92,14 +92,14 @@ TEST(members_are_found_by_name_and_by_either_key)
 
 TEST(an_empty_directory_trusts_nobody)
 {
-    static const uint8_t key[CERT_KEY_BYTES];
+    static const pubkey_t key;
     support_make_directory("trust");
     trust_t *trust = load();
     assert_int_equal(trust_size(trust), 0);
     assert_null(trust_at(trust, 0));
     assert_null(trust_by_name(trust, ""));
-    assert_null(trust_by_curve(trust, key));
-    assert_null(trust_by_sign(trust, key));
+    assert_null(trust_by_curve(trust, &key));
+    assert_null(trust_by_sign(trust, &key));
     trust_destroy(&trust);
 }
 
@@ -125,13 +125,13 @@ TEST(two_nodes_that_share_half_of_their_keys_are_refused)
 {
     cert_t *cert = make_directory();
     cert_t *half = support_cert("mx2");
-    memcpy(half->sign_public, cert->sign_public, CERT_KEY_BYTES);
+    half->sign_public = cert->sign_public;
     save(half, "mx2");
     assert_non_null(strstr(load_fault(), "hold the same key; remove one"));
     assert_int_equal(unlink("trust/mx2.cert"), 0);
     cert_destroy(&half);
     half = support_cert("mx2");
-    memcpy(half->curve_public, cert->curve_public, CERT_KEY_BYTES);
+    half->curve_public = cert->curve_public;
     save(half, "mx2");
     assert_non_null(strstr(load_fault(), "hold the same key; remove one"));
     cert_destroy(&half);
@@ -222,7 +222,7 @@ TEST(a_set_does_not_change_with_its_directory)
     cert_t *cert = make_directory();
     trust_t *trust = load();
     assert_int_equal(unlink("trust/mx1.cert"), 0);
-    assert_non_null(trust_by_sign(trust, cert->sign_public));
+    assert_non_null(trust_by_sign(trust, &cert->sign_public));
     trust_destroy(&trust);
     cert_destroy(&cert);
 }

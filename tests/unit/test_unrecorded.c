@@ -10,7 +10,7 @@
 #define STAMP_MS   1795288025000
 #define BANTIME_MS 100000
 
-static const uint8_t self_key[FEED_ORIGIN_BYTES] = {1};
+static const pubkey_t self_key = {{1}};
 
 typedef struct {
     feed_t *feed;
@@ -20,7 +20,7 @@ typedef struct {
 static open_t open_held(void)
 {
     fault_t fault;
-    open_t open = {.feed = feed_open(".", self_key, &fault)};
+    open_t open = {.feed = feed_open(".", &self_key, &fault)};
     assert_non_null(open.feed);
     open.held = held_new(feed_peers_db(open.feed));
     return open;

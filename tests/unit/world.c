@@ -24,7 +24,7 @@ int world_start(void **state)
     }
     world.trust = support_trust("trust", world.certs, WORLD_NODES);
     world.settings = (settings_t){.roles.aggregators = {aggregators, 1}};
-    world.feed = feed_open(".", world.certs[SELF]->sign_public, &fault);
+    world.feed = feed_open(".", &world.certs[SELF]->sign_public, &fault);
     if (world.feed == NULL)
         return -1;
     world.wire = wire_new(world.certs[SELF]->sign_seed);
@@ -48,7 +48,7 @@ int world_end(void **state)
 
 const trusted_t *world_node(int node)
 {
-    return trust_by_sign(world.trust, world.certs[node]->sign_public);
+    return trust_by_sign(world.trust, &world.certs[node]->sign_public);
 }
 
 peer_t *world_peer(int node, const peer_calls_t *calls)
@@ -100,7 +100,7 @@ void world_keep_head(int node, uint64_t seq, uint64_t floor)
 
 void world_assert_feed(const feed_id_t *one, const feed_id_t *other)
 {
-    assert_memory_equal(one->origin, other->origin, sizeof one->origin);
+    assert_memory_equal(one->origin.bytes, other->origin.bytes, PUBKEY_BYTES);
     assert_int_equal(one->epoch, other->epoch);
     assert_int_equal(one->channel, other->channel);
 }
