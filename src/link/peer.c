@@ -1,8 +1,7 @@
 #include "peer.h"
 
+#include "chance.h"
 #include "lookup.h"
-
-#include <sodium.h>
 
 #define SILENT_HEARTBEATS 5
 #define BACKOFF_MAX_MS    60000
@@ -342,7 +341,7 @@ bool peer_watch(peer_t *self, int64_t heartbeat_ms)
     int64_t next = self->backoff_ms == 0 ? limit * 2 : self->backoff_ms * 2;
     if (next > BACKOFF_MAX_MS)
         next = BACKOFF_MAX_MS;
-    self->backoff_ms = next - randombytes_uniform((uint32_t)(next / 4 + 1));
+    self->backoff_ms = next - chance_below((uint32_t)(next / 4 + 1));
     peer_reconnect(self);
     return true;
 }

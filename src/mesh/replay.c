@@ -1,9 +1,8 @@
 #include "replay.h"
 
+#include "chance.h"
 #include "heads.h"
 #include "quota.h"
-
-#include <sodium.h>
 
 /* Before others on the loop get their turn: the hook waits for it. */
 #define BURST_REQUESTS 16
@@ -179,7 +178,7 @@ static void answer_survey(replay_t *self, const replay_way_t *way, quota_t *quot
     answer_t answer = start_answer(self, way);
     wall_t now = wall_now();
     size_t count = feed_count(self->config.feed);
-    size_t start = count > 0 ? randombytes_uniform((uint32_t)count) : 0;
+    size_t start = chance_below((uint32_t)count);
     self->counters.surveys++;
     if (!quota_may_ask(quota)) {
         self->counters.put_off++;

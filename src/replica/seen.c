@@ -1,5 +1,6 @@
 #include "seen.h"
 
+#include "chance.h"
 #include "log.h"
 
 #include <sodium.h>
@@ -22,7 +23,7 @@ struct seen {
 seen_t *seen_new(void)
 {
     seen_t *self = xcalloc(1, sizeof *self);
-    randombytes_buf(self->key, sizeof self->key);
+    chance_fill(self->key, sizeof self->key);
     return self;
 }
 

@@ -1,6 +1,7 @@
 #include "shared_line.h"
 
 #include <string.h>
+#include <time.h>
 
 #define STAMP_BYTES 24 /* 2026-11-21T12:00:00.123Z */
 #define NID_WORD    " nid "

@@ -167,12 +167,14 @@ wire_error_t wire_read_batch(wire_t *self, const uint8_t *envelope, size_t size,
         return WIRE_NO_EVENTS;
     if (body->n_events > WIRE_EVENTS_MAX)
         return WIRE_TOO_MANY_EVENTS;
-    if (body->epoch == 0 || !epoch_valid(body->epoch) || body->seq == 0 || !seq_valid(body->seq))
+    if (body->epoch == 0 || !epoch_valid(body->epoch) || body->seq == 0 || !seq_valid(body->seq) ||
+        body->time_ms > EVENT_TIME_MAX_MS)
         return WIRE_BAD_NUMBER;
     out->feed.origin = *wire_origin(envelope);
     out->feed.epoch = body->epoch;
     out->feed.channel = body->channel;
     out->seq = body->seq;
+    out->time_ms = (int64_t)body->time_ms;
     out->event_count = body->n_events;
     self->batch = body;
     return WIRE_OK;
@@ -191,7 +193,8 @@ wire_error_t wire_read_head(wire_t *self, const uint8_t *envelope, size_t size, 
         return WIRE_BAD_BODY;
     bool empty = body->seq == 0;
     if (!epoch_valid(body->epoch) || !seq_valid(body->seq) || (body->epoch == 0 && !empty) ||
-        body->floor == 0 || body->floor > body->seq + 1 || body->time_ms > EVENT_TIME_MAX_MS)
+        body->floor == 0 || body->floor > body->seq + 1 || body->oldest > body->epoch ||
+        body->time_ms > EVENT_TIME_MAX_MS)
         return WIRE_BAD_NUMBER;
     if (body->hash.len != (empty ? 0 : WIRE_HASH_BYTES))
         return WIRE_BAD_HASH;
@@ -201,6 +204,7 @@ wire_error_t wire_read_head(wire_t *self, const uint8_t *envelope, size_t size, 
     out->feed.channel = body->channel;
     out->seq = body->seq;
     out->floor = body->floor;
+    out->oldest = body->oldest;
     out->time_ms = (int64_t)body->time_ms;
     if (!empty)
         memcpy(out->hash, body->hash.data, WIRE_HASH_BYTES);
@@ -307,6 +311,7 @@ size_t wire_write_batch(wire_t *self, const wire_batch_t *batch, const event_t *
     body.epoch = batch->feed.epoch;
     body.channel = batch->feed.channel;
     body.seq = batch->seq;
+    body.time_ms = (uint64_t)batch->time_ms;
     body.n_events = batch->event_count;
     body.events = self->events;
     for (size_t i = 0; i < batch->event_count; i++) {
@@ -325,6 +330,7 @@ size_t wire_write_head(wire_t *self, const wire_head_t *head, uint8_t *out)
     body.channel = head->feed.channel;
     body.seq = head->seq;
     body.floor = head->floor;
+    body.oldest = head->oldest;
     body.time_ms = (uint64_t)head->time_ms;
     if (head->seq > 0)
         body.hash = (ProtobufCBinaryData){WIRE_HASH_BYTES, hash};

@@ -44,12 +44,19 @@ void golden_events(event_t events[static GOLDEN_EVENTS])
 
 wire_batch_t golden_batch(void)
 {
-    return (wire_batch_t){.feed = feed(), .seq = 1099511627775, .event_count = GOLDEN_EVENTS};
+    return (wire_batch_t){.feed = feed(),
+                          .seq = 1099511627775,
+                          .time_ms = 1795288025123,
+                          .event_count = GOLDEN_EVENTS};
 }
 
 wire_head_t golden_head(void)
 {
-    wire_head_t head = {.feed = feed(), .seq = 1234567, .floor = 1000000, .time_ms = 1795288025123};
+    wire_head_t head = {.feed = feed(),
+                        .seq = 1234567,
+                        .floor = 1000000,
+                        .oldest = EPOCH - 1000,
+                        .time_ms = 1795288025123};
     for (size_t i = 0; i < sizeof head.hash; i++)
         head.hash[i] = (uint8_t)i;
     return head;

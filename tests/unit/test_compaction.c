@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define ATTEMPTS  6000
 #define MINUTE_MS (60LL * 1000)

@@ -52,6 +52,7 @@ TEST(the_batch_reads_as_it_was_written)
     assert_int_equal(wire_read_batch(reader, file.bytes, file.size, &batch), WIRE_OK);
     assert_same_feed(&batch.feed, &expected.feed);
     assert_int_equal(batch.seq, expected.seq);
+    assert_int_equal(batch.time_ms, expected.time_ms);
     assert_int_equal(batch.event_count, GOLDEN_EVENTS);
     for (size_t i = 0; i < GOLDEN_EVENTS; i++) {
         event_t event;
@@ -69,6 +70,7 @@ TEST(the_head_reads_as_it_was_written)
     assert_same_feed(&head.feed, &expected.feed);
     assert_int_equal(head.seq, expected.seq);
     assert_int_equal(head.floor, expected.floor);
+    assert_int_equal(head.oldest, expected.oldest);
     assert_int_equal(head.time_ms, expected.time_ms);
     assert_memory_equal(head.hash, expected.hash, sizeof head.hash);
 }
