@@ -15,7 +15,7 @@ typedef struct {
 } entry_t;
 
 typedef struct {
-    size_t cursor;
+    cursor_t *cursor;
     cursor_reach_t to;
 } move_t;
 
@@ -72,6 +72,8 @@ void block_destroy(block_t **self_p)
 
 void block_clear(block_t *self)
 {
+    for (size_t i = 0; i < self->move_count; i++)
+        self->moves[i].cursor->blocks--;
     self->count = 0;
     self->events = 0;
     self->prolonging = 0;
@@ -139,8 +141,9 @@ void block_add(block_t *self, const attempt_record_t *record, bool prolongs)
     }
 }
 
-void block_move(block_t *self, size_t cursor, cursor_reach_t to)
+void block_move(block_t *self, cursor_t *cursor, cursor_reach_t to)
 {
+    cursor->blocks++;
     self->moves[self->move_count++] = (move_t){cursor, to};
 }
 
@@ -320,10 +323,10 @@ void block_write(block_t *self, commands_t *out)
     write_addresses(self, out);
 }
 
-void block_finish(block_t *self, cursors_t *cursors, uint64_t counters[static BLOCK_OUTCOME_COUNT])
+void block_finish(block_t *self, uint64_t counters[static BLOCK_OUTCOME_COUNT])
 {
     for (size_t i = 0; i < self->move_count; i++)
-        cursors_at(cursors, self->moves[i].cursor)->stored = self->moves[i].to;
+        self->moves[i].cursor->stored = self->moves[i].to;
     for (int i = 0; i < BLOCK_OUTCOME_COUNT; i++)
         counters[i] += self->outcomes[i];
     for (size_t i = 0; i < self->count; i++)

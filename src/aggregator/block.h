@@ -47,8 +47,9 @@ void block_refuse(block_t *self, block_outcome_t outcome);
  *   prolongs  the event named an original: its nid is probably in the store */
 void block_add(block_t *self, const attempt_record_t *record, bool prolongs);
 
-/* A feed's batches up to there are in this block. */
-void block_move(block_t *self, size_t cursor, cursor_reach_t to);
+/* A feed's batches up to there are in this block; the cursor is borrowed until the block is cleared
+ * or finished, and knows it (cursor_t.blocks). */
+void block_move(block_t *self, cursor_t *cursor, cursor_reach_t to);
 
 /* ---- writing ---- */
 
@@ -76,6 +77,6 @@ void block_learn(block_t *self, const redisReply *reply);
 void block_write(block_t *self, commands_t *out);
 
 /* It is in the store: move the cursors and add to the counters. */
-void block_finish(block_t *self, cursors_t *cursors, uint64_t counters[static BLOCK_OUTCOME_COUNT]);
+void block_finish(block_t *self, uint64_t counters[static BLOCK_OUTCOME_COUNT]);
 
 #endif

@@ -157,7 +157,7 @@ static void write_block(consumer_t *self, slot_t *slot)
 static void retire(consumer_t *self)
 {
     self->unnoted++;
-    block_finish(self->slots[self->first].block, self->cursors, self->outcomes);
+    block_finish(self->slots[self->first].block, self->outcomes);
     self->first = (self->first + 1) % BLOCKS;
     self->count--;
 }
@@ -448,15 +448,12 @@ static void add_number(json_t *object, const char *name, uint64_t number)
 /* To what the mesh says of each feed, in the same order: how far it is in the store. */
 static void add_progress(consumer_t *self, const json_t *feeds)
 {
-    size_t cursor = 0;
-    size_t count = cursors_count(self->cursors);
-    for (size_t i = 0; cursor < count && i < json_array_size(feeds); i++) {
-        const cursor_t *one = cursors_at(self->cursors, cursor);
-        if (one->feed != feed_at(service_feed(self->service), i))
+    for (size_t i = 0; i < json_array_size(feeds); i++) {
+        const cursor_t *one = cursors_at(self->cursors, i);
+        if (one == NULL)
             continue; /* our own */
         add_number(json_array_get(feeds, i), "stored", one->stored.seq);
         add_number(json_array_get(feeds, i), "missed_batches", one->stored.missed);
-        cursor++;
     }
 }
 

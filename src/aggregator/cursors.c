@@ -10,18 +10,27 @@
 
 struct cursors {
     feed_t *feeds;
-    cursor_t *items;
-    size_t count;
-    size_t size;
-    size_t seen;           /* feeds that were looked at */
-    size_t asked[ASK_MAX]; /* those on their way */
+    size_t note;              /* cursor_t */
+    cursor_t *asked[ASK_MAX]; /* those on their way */
     size_t asked_count;
 };
+
+/* Only when the store has forgotten it, and nothing here means it any more. */
+static bool leave(void *arg, feed_ref_t *feed, void *note)
+{
+    const cursors_t *self = arg;
+    cursor_t *cursor = note;
+    if (feed_is_ours(self->feeds, &feed->id.origin))
+        return true;
+    cursor->leaving = true;
+    return cursor->gone && cursor->blocks == 0 && cursor->known == cursor->asked;
+}
 
 cursors_t *cursors_new(feed_t *feeds)
 {
     cursors_t *self = xcalloc(1, sizeof *self);
     self->feeds = feeds;
+    self->note = feed_reserve(feeds, sizeof(cursor_t), leave, self);
     return self;
 }
 
@@ -31,34 +40,31 @@ void cursors_destroy(cursors_t **self_p)
     if (self == NULL)
         return;
     *self_p = NULL;
-    free(self->items);
+    feed_release(self->feeds, self->note);
     free(self);
 }
 
-size_t cursors_count(cursors_t *self)
+size_t cursors_count(const cursors_t *self)
 {
-    while (self->seen < feed_count(self->feeds)) {
-        const feed_ref_t *feed = feed_at(self->feeds, self->seen++);
-        if (feed_is_ours(self->feeds, &feed->id.origin))
-            continue;
-        if (self->count == self->size) {
-            self->size = self->size * 2 + 16;
-            self->items = xrealloc(self->items, self->size * sizeof *self->items);
-        }
-        self->items[self->count++] = (cursor_t){.feed = feed};
-    }
-    return self->count;
+    return feed_count(self->feeds);
 }
 
-cursor_t *cursors_at(cursors_t *self, size_t index)
+cursor_t *cursors_at(const cursors_t *self, size_t index)
 {
-    return &self->items[index];
+    const feed_ref_t *feed = feed_at(self->feeds, index);
+    if (feed == NULL || feed_is_ours(self->feeds, &feed->id.origin))
+        return NULL;
+    cursor_t *cursor = feed_note(feed, self->note);
+    cursor->feed = feed;
+    return cursor;
 }
 
 void cursors_forget(cursors_t *self)
 {
-    for (size_t i = 0; i < self->count; i++) {
-        cursor_t *cursor = &self->items[i];
+    for (size_t i = 0; i < cursors_count(self); i++) {
+        cursor_t *cursor = cursors_at(self, i);
+        if (cursor == NULL)
+            continue;
         cursor->asked = cursor->known = false;
         cursor->doubted = cursor->confirmed = cursor->noting = false;
     }
@@ -114,11 +120,15 @@ static void print(const cursor_reach_t *progress, const char *dataset,
 
 /* ---- reading them ---- */
 
-bool cursors_may_ask(cursors_t *self)
+static bool is_unasked(const cursor_t *cursor)
 {
-    size_t count = cursors_count(self);
-    for (size_t i = 0; self->asked_count == 0 && i < count; i++)
-        if (!self->items[i].asked)
+    return cursor != NULL && !cursor->asked;
+}
+
+bool cursors_may_ask(const cursors_t *self)
+{
+    for (size_t i = 0; self->asked_count == 0 && i < cursors_count(self); i++)
+        if (is_unasked(cursors_at(self, i)))
             return true;
     return false;
 }
@@ -126,14 +136,14 @@ bool cursors_may_ask(cursors_t *self)
 void cursors_ask(cursors_t *self, commands_t *out)
 {
     char key[CURSORS_KEY_BYTES];
-    for (size_t i = 0; i < self->count && self->asked_count < ASK_MAX; i++)
-        if (!self->items[i].asked)
-            self->asked[self->asked_count++] = i;
+    for (size_t i = 0; i < cursors_count(self) && self->asked_count < ASK_MAX; i++)
+        if (is_unasked(cursors_at(self, i)))
+            self->asked[self->asked_count++] = cursors_at(self, i);
     commands_begin(out, "MGET", 1 + self->asked_count);
     for (size_t i = 0; i < self->asked_count; i++) {
-        cursors_key(&self->items[self->asked[i]].feed->id, key);
+        cursors_key(&self->asked[i]->feed->id, key);
         commands_text(out, key);
-        self->items[self->asked[i]].asked = true;
+        self->asked[i]->asked = true;
     }
 }
 
@@ -154,8 +164,7 @@ void cursors_learn(cursors_t *self, const redisReply *reply, const char *dataset
     for (size_t i = 0; i < self->asked_count; i++) {
         const redisReply *one = i < reply->elements ? reply->element[i] : NULL;
         bool is_text = one != NULL && one->type == REDIS_REPLY_STRING;
-        learn(&self->items[self->asked[i]],
-              is_text ? cursors_parse(one->str, dataset) : (cursor_reach_t){0});
+        learn(self->asked[i], is_text ? cursors_parse(one->str, dataset) : (cursor_reach_t){0});
     }
     self->asked_count = 0;
 }
@@ -174,57 +183,82 @@ bool cursors_confirm(cursor_t *cursor)
 
 /* ---- writing them ---- */
 
-static bool has_moved(const cursor_t *cursor)
+static bool is_to_be_written(const cursor_t *cursor)
 {
-    return cursor->known && cursor->stored.seq != cursor->noted.seq;
+    return cursor != NULL && cursor->known && !cursor->leaving &&
+           cursor->stored.seq != cursor->noted.seq;
+}
+
+static bool is_to_be_deleted(const cursor_t *cursor)
+{
+    return cursor != NULL && cursor->known && cursor->leaving && !cursor->gone &&
+           cursor->blocks == 0;
 }
 
 bool cursors_have_moved(const cursors_t *self)
 {
-    for (size_t i = 0; i < self->count; i++)
-        if (has_moved(&self->items[i]))
+    for (size_t i = 0; i < cursors_count(self); i++)
+        if (is_to_be_written(cursors_at(self, i)) || is_to_be_deleted(cursors_at(self, i)))
             return true;
     return false;
 }
 
+/* Mark up to ASK_MAX of one kind. Returns how many. */
+static size_t mark(const cursors_t *self, bool (*is_wanted)(const cursor_t *cursor),
+                   cursor_t *marked[static ASK_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < cursors_count(self) && count < ASK_MAX; i++)
+        if (is_wanted(cursors_at(self, i))) {
+            marked[count] = cursors_at(self, i);
+            marked[count++]->noting = true;
+        }
+    return count;
+}
+
 void cursors_note(cursors_t *self, commands_t *out, const char *dataset)
 {
+    cursor_t *marked[ASK_MAX];
     char text[CURSORS_KEY_BYTES];
-    size_t moved = 0;
-    for (size_t i = 0; i < self->count && moved < ASK_MAX; i++)
-        moved += has_moved(&self->items[i]);
-    commands_begin(out, "MSET", 1 + 2 * moved);
-    for (size_t i = 0; moved > 0; i++) {
-        cursor_t *cursor = &self->items[i];
-        if (!has_moved(cursor))
-            continue;
-        moved--;
-        cursor->noting = true;
-        cursor->note = cursor->stored;
-        cursors_key(&cursor->feed->id, text);
+    size_t count = mark(self, is_to_be_written, marked);
+    if (count > 0)
+        commands_begin(out, "MSET", 1 + 2 * count);
+    for (size_t i = 0; i < count; i++) {
+        marked[i]->note = marked[i]->stored;
+        cursors_key(&marked[i]->feed->id, text);
         commands_text(out, text);
-        print(&cursor->note, dataset, text);
+        print(&marked[i]->note, dataset, text);
+        commands_text(out, text);
+    }
+    count = mark(self, is_to_be_deleted, marked);
+    if (count > 0)
+        commands_begin(out, "DEL", 1 + count);
+    for (size_t i = 0; i < count; i++) {
+        cursors_key(&marked[i]->feed->id, text);
         commands_text(out, text);
     }
 }
 
 void cursors_noted(cursors_t *self, bool done)
 {
-    for (size_t i = 0; i < self->count; i++) {
-        cursor_t *cursor = &self->items[i];
-        if (cursor->noting && done)
-            cursor->noted = cursor->note;
+    for (size_t i = 0; i < cursors_count(self); i++) {
+        cursor_t *cursor = cursors_at(self, i);
+        if (cursor == NULL || !cursor->noting)
+            continue;
         cursor->noting = false;
+        if (done && cursor->leaving)
+            cursor->gone = true;
+        else if (done)
+            cursor->noted = cursor->note;
     }
 }
 
-uint64_t cursors_behind(cursors_t *self)
+uint64_t cursors_behind(const cursors_t *self)
 {
     uint64_t behind = 0;
-    size_t count = cursors_count(self);
-    for (size_t i = 0; i < count; i++) {
-        const cursor_t *cursor = &self->items[i];
-        if (cursor->feed->have > cursor->stored.seq)
+    for (size_t i = 0; i < cursors_count(self); i++) {
+        const cursor_t *cursor = cursors_at(self, i);
+        if (cursor != NULL && cursor->feed->have > cursor->stored.seq)
             behind += cursor->feed->have - cursor->stored.seq;
     }
     return behind;
@@ -233,7 +267,9 @@ uint64_t cursors_behind(cursors_t *self)
 uint64_t cursors_missed(const cursors_t *self)
 {
     uint64_t missed = 0;
-    for (size_t i = 0; i < self->count; i++)
-        missed += self->items[i].stored.missed;
+    for (size_t i = 0; i < cursors_count(self); i++) {
+        const cursor_t *cursor = cursors_at(self, i);
+        missed += cursor != NULL ? cursor->stored.missed : 0;
+    }
     return missed;
 }

@@ -130,11 +130,11 @@ static bool pass_over(reader_t *self, cursor_t *cursor, const attempt_record_t *
 static bool take_feed(reader_t *self, size_t index)
 {
     cursor_t *cursor = cursors_at(self->cursors, index);
+    if (cursor == NULL || !cursor->known || cursor->taken.seq >= cursor->feed->have)
+        return false;
     const feed_ref_t *feed = cursor->feed;
     attempt_record_t record;
     cursor_reach_t at = cursor->taken;
-    if (!cursor->known || at.seq >= feed->have)
-        return false;
     name_origin(self, feed, record.node);
     for (int i = 0; i < FEED_BATCHES && at.seq < feed->have && !block_is_full(self->block); i++) {
         if (take_batch(self, &record, feed, at.seq + 1))
@@ -145,7 +145,7 @@ static bool take_feed(reader_t *self, size_t index)
     if (at.seq == cursor->taken.seq)
         return false;
     cursor->taken = at;
-    block_move(self->block, index, at);
+    block_move(self->block, cursor, at);
     return true;
 }
 

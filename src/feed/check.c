@@ -67,17 +67,21 @@ static part_t read_feed(sqlite3_stmt *row)
     part.id.epoch = (uint64_t)sqlite3_column_int64(row, 2);
     part.id.channel = (uint32_t)sqlite3_column_int64(row, 3);
     part.next = part.floor;
-    int64_t sum = sum_feed(&part.id, (uint64_t)part.floor, (uint64_t)sqlite3_column_int64(row, 5),
-                           sqlite3_column_blob(row, 6), (size_t)sqlite3_column_bytes(row, 6));
+    const feed_mark_t mark = {.floor = (uint64_t)part.floor,
+                              .seq = (uint64_t)sqlite3_column_int64(row, 5),
+                              .epoch_floor = (uint64_t)sqlite3_column_int64(row, 6)};
+    int64_t sum = sum_feed(&part.id, &mark, sqlite3_column_blob(row, 7),
+                           (size_t)sqlite3_column_bytes(row, 7));
     part.lost = !has_key || part.floor < 1 || part.number < 1 || part.number > NUMBER_MAX ||
-                (sqlite3_column_type(row, 7) != SQLITE_NULL && sqlite3_column_int64(row, 7) != sum);
+                sqlite3_column_int64(row, 8) != sum;
     return part;
 }
 
 static int look_at_feeds(checker_t *self, fault_t *what)
 {
     sqlite3_stmt *all = db_prepare(self->db, "SELECT number, origin, epoch, channel, floor, "
-                                             "head_seq, head, sum FROM feed ORDER BY number");
+                                             "head_seq, epoch_floor, head, sum FROM feed "
+                                             "ORDER BY number");
     int rc;
     while ((rc = db_step(self->db, all)) == 1) {
         self->parts = xrealloc(self->parts, (self->count + 1) * sizeof *self->parts);
@@ -114,9 +118,8 @@ static void look_at_batch(checker_t *self, sqlite3_stmt *row)
         return;
     const uint8_t *bytes = sqlite3_column_blob(row, 1);
     size_t size = (size_t)sqlite3_column_bytes(row, 1);
-    bool has_sum = sqlite3_column_type(row, 2) != SQLITE_NULL;
     if (seq == part->next && size > 0 &&
-        (!has_sum || sqlite3_column_int64(row, 2) == sum_batch(&part->id, id, bytes, size))) {
+        sqlite3_column_int64(row, 2) == sum_batch(&part->id, id, bytes, size)) {
         part->next++;
         return;
     }
@@ -154,9 +157,7 @@ static int cut(checker_t *self, const part_t *part)
     if (run(self, "DELETE FROM batch WHERE id BETWEEN ? AND ?", first | part->next,
             first | (int64_t)FEED_SEQ_MAX) == -1)
         return -1;
-    /* A sum of NULL: any value counts. */
-    return run(self, "UPDATE cursor SET seq = ?2 - 1, sum = NULL WHERE feed = ?1 AND seq >= ?2",
-               part->number, part->next);
+    return run(self, "DELETE FROM cursor WHERE feed = ?1 AND seq >= ?2", part->number, part->next);
 }
 
 /* Its batches become strays. A parameter that the SQL has not is not bound. */

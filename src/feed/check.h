@@ -6,10 +6,10 @@
 
 #include "db.h"
 
-/* Look, and if `mend`, drop the batches of each feed from the first damaged one on, and set the
- * cursor back before it: they are fetched again. For copies of others' feeds only.
- *   what  what was found, in words
- * Returns 0: in order. 1: mended. -1 and errno: EBADMSG damaged beyond that; others of db_step. */
+/* Look, and if `mend`, drop the batches of each feed from the first damaged one on, and a cursor
+ * that is beyond it: they are fetched again, and all of that feed is decided anew. For copies of
+ * others' feeds only. what  what was found, in words Returns 0: in order. 1: mended. -1 and errno:
+ * EBADMSG damaged beyond that; others of db_step. */
 int check_whole(db_t *db, bool mend, fault_t *what);
 
 #endif

@@ -4,7 +4,6 @@
 #include "sum.h"
 
 #include <errno.h>
-#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,23 +16,10 @@ struct feed {
     rows_t *own;
     rows_t *peers;
     sqlite3_stmt *set_cursor;
-    feed_ref_t **refs;
-    size_t ref_count;
-    void *by_id;         /* tsearch tree of the same refs */
+    sqlite3_stmt *drop_cursor;
+    catalog_t *catalog;
     feed_ref_t *current; /* our own, of this run */
 };
-
-static int compare_ids(const void *one_p, const void *other_p)
-{
-    const feed_id_t *one = &((const feed_ref_t *)one_p)->id;
-    const feed_id_t *other = &((const feed_ref_t *)other_p)->id;
-    int order = pubkey_compare(&one->origin, &other->origin);
-    if (order == 0)
-        order = (one->epoch > other->epoch) - (one->epoch < other->epoch);
-    if (order == 0)
-        order = (one->channel > other->channel) - (one->channel < other->channel);
-    return order;
-}
 
 static rows_t *rows_of(feed_t *self, const feed_ref_t *feed)
 {
@@ -42,15 +28,10 @@ static rows_t *rows_of(feed_t *self, const feed_ref_t *feed)
 
 static feed_ref_t *remember(feed_t *self, const feed_id_t *id, int64_t number, bool own_db)
 {
-    feed_ref_t *feed = xcalloc(1, sizeof *feed);
-    feed->id = *id;
+    feed_ref_t *feed = catalog_add(self->catalog, id);
     feed->number = number;
     feed->own_db = own_db;
     feed->floor = feed->oldest = 1;
-    self->refs = xrealloc(self->refs, (self->ref_count + 1) * sizeof(feed_ref_t *));
-    self->refs[self->ref_count++] = feed;
-    if (tsearch(feed, &self->by_id, compare_ids) == NULL)
-        fatalx("out of memory");
     return feed;
 }
 
@@ -60,23 +41,71 @@ static void count_missing(feed_ref_t *feed)
         !feed->quarantined && feed->kept_seq > feed->have ? feed->kept_seq : feed->have;
 }
 
-/* Where a feed stands, from disk: its head row, and the newest and oldest stored number; what lies
- * under the floor counts as stored, unless this host keeps the history. */
+/* Where a feed stands, from disk: its head row, and the newest and oldest stored number. */
 static int load_position(feed_t *self, feed_ref_t *feed)
 {
+    feed_mark_t mark;
     rows_t *rows = rows_of(self, feed);
-    if (rows_read_feed(rows, feed, &feed->floor, &feed->kept_seq) == -1)
+    if (rows_read_feed(rows, feed, &mark) == -1)
         return -1;
     int64_t newest = rows_newest_batch(rows, feed);
     int64_t oldest = rows_next_batch(rows, feed, 1);
     if (newest == -1 || oldest == -1)
         return -1;
+    feed->kept_seq = mark.seq;
+    feed->floor = mark.floor;
+    feed->epoch_floor = mark.epoch_floor;
     feed->have = (uint64_t)newest;
-    if (feed->have + 1 < feed->floor && !self->keeps_history)
-        feed->have = feed->floor - 1;
     feed->oldest = oldest > 0 ? (uint64_t)oldest : feed->have + 1;
-    count_missing(feed);
     return 0;
+}
+
+/* What lies under the floor counts as stored, unless this host keeps the history. */
+static void settle_position(feed_t *self, feed_ref_t *feed)
+{
+    if (!self->keeps_history)
+        feed_give_up(self, feed, feed->floor - 1);
+    count_missing(feed);
+}
+
+/* Nothing in it counts, and none of it is missed, but by those who keep the history. Ours counts
+ * until compaction has copied what runs. */
+static void end_feed(feed_t *self, feed_ref_t *feed)
+{
+    feed->ended = true;
+    if (feed_is_ours(self, &feed->id.origin)) {
+        feed->head_seq = feed->kept_seq = feed->have;
+        return;
+    }
+    uint64_t newest = feed->kept_seq > feed->have ? feed->kept_seq : feed->have;
+    feed->floor = newest + 1;
+    settle_position(self, feed);
+}
+
+void feed_raise_epoch_floor(feed_t *self, const pubkey_t *key, uint64_t epoch)
+{
+    catalog_origin_t *origin = catalog_origin_of(self->catalog, key);
+    if (epoch <= origin->epoch_floor)
+        return;
+    origin->epoch_floor = epoch;
+    for (size_t i = 0; i < origin->count && origin->refs[i]->id.epoch < epoch; i++)
+        if (!origin->refs[i]->ended)
+            end_feed(self, origin->refs[i]);
+    if (self->current != NULL && self->current->ended)
+        self->current = NULL;
+}
+
+/* Where all feeds stand is known: now what they say of each other. */
+static void settle_all(feed_t *self)
+{
+    feed_ref_t *feed;
+    for (size_t i = 0; (feed = feed_at(self, i)) != NULL; i++) {
+        catalog_origin_of(self->catalog, &feed->id.origin)->epoch_floor = 0;
+        feed->ended = false;
+        settle_position(self, feed);
+    }
+    for (size_t i = 0; (feed = feed_at(self, i)) != NULL; i++)
+        feed_raise_epoch_floor(self, &feed->id.origin, feed->epoch_floor);
 }
 
 /* An epoch of ours may be in both: own.db was lost, peers brought the epoch back, and then own.db
@@ -86,9 +115,11 @@ static int choose_longer(feed_t *self, feed_ref_t *known, int64_t number)
     feed_ref_t copy = {.id = known->id, .number = number};
     if (load_position(self, &copy) == -1)
         return -1;
-    if (copy.have > known->have)
-        *known = copy;
-    return 0;
+    if (copy.have <= known->have)
+        return 0;
+    known->number = number;
+    known->own_db = false;
+    return load_position(self, known);
 }
 
 static int load_feeds(feed_t *self, rows_t *rows)
@@ -123,8 +154,7 @@ static int load_feeds(feed_t *self, rows_t *rows)
 static uint64_t read_cursor(const feed_ref_t *feed, sqlite3_stmt *row)
 {
     uint64_t seq = (uint64_t)sqlite3_column_int64(row, 0);
-    bool has_sum = sqlite3_column_type(row, 1) != SQLITE_NULL;
-    return !has_sum || sqlite3_column_int64(row, 1) == sum_cursor(&feed->id, seq) ? seq : 0;
+    return sqlite3_column_int64(row, 1) == sum_cursor(&feed->id, seq) ? seq : 0;
 }
 
 static int load_cursors(feed_t *self)
@@ -132,13 +162,14 @@ static int load_cursors(feed_t *self)
     sqlite3_stmt *one =
         db_prepare(rows_db(self->peers),
                    "SELECT seq, sum FROM cursor WHERE consumer = '" CONSUMER "' AND feed = ?");
+    feed_ref_t *feed;
     int rc = 0;
-    for (size_t i = 0; i < self->ref_count && rc != -1; i++) {
-        if (self->refs[i]->own_db)
+    for (size_t i = 0; rc != -1 && (feed = feed_at(self, i)) != NULL; i++) {
+        if (feed->own_db)
             continue;
-        sqlite3_bind_int64(one, 1, self->refs[i]->number);
+        sqlite3_bind_int64(one, 1, feed->number);
         rc = db_step(rows_db(self->peers), one);
-        self->refs[i]->cursor = rc == 1 ? read_cursor(self->refs[i], one) : 0;
+        feed->cursor = rc == 1 ? read_cursor(feed, one) : 0;
         if (rc == 1)
             sqlite3_reset(one);
     }
@@ -146,6 +177,15 @@ static int load_cursors(feed_t *self)
     sqlite3_finalize(one);
     errno = saved;
     return rc == -1 ? -1 : 0;
+}
+
+static int load(feed_t *self)
+{
+    if (load_feeds(self, self->own) == -1 || load_feeds(self, self->peers) == -1 ||
+        load_cursors(self) == -1)
+        return -1;
+    settle_all(self);
+    return 0;
 }
 
 static feed_t *open_once(const char *directory, const pubkey_t *self_key, fault_t *fault)
@@ -157,13 +197,14 @@ static feed_t *open_once(const char *directory, const pubkey_t *self_key, fault_
         free(self);
         return NULL;
     }
+    self->catalog = catalog_new();
     self->own = rows_new(state_own_db(self->state));
     self->peers = rows_new(state_peers_db(self->state));
     self->set_cursor =
         db_prepare(rows_db(self->peers), "INSERT OR REPLACE INTO cursor (consumer, feed, seq, sum) "
                                          "VALUES ('" CONSUMER "', ?, ?, ?)");
-    if (load_feeds(self, self->own) == -1 || load_feeds(self, self->peers) == -1 ||
-        load_cursors(self) == -1) {
+    self->drop_cursor = db_prepare(rows_db(self->peers), "DELETE FROM cursor WHERE feed = ?");
+    if (load(self) == -1) {
         int saved = errno;
         fault_set(fault, "%s: %s", state_failure(self->state), strerror(saved));
         feed_close(&self);
@@ -182,21 +223,13 @@ feed_t *feed_open(const char *directory, const pubkey_t *self_key, fault_t *faul
     return self;
 }
 
-static void keep_in_refs(void *ref)
-{
-    (void)ref; /* freed through refs */
-}
-
 void feed_close(feed_t **self_p)
 {
     feed_t *self = *self_p;
     if (self == NULL)
         return;
     *self_p = NULL;
-    tdestroy(self->by_id, keep_in_refs);
-    for (size_t i = 0; i < self->ref_count; i++)
-        free(self->refs[i]);
-    free(self->refs);
+    catalog_destroy(&self->catalog);
     rows_destroy(&self->own);
     rows_destroy(&self->peers);
     state_close(&self->state);
@@ -229,21 +262,43 @@ db_t *feed_peers_db(feed_t *self)
     return rows_db(self->peers);
 }
 
+/* ---- which there are ---- */
+
 feed_ref_t *feed_at(feed_t *self, size_t index)
 {
-    return index < self->ref_count ? self->refs[index] : NULL;
+    return catalog_at(self->catalog, index);
 }
 
 size_t feed_count(const feed_t *self)
 {
-    return self->ref_count;
+    return catalog_count(self->catalog);
 }
 
 feed_ref_t *feed_find(feed_t *self, const feed_id_t *id)
 {
-    feed_ref_t key = {.id = *id};
-    void *found = tfind(&key, &self->by_id, compare_ids);
-    return found != NULL ? *(feed_ref_t **)found : NULL;
+    return catalog_find(self->catalog, id);
+}
+
+feed_ref_t *feed_of(feed_t *self, const pubkey_t *key, size_t index)
+{
+    const catalog_origin_t *origin = catalog_find_origin(self->catalog, key);
+    return origin != NULL && index < origin->count ? origin->refs[index] : NULL;
+}
+
+uint64_t feed_epoch_floor(const feed_t *self, const pubkey_t *key)
+{
+    const catalog_origin_t *origin = catalog_find_origin(self->catalog, key);
+    return origin != NULL ? origin->epoch_floor : 0;
+}
+
+size_t feed_reserve(feed_t *self, size_t size, feed_leave_fn *leave, void *arg)
+{
+    return catalog_reserve(self->catalog, size, leave, arg);
+}
+
+void feed_release(feed_t *self, size_t note)
+{
+    catalog_release(self->catalog, note);
 }
 
 /* Nothing is here of what its origin signed for. An epoch that was compacted wholly promises no
@@ -255,20 +310,28 @@ static bool is_promise(const feed_ref_t *feed)
 
 /* A trusted node gone bad may name epochs without end, at little cost to itself if it never sends
  * a batch of them. */
-static bool has_too_many(const feed_t *self, const pubkey_t *origin)
+static bool has_too_many(feed_t *self, const pubkey_t *origin)
 {
-    size_t count = 0;
+    const feed_ref_t *feed;
+    size_t ended = 0;
+    size_t running = 0;
     size_t empty = 0;
-    for (size_t i = 0; i < self->ref_count; i++)
-        if (pubkey_equal(&self->refs[i]->id.origin, origin)) {
-            count++;
-            empty += is_promise(self->refs[i]);
-        }
-    return count >= FEED_PER_ORIGIN_MAX || empty >= FEED_EMPTY_PER_ORIGIN_MAX;
+    for (size_t i = 0; (feed = feed_of(self, origin, i)) != NULL; i++) {
+        ended += feed->ended;
+        running += !feed->ended;
+        empty += !feed->ended && is_promise(feed);
+    }
+    return running >= FEED_PER_ORIGIN_MAX || empty >= FEED_EMPTY_PER_ORIGIN_MAX ||
+           ended >= FEED_ENDED_PER_ORIGIN_MAX;
 }
 
 static feed_ref_t *add_to(feed_t *self, rows_t *rows, const feed_id_t *id)
 {
+    bool has_ended = id->epoch < feed_epoch_floor(self, &id->origin);
+    if (has_ended && !self->keeps_history) {
+        errno = ESTALE;
+        return NULL;
+    }
     if (rows == self->peers && has_too_many(self, &id->origin)) {
         errno = EDQUOT;
         return NULL;
@@ -278,7 +341,12 @@ static feed_ref_t *add_to(feed_t *self, rows_t *rows, const feed_id_t *id)
         return NULL;
     }
     int64_t number = rows_add_feed(rows, id);
-    return number != -1 ? remember(self, id, number, rows == self->own) : NULL;
+    if (number == -1)
+        return NULL;
+    feed_ref_t *feed = remember(self, id, number, rows == self->own);
+    if (has_ended)
+        end_feed(self, feed);
+    return feed;
 }
 
 bool feed_is_ours(const feed_t *self, const pubkey_t *origin)
@@ -306,25 +374,30 @@ feed_ref_t *feed_add_own(feed_t *self, uint64_t epoch, uint32_t channel)
     return feed != NULL ? feed : add_to(self, self->own, &id);
 }
 
+feed_ref_t *feed_own_at(feed_t *self, size_t index)
+{
+    return feed_of(self, &self->self, index);
+}
+
 feed_ref_t *feed_own_newest(feed_t *self)
 {
-    feed_ref_t *newest = NULL;
-    for (size_t i = 0; i < self->ref_count; i++)
-        if (feed_is_ours(self, &self->refs[i]->id.origin) &&
-            (newest == NULL || self->refs[i]->id.epoch > newest->id.epoch))
-            newest = self->refs[i];
-    return newest;
+    const catalog_origin_t *own = catalog_find_origin(self->catalog, &self->self);
+    return own != NULL && own->count > 0 ? own->refs[own->count - 1] : NULL;
 }
 
 feed_ref_t *feed_own(feed_t *self, wall_t now)
 {
-    if (self->current == NULL) {
-        feed_ref_t *newest = feed_own_newest(self);
-        feed_id_t id = {.origin = self->self, .epoch = (uint64_t)now.ms};
-        if (newest != NULL && newest->id.epoch >= id.epoch)
-            id.epoch = newest->id.epoch + 1;
-        self->current = add_to(self, self->own, &id);
-    }
+    if (self->current != NULL)
+        return self->current;
+    const feed_ref_t *newest = feed_own_newest(self);
+    feed_id_t id = {.origin = self->self, .epoch = (uint64_t)now.ms};
+    if (newest != NULL && newest->id.epoch >= id.epoch)
+        id.epoch = newest->id.epoch + 1;
+    if (feed_epoch_floor(self, &self->self) >= id.epoch)
+        id.epoch = feed_epoch_floor(self, &self->self) + 1;
+    self->current = add_to(self, self->own, &id);
+    if (self->current != NULL)
+        self->current->of_this_run = true;
     return self->current;
 }
 
@@ -332,6 +405,52 @@ feed_ref_t *feed_own_current(feed_t *self)
 {
     return self->current;
 }
+
+int feed_end_own_epochs(feed_t *self, uint64_t epoch)
+{
+    feed_ref_t *running = self->current;
+    if (running == NULL || epoch > running->id.epoch)
+        fatalx("epochs before %llu are to end, but that one is not open",
+               (unsigned long long)epoch);
+    if (rows_set_floors(self->own, running, running->floor, epoch) == -1)
+        return -1;
+    running->epoch_floor = epoch;
+    feed_raise_epoch_floor(self, &self->self, epoch);
+    return 0;
+}
+
+static int drop_rows(feed_t *self, const feed_ref_t *feed)
+{
+    if (rows_drop_feed(rows_of(self, feed), feed) == -1)
+        return -1;
+    if (feed->own_db)
+        return 0;
+    sqlite3_bind_int64(self->drop_cursor, 1, feed->number);
+    return db_step(rows_db(self->peers), self->drop_cursor);
+}
+
+int feed_remove(feed_t *self, feed_ref_t *feed)
+{
+    db_t *db = rows_db(rows_of(self, feed));
+    if (!feed->ended || feed->oldest <= feed->have)
+        fatalx("epoch %llu is to be removed, and yet counts", (unsigned long long)feed->id.epoch);
+    if (!catalog_may_remove(self->catalog, feed))
+        return 0;
+    if (db_begin_freeing(db) == -1)
+        return -1;
+    if (drop_rows(self, feed) == -1) {
+        int saved = errno;
+        db_rollback(db);
+        errno = saved;
+        return -1;
+    }
+    if (db_commit(db) == -1)
+        return -1;
+    catalog_remove(self->catalog, feed);
+    return 1;
+}
+
+/* ---- batches and heads ---- */
 
 int feed_store(feed_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *bytes, size_t size)
 {
@@ -341,43 +460,64 @@ int feed_store(feed_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *byte
     if (rows_add_batch(rows_of(self, feed), feed, seq, bytes, size) == -1)
         return -1;
     feed->have = seq;
+    feed_promise(self, feed, seq);
+    if (feed->ended && feed->floor <= seq)
+        feed->floor = seq + 1;
+    return 0;
+}
+
+void feed_promise(feed_t *self, feed_ref_t *feed, uint64_t seq)
+{
+    (void)self;
     if (feed->head_seq < seq)
         feed->head_seq = seq;
-    return 0;
 }
 
 void feed_quarantine(feed_t *self, const pubkey_t *origin, bool quarantined)
 {
-    for (size_t i = 0; i < self->ref_count; i++)
-        if (pubkey_equal(&self->refs[i]->id.origin, origin)) {
-            self->refs[i]->quarantined = quarantined;
-            count_missing(self->refs[i]);
-        }
+    feed_ref_t *feed;
+    for (size_t i = 0; (feed = feed_of(self, origin, i)) != NULL; i++) {
+        feed->quarantined = quarantined;
+        count_missing(feed);
+    }
 }
 
 void feed_forget(feed_t *self)
 {
-    for (size_t i = 0; i < self->ref_count; i++)
-        if (load_position(self, self->refs[i]) == -1)
+    feed_ref_t *feed;
+    for (size_t i = 0; (feed = feed_at(self, i)) != NULL; i++)
+        if (load_position(self, feed) == -1)
             fatal("%s", state_failure(self->state));
     if (load_cursors(self) == -1)
         fatal("%s", state_failure(self->state));
+    settle_all(self);
 }
 
-int feed_keep_head(feed_t *self, feed_ref_t *feed, uint64_t seq, uint64_t floor,
-                   const uint8_t *bytes, size_t size)
+bool feed_mark_is_newer(const feed_ref_t *feed, const feed_mark_t *mark)
 {
-    if (seq < feed->kept_seq || floor < feed->floor ||
-        (seq == feed->kept_seq && floor == feed->floor))
+    if (mark->seq < feed->kept_seq || mark->floor < feed->floor ||
+        mark->epoch_floor < feed->epoch_floor)
+        return false;
+    return mark->seq > feed->kept_seq || mark->floor > feed->floor ||
+           mark->epoch_floor > feed->epoch_floor;
+}
+
+int feed_keep_head(feed_t *self, feed_ref_t *feed, const feed_mark_t *mark, const uint8_t *bytes,
+                   size_t size)
+{
+    if (!feed_mark_is_newer(feed, mark))
         return 0;
-    if (rows_keep_head(rows_of(self, feed), feed, seq, floor, bytes, size) == -1)
+    if (rows_keep_head(rows_of(self, feed), feed, mark, bytes, size) == -1)
         return -1;
-    feed->kept_seq = seq;
-    feed->floor = floor;
+    feed->kept_seq = mark->seq;
+    feed->floor = mark->floor;
+    feed->epoch_floor = mark->epoch_floor;
+    feed_raise_epoch_floor(self, &feed->id.origin, mark->epoch_floor);
     if (!self->keeps_history)
-        feed_give_up(self, feed, floor - 1);
-    if (feed->head_seq < seq)
-        feed->head_seq = seq;
+        feed_give_up(self, feed, mark->floor - 1);
+    feed_promise(self, feed, mark->seq);
+    if (feed->ended)
+        end_feed(self, feed);
     return 1;
 }
 
@@ -386,7 +526,7 @@ int feed_raise_floor(feed_t *self, feed_ref_t *feed, uint64_t floor)
     if (floor < feed->floor || floor > feed->have + 1)
         fatalx("floor %llu outside of %llu to %llu", (unsigned long long)floor,
                (unsigned long long)feed->floor, (unsigned long long)feed->have + 1);
-    if (rows_set_floor(rows_of(self, feed), feed, floor) == -1)
+    if (rows_set_floors(rows_of(self, feed), feed, floor, feed->epoch_floor) == -1)
         return -1;
     feed->floor = floor;
     return 0;
@@ -410,7 +550,7 @@ int feed_trim(feed_t *self, feed_ref_t *feed, uint64_t seq)
         fatalx("batches up to %llu trimmed with floor %llu", (unsigned long long)seq,
                (unsigned long long)feed->floor);
     if (seq >= feed->have)
-        seq = feed->have - 1;
+        seq = feed->ended ? feed->have : feed->have - 1;
     if (seq < feed->oldest)
         return 0;
     if (rows_drop_batches(rows_of(self, feed), feed, feed->oldest, seq) == -1)

@@ -6,13 +6,14 @@
 #ifndef BANMESH_FEED_FEED_H
 #define BANMESH_FEED_FEED_H
 
+#include "catalog.h"
 #include "clock.h"
 #include "db.h"
-#include "feed_ref.h"
 #include "state.h"
 
-#define FEED_PER_ORIGIN_MAX       10000 /* epochs that one peer may make us hold */
+#define FEED_PER_ORIGIN_MAX       1024  /* epochs of one peer that count at a time */
 #define FEED_EMPTY_PER_ORIGIN_MAX 256   /* of these, without a batch of what was promised */
+#define FEED_ENDED_PER_ORIGIN_MAX 10000 /* that have ended, where the history is kept */
 
 typedef struct feed feed_t;
 
@@ -38,30 +39,72 @@ db_t *feed_peers_db(feed_t *self);
 feed_ref_t *feed_at(feed_t *self, size_t index);
 size_t feed_count(const feed_t *self);
 
+/* The feeds of one origin, the oldest epoch first; NULL behind the last. */
+feed_ref_t *feed_of(feed_t *self, const pubkey_t *origin, size_t index);
+
 /* The feed of an id; NULL if we do not hold it. */
 feed_ref_t *feed_find(feed_t *self, const feed_id_t *id);
 
 /* The same, made if there is none; call outside a transaction, so that a rollback cannot undo it.
- * NULL: errno EDQUOT if its origin has too many, or of db_step. */
+ * NULL: errno ESTALE if its epoch has ended, and this host does not keep the history; EDQUOT if its
+ * origin has too many; or of db_step. */
 feed_ref_t *feed_add(feed_t *self, const feed_id_t *id);
 
 /* An older epoch of ours, in own.db if it is made here: for what is read back from a wreck. NULL as
  * feed_add. */
 feed_ref_t *feed_add_own(feed_t *self, uint64_t epoch, uint32_t channel);
 
+/* True if that is the key of this node, the one given to feed_open. */
+bool feed_is_ours(const feed_t *self, const pubkey_t *origin);
+
 /* Our own feed to append to, next number have + 1. The first call after a start begins a new epoch,
  * the larger of now and one more than any that we know of ours: so neither a restored backup nor a
- * lost disk ever uses a number twice. Call outside a transaction. NULL as feed_add. */
+ * lost disk ever uses a number twice. So does the first call after a later epoch of ours, or an
+ * epoch floor above the running one, came back from peers. Call outside a transaction. NULL as
+ * feed_add. */
 feed_ref_t *feed_own(feed_t *self, wall_t now);
 
-/* The newest of our own feeds, without beginning one; NULL if there never was any. */
+/* Our own feeds, those of ended epochs included, the oldest epoch first; NULL behind the last. */
+feed_ref_t *feed_own_at(feed_t *self, size_t index);
+
+/* The newest of them, without beginning one; NULL if there never was any. */
 feed_ref_t *feed_own_newest(feed_t *self);
 
 /* The one that this run appends to; NULL before the first append. */
 feed_ref_t *feed_own_current(feed_t *self);
 
-/* True if an origin is this node. */
-bool feed_is_ours(const feed_t *self, const pubkey_t *origin);
+/* ---- what rooms keep of each feed ---- */
+
+/* As catalog_reserve. A room that remembers something of each feed lays it beside the feed, where
+ * it begins as zero and ends with the feed; what else a room has of a feed it gives up in `leave`.
+ */
+size_t feed_reserve(feed_t *self, size_t size, feed_leave_fn *leave, void *arg);
+void feed_release(feed_t *self, size_t note);
+
+static inline void *feed_note(const feed_ref_t *feed, size_t note)
+{
+    return feed->notes[note];
+}
+
+/* ---- epochs that end ---- */
+
+/* The oldest epoch of an origin that counts, by the highest that it ever signed; 0: all do. */
+uint64_t feed_epoch_floor(const feed_t *self, const pubkey_t *origin);
+
+/* An origin signed that epochs before this one have ended; lower than what is known changes
+ * nothing. In memory: it is on disk once the head that said so is kept. Nothing in an ended feed
+ * counts; what is stored of it stays until feed_trim, and ours until it is copied. */
+void feed_raise_epoch_floor(feed_t *self, const pubkey_t *origin, uint64_t epoch);
+
+/* The same of our own epochs, on disk: inside the caller's transaction of own.db, with the running
+ * epoch open. 0, or -1 and errno. */
+int feed_end_own_epochs(feed_t *self, uint64_t epoch);
+
+/* Remove a feed that has ended and of which nothing is stored, its cursor included. Call outside a
+ * transaction. Returns 1; 0: a room needs it yet, try again later; -1 and errno. */
+int feed_remove(feed_t *self, feed_ref_t *feed);
+
+/* ---- batches and heads ---- */
 
 /* Store the next batch, seq have + 1, inside the caller's transaction of its database. Returns 0,
  * or -1 and errno of db_step. `have` moves at once: after a failed commit call feed_forget. */
@@ -76,12 +119,17 @@ void feed_quarantine(feed_t *self, const pubkey_t *origin, bool quarantined);
  * fatal: the databases cannot be trusted. */
 void feed_forget(feed_t *self);
 
-/* Keep a signed head, verbatim, if it is newer than the one held: seq and floor. A floor above
- * have + 1 means that what lies between no longer counts: have moves up to it, unless this host
- * keeps the history. What is stored under it stays until feed_trim. Returns 1 if kept, 0 if not
- * newer, -1 and errno. */
-int feed_keep_head(feed_t *self, feed_ref_t *feed, uint64_t seq, uint64_t floor,
-                   const uint8_t *bytes, size_t size);
+/* Its origin signed for this number. */
+void feed_promise(feed_t *self, feed_ref_t *feed, uint64_t seq);
+
+/* Whether a head says more than the one that is held: no number in it is lower, one is higher. */
+bool feed_mark_is_newer(const feed_ref_t *feed, const feed_mark_t *mark);
+
+/* Keep a signed head, verbatim, if it is newer than the one held. A floor above have + 1 means that
+ * what lies between no longer counts: have moves up to it, unless this host keeps the history. What
+ * is stored under it stays until feed_trim. Returns 1 if kept, 0 if not newer, -1 and errno. */
+int feed_keep_head(feed_t *self, feed_ref_t *feed, const feed_mark_t *mark, const uint8_t *bytes,
+                   size_t size);
 
 /* Raise the floor of one of our own feeds, inside the caller's transaction of its database. 0, or
  * -1 and errno. */
@@ -92,7 +140,7 @@ int feed_raise_floor(feed_t *self, feed_ref_t *feed, uint64_t floor);
 void feed_give_up(feed_t *self, feed_ref_t *feed, uint64_t seq);
 
 /* Remove stored batches up to seq, which must lie under the floor; the newest one stays, since
- * heads show its hash. 0, or -1 and errno. Cost: one row each. */
+ * heads show its hash, unless the feed has ended. 0, or -1 and errno. Cost: one row each. */
 int feed_trim(feed_t *self, feed_ref_t *feed, uint64_t seq);
 
 /* The oldest stored seq that is larger than seq; 0 if there is none; -1 and errno of db_step. */

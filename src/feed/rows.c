@@ -17,7 +17,8 @@ struct rows {
     sqlite3_stmt *next_batch;
     sqlite3_stmt *drop_batches;
     sqlite3_stmt *keep_head;
-    sqlite3_stmt *set_floor;
+    sqlite3_stmt *set_floors;
+    sqlite3_stmt *drop_feed;
     sqlite3_stmt *read_head;
     sqlite3_stmt *read_feed;
     uint8_t *buffer; /* what rows_read_batch returns */
@@ -35,12 +36,14 @@ rows_t *rows_new(db_t *db)
     self->newest_batch = db_prepare(db, "SELECT max (id) FROM batch WHERE id BETWEEN ? AND ?");
     self->next_batch = db_prepare(db, "SELECT min (id) FROM batch WHERE id BETWEEN ? AND ?");
     self->drop_batches = db_prepare(db, "DELETE FROM batch WHERE id BETWEEN ? AND ?");
-    self->keep_head = db_prepare(db, "UPDATE feed SET head_seq = ?, floor = ?, head = ?, sum = ? "
-                                     "WHERE number = ?");
-    self->set_floor = db_prepare(db, "UPDATE feed SET floor = ?, sum = ? WHERE number = ?");
+    self->keep_head = db_prepare(db, "UPDATE feed SET head_seq = ?, floor = ?, epoch_floor = ?, "
+                                     "head = ?, sum = ? WHERE number = ?");
+    self->set_floors = db_prepare(db, "UPDATE feed SET floor = ?, epoch_floor = ?, sum = ? "
+                                      "WHERE number = ?");
+    self->drop_feed = db_prepare(db, "DELETE FROM feed WHERE number = ?");
     self->read_head = db_prepare(db, "SELECT head FROM feed WHERE number = ?");
-    self->read_feed = db_prepare(db, "SELECT floor, head_seq, head, sum FROM feed "
-                                     "WHERE number = ?");
+    self->read_feed = db_prepare(db, "SELECT floor, head_seq, epoch_floor, head, sum "
+                                     "FROM feed WHERE number = ?");
     return self;
 }
 
@@ -82,7 +85,8 @@ int64_t rows_add_feed(rows_t *self, const feed_id_t *id)
     sqlite3_bind_blob(self->add_feed, 1, id->origin.bytes, PUBKEY_BYTES, SQLITE_STATIC);
     sqlite3_bind_int64(self->add_feed, 2, (int64_t)id->epoch);
     sqlite3_bind_int64(self->add_feed, 3, id->channel);
-    sqlite3_bind_int64(self->add_feed, 4, sum_feed(id, 1, 0, NULL, 0));
+    const feed_mark_t none = {.floor = 1};
+    sqlite3_bind_int64(self->add_feed, 4, sum_feed(id, &none, NULL, 0));
     if (db_step(self->db, self->add_feed) != 1)
         return -1;
     int64_t number = sqlite3_column_int64(self->add_feed, 0);
@@ -90,16 +94,23 @@ int64_t rows_add_feed(rows_t *self, const feed_id_t *id)
     return db_step(self->db, self->add_feed) == -1 ? -1 : number;
 }
 
-/* The sum of a row of read_feed, with that floor. */
-static int64_t sum_row(const feed_ref_t *feed, sqlite3_stmt *row, uint64_t floor)
+static feed_mark_t mark_of(sqlite3_stmt *row)
 {
-    return sum_feed(&feed->id, floor, (uint64_t)sqlite3_column_int64(row, 1),
-                    sqlite3_column_blob(row, 2), (size_t)sqlite3_column_bytes(row, 2));
+    return (feed_mark_t){.floor = (uint64_t)sqlite3_column_int64(row, 0),
+                         .seq = (uint64_t)sqlite3_column_int64(row, 1),
+                         .epoch_floor = (uint64_t)sqlite3_column_int64(row, 2)};
+}
+
+/* The sum of a row of read_feed, with that mark. */
+static int64_t sum_row(const feed_ref_t *feed, sqlite3_stmt *row, const feed_mark_t *mark)
+{
+    return sum_feed(&feed->id, mark, sqlite3_column_blob(row, 3),
+                    (size_t)sqlite3_column_bytes(row, 3));
 }
 
 /* Step read_feed to its row, which is what was written; the caller resets it. 0, or -1 and errno.
  */
-static int open_feed(rows_t *self, const feed_ref_t *feed)
+static int open_feed(rows_t *self, const feed_ref_t *feed, feed_mark_t *mark)
 {
     sqlite3_stmt *row = self->read_feed;
     sqlite3_bind_int64(row, 1, feed->number);
@@ -108,32 +119,31 @@ static int open_feed(rows_t *self, const feed_ref_t *feed)
         db_fail(self->db, "feed %lld is not there", (long long)feed->number);
     if (rc != 1)
         return -1;
-    if (sqlite3_column_type(row, 3) == SQLITE_NULL ||
-        sqlite3_column_int64(row, 3) == sum_row(feed, row, (uint64_t)sqlite3_column_int64(row, 0)))
+    *mark = mark_of(row);
+    if (sqlite3_column_int64(row, 4) == sum_row(feed, row, mark))
         return 0;
     sqlite3_reset(row);
     db_fail(self->db, "feed %lld is damaged", (long long)feed->number);
     return -1;
 }
 
-int rows_read_feed(rows_t *self, const feed_ref_t *feed, uint64_t *floor, uint64_t *head_seq)
+int rows_read_feed(rows_t *self, const feed_ref_t *feed, feed_mark_t *mark)
 {
-    if (open_feed(self, feed) == -1)
+    if (open_feed(self, feed, mark) == -1)
         return -1;
-    *floor = (uint64_t)sqlite3_column_int64(self->read_feed, 0);
-    *head_seq = (uint64_t)sqlite3_column_int64(self->read_feed, 1);
     sqlite3_reset(self->read_feed);
     return 0;
 }
 
-int rows_keep_head(rows_t *self, const feed_ref_t *feed, uint64_t seq, uint64_t floor,
+int rows_keep_head(rows_t *self, const feed_ref_t *feed, const feed_mark_t *mark,
                    const uint8_t *bytes, size_t size)
 {
-    sqlite3_bind_int64(self->keep_head, 1, (int64_t)seq);
-    sqlite3_bind_int64(self->keep_head, 2, (int64_t)floor);
-    sqlite3_bind_blob(self->keep_head, 3, bytes, (int)size, SQLITE_STATIC);
-    sqlite3_bind_int64(self->keep_head, 4, sum_feed(&feed->id, floor, seq, bytes, size));
-    sqlite3_bind_int64(self->keep_head, 5, feed->number);
+    sqlite3_bind_int64(self->keep_head, 1, (int64_t)mark->seq);
+    sqlite3_bind_int64(self->keep_head, 2, (int64_t)mark->floor);
+    sqlite3_bind_int64(self->keep_head, 3, (int64_t)mark->epoch_floor);
+    sqlite3_bind_blob(self->keep_head, 4, bytes, (int)size, SQLITE_STATIC);
+    sqlite3_bind_int64(self->keep_head, 5, sum_feed(&feed->id, mark, bytes, size));
+    sqlite3_bind_int64(self->keep_head, 6, feed->number);
     if (db_step(self->db, self->keep_head) == -1)
         return -1;
     if (db_changed(self->db) == 1)
@@ -142,16 +152,26 @@ int rows_keep_head(rows_t *self, const feed_ref_t *feed, uint64_t seq, uint64_t 
     return -1;
 }
 
-int rows_set_floor(rows_t *self, const feed_ref_t *feed, uint64_t floor)
+int rows_set_floors(rows_t *self, const feed_ref_t *feed, uint64_t floor, uint64_t epoch_floor)
 {
-    if (open_feed(self, feed) == -1)
+    feed_mark_t mark;
+    if (open_feed(self, feed, &mark) == -1)
         return -1;
-    int64_t sum = sum_row(feed, self->read_feed, floor);
+    mark.floor = floor;
+    mark.epoch_floor = epoch_floor;
+    int64_t sum = sum_row(feed, self->read_feed, &mark);
     sqlite3_reset(self->read_feed);
-    sqlite3_bind_int64(self->set_floor, 1, (int64_t)floor);
-    sqlite3_bind_int64(self->set_floor, 2, sum);
-    sqlite3_bind_int64(self->set_floor, 3, feed->number);
-    return db_step(self->db, self->set_floor);
+    sqlite3_bind_int64(self->set_floors, 1, (int64_t)floor);
+    sqlite3_bind_int64(self->set_floors, 2, (int64_t)epoch_floor);
+    sqlite3_bind_int64(self->set_floors, 3, sum);
+    sqlite3_bind_int64(self->set_floors, 4, feed->number);
+    return db_step(self->db, self->set_floors);
+}
+
+int rows_drop_feed(rows_t *self, const feed_ref_t *feed)
+{
+    sqlite3_bind_int64(self->drop_feed, 1, feed->number);
+    return db_step(self->db, self->drop_feed);
 }
 
 size_t rows_read_head(rows_t *self, const feed_ref_t *feed, uint8_t *out, size_t max)
@@ -202,8 +222,7 @@ size_t rows_read_batch(rows_t *self, const feed_ref_t *feed, uint64_t seq, const
     if (read_row(self, row) != 1)
         return 0;
     size_t size = copy(self, row);
-    bool is_whole = sqlite3_column_type(row, 1) == SQLITE_NULL ||
-                    sqlite3_column_int64(row, 1) == sum_batch(&feed->id, key, self->buffer, size);
+    bool is_whole = sqlite3_column_int64(row, 1) == sum_batch(&feed->id, key, self->buffer, size);
     sqlite3_reset(row);
     *bytes = self->buffer;
     return is_whole ? size : 0;

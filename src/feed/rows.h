@@ -20,13 +20,17 @@ db_t *rows_db(rows_t *self);
 /* Returns the number of the new row, committed if no transaction is open; -1 and errno. */
 int64_t rows_add_feed(rows_t *self, const feed_id_t *id);
 
-/* Its floor, and the seq of its head. 0, or -1 and errno: EBADMSG if the row is not what was
- * written. */
-int rows_read_feed(rows_t *self, const feed_ref_t *feed, uint64_t *floor, uint64_t *head_seq);
+/* What its head says. 0, or -1 and errno: EBADMSG if the row is not what was written. */
+int rows_read_feed(rows_t *self, const feed_ref_t *feed, feed_mark_t *mark);
 
-int rows_keep_head(rows_t *self, const feed_ref_t *feed, uint64_t seq, uint64_t floor,
+int rows_keep_head(rows_t *self, const feed_ref_t *feed, const feed_mark_t *mark,
                    const uint8_t *bytes, size_t size);
-int rows_set_floor(rows_t *self, const feed_ref_t *feed, uint64_t floor);
+
+/* Of a feed of ours, whose head is made when it is needed. */
+int rows_set_floors(rows_t *self, const feed_ref_t *feed, uint64_t floor, uint64_t epoch_floor);
+
+/* A feed whose batches are gone. */
+int rows_drop_feed(rows_t *self, const feed_ref_t *feed);
 
 /* Returns its size, 0 if there is none of at most max bytes. */
 size_t rows_read_head(rows_t *self, const feed_ref_t *feed, uint8_t *out, size_t max);

@@ -3,17 +3,18 @@
 #ifndef BANMESH_FEED_SCHEMA_H
 #define BANMESH_FEED_SCHEMA_H
 
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
 
 /* batch.id is feed.number << 40 | seq: one B-tree, ascending within a feed, the feed's rows
- * together. sum: see sum.h; NULL in rows of version 1. Whoever writes a row writes its sum, or the
- * row counts as damaged. `batches` shows batch in columns. */
+ * together. sum: see sum.h; whoever writes a row writes its sum, or the row counts as damaged.
+ * `batches` shows batch in columns. */
 #define SCHEMA_FEEDS                                                                               \
     "CREATE TABLE feed (number INTEGER PRIMARY KEY AUTOINCREMENT, origin BLOB NOT NULL, "          \
     " epoch INTEGER NOT NULL, channel INTEGER NOT NULL, floor INTEGER NOT NULL DEFAULT 1, "        \
-    " head_seq INTEGER NOT NULL DEFAULT 0, head BLOB, sum INTEGER, "                               \
+    " head_seq INTEGER NOT NULL DEFAULT 0, epoch_floor INTEGER NOT NULL DEFAULT 0, head BLOB, "    \
+    " sum INTEGER NOT NULL, "                                                                      \
     " UNIQUE (origin, epoch, channel));"                                                           \
-    "CREATE TABLE batch (id INTEGER PRIMARY KEY, envelope BLOB NOT NULL, sum INTEGER);"            \
+    "CREATE TABLE batch (id INTEGER PRIMARY KEY, envelope BLOB NOT NULL, sum INTEGER NOT NULL);"   \
     "CREATE VIEW batches AS SELECT hex (origin) AS origin, epoch, channel, "                       \
     " batch.id & 1099511627775 AS seq, length (envelope) AS bytes, envelope "                      \
     " FROM batch JOIN feed ON feed.number = batch.id >> 40"
@@ -38,27 +39,12 @@
 #define SCHEMA_PEERS                                                                               \
     SCHEMA_FEEDS                                                                                   \
     ";CREATE TABLE cursor (consumer TEXT NOT NULL, feed INTEGER NOT NULL, seq INTEGER NOT NULL, "  \
-    " sum INTEGER, PRIMARY KEY (consumer, feed)) WITHOUT ROWID;"                                   \
+    " sum INTEGER NOT NULL, PRIMARY KEY (consumer, feed)) WITHOUT ROWID;"                          \
     "CREATE TABLE held (id INTEGER PRIMARY KEY, nid INTEGER NOT NULL, address BLOB NOT NULL, "     \
     " prefix INTEGER NOT NULL, until_ms INTEGER NOT NULL);"                                        \
     "CREATE TABLE pending (nid INTEGER PRIMARY KEY, due_ms INTEGER NOT NULL, "                     \
     " origin BLOB NOT NULL, address BLOB NOT NULL, prefix INTEGER NOT NULL, "                      \
     " jail TEXT NOT NULL, time_ms INTEGER NOT NULL, duration_s INTEGER NOT NULL);"                 \
     "CREATE INDEX pending_due ON pending (due_ms);" SCHEMA_FORK
-
-/* SQL that makes version v + 1 of version v, by v. */
-#define SCHEMA_FEEDS_TO_2                                                                          \
-    "ALTER TABLE feed ADD COLUMN sum INTEGER;"                                                     \
-    "ALTER TABLE batch ADD COLUMN sum INTEGER"
-#define SCHEMA_OWN_UPGRADES                                                                        \
-    {                                                                                              \
-        NULL, SCHEMA_FEEDS_TO_2 ";ALTER TABLE attempt ADD COLUMN at_epoch INTEGER;"                \
-                                "ALTER TABLE attempt ADD COLUMN at_seq INTEGER;"                   \
-                                "ALTER TABLE attempt ADD COLUMN at_idx INTEGER"                    \
-    }
-#define SCHEMA_PEERS_UPGRADES                                                                      \
-    {                                                                                              \
-        NULL, SCHEMA_FEEDS_TO_2 ";ALTER TABLE cursor ADD COLUMN sum INTEGER;" SCHEMA_FORK          \
-    }
 
 #endif

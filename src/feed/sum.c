@@ -39,12 +39,12 @@ int64_t sum_batch(const feed_id_t *feed, int64_t key, const uint8_t *bytes, size
     return shorten(sum(sum_id(feed, OF_BATCH), (uint64_t)key, bytes, size));
 }
 
-int64_t sum_feed(const feed_id_t *feed, uint64_t floor, uint64_t head_seq, const uint8_t *head,
-                 size_t size)
+int64_t sum_feed(const feed_id_t *feed, const feed_mark_t *mark, const uint8_t *head, size_t size)
 {
     static const uint8_t none[1];
-    uint64_t first = sum(sum_id(feed, OF_FEED), floor, none, 0);
-    return shorten(sum(first, head_seq, size > 0 ? head : none, size));
+    uint64_t first = sum(sum_id(feed, OF_FEED), mark->floor, none, 0);
+    uint64_t second = sum(first, mark->epoch_floor, none, 0);
+    return shorten(sum(second, mark->seq, size > 0 ? head : none, size));
 }
 
 int64_t sum_cursor(const feed_id_t *feed, uint64_t seq)

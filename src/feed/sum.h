@@ -5,14 +5,13 @@
 #ifndef BANMESH_FEED_SUM_H
 #define BANMESH_FEED_SUM_H
 
-#include "event.h"
+#include "feed_ref.h"
 
 /* Of a batch: its bytes, its feed, and its key: a row under the key of another is found, too. */
 int64_t sum_batch(const feed_id_t *feed, int64_t key, const uint8_t *bytes, size_t size);
 
 /* Of a feed's row; head may be NULL if size is 0. */
-int64_t sum_feed(const feed_id_t *feed, uint64_t floor, uint64_t head_seq, const uint8_t *head,
-                 size_t size);
+int64_t sum_feed(const feed_id_t *feed, const feed_mark_t *mark, const uint8_t *head, size_t size);
 
 /* Of a consumer's cursor. */
 int64_t sum_cursor(const feed_id_t *feed, uint64_t seq);

@@ -8,6 +8,7 @@
 struct ticker {
     zloop_t *loop;
     zmq_pollitem_t item;
+    int64_t interval_ms;
     void (*tick)(void *arg);
     void *arg;
 };
@@ -22,18 +23,28 @@ static int fire(zloop_t *loop, zmq_pollitem_t *item, void *arg)
     return 0;
 }
 
+void ticker_set(ticker_t *self, int64_t interval_ms)
+{
+    struct timespec interval = {interval_ms / MS_PER_S, interval_ms % MS_PER_S * NS_PER_MS};
+    struct itimerspec setting = {interval, interval};
+    if (interval_ms == self->interval_ms)
+        return;
+    self->interval_ms = interval_ms;
+    if (timerfd_settime(self->item.fd, 0, &setting, NULL) == -1)
+        fatal("timerfd");
+}
+
 ticker_t *ticker_new(zloop_t *loop, int64_t interval_ms, void (*tick)(void *arg), void *arg)
 {
     ticker_t *self = xcalloc(1, sizeof *self);
-    struct timespec interval = {interval_ms / MS_PER_S, interval_ms % MS_PER_S * NS_PER_MS};
-    struct itimerspec setting = {interval, interval};
     self->loop = loop;
     self->tick = tick;
     self->arg = arg;
     self->item = (zmq_pollitem_t){.fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC),
                                   .events = ZMQ_POLLIN};
-    if (self->item.fd == -1 || timerfd_settime(self->item.fd, 0, &setting, NULL) == -1)
+    if (self->item.fd == -1)
         fatal("timerfd");
+    ticker_set(self, interval_ms);
     zloop_poller(loop, &self->item, fire, self);
     return self;
 }

@@ -13,4 +13,7 @@ typedef struct ticker ticker_t;
 ticker_t *ticker_new(zloop_t *loop, int64_t interval_ms, void (*tick)(void *arg), void *arg);
 void ticker_destroy(ticker_t **self_p);
 
+/* Another interval, from now on; the one that it has changes nothing. */
+void ticker_set(ticker_t *self, int64_t interval_ms);
+
 #endif

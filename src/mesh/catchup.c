@@ -10,7 +10,7 @@
 #define FRUITLESS_DOUBLINGS 4
 #define PROMISE_DOUBLINGS   7 /* for a feed that nobody gave a batch of: promises cost little */
 
-/* How the search for one feed stands; by the feed's index. */
+/* How the search for one feed stands. */
 typedef struct {
     const peer_t *asked; /* a request is out; NULL: none */
     bool in_between;     /* to a newcomer, while the others are left in peace */
@@ -22,8 +22,9 @@ typedef struct {
     size_t turn;        /* 0: ask the origin; then the others in turn */
     const peer_t *good; /* brought something the last time, and may have more; NULL: nobody */
     unsigned fruitless; /* answers in a row that brought nothing */
-    uint64_t met;       /* newcomers up to this number were asked */
-    denials_t denials;  /* where the history is kept: who lacks what comes next */
+    bool begun;
+    uint64_t met;      /* newcomers up to this number were asked */
+    denials_t denials; /* where the history is kept: who lacks what comes next */
 } search_t;
 
 /* A peer that got connected; the later, the larger its number. */
@@ -36,8 +37,7 @@ struct catchup {
     feed_t *feed;
     wire_t *wire;
     const replica_t *replica;
-    search_t *searches;
-    size_t count;
+    size_t note;         /* search_t */
     mono_t looked_at;    /* by the last pump */
     size_t next;         /* feed to begin with, so that each gets its turn */
     const peer_t **busy; /* requests are out to them */
@@ -49,26 +49,45 @@ struct catchup {
     uint8_t out[WIRE_ENVELOPE_MAX];
 };
 
+static search_t *search_of(const catchup_t *self, const feed_ref_t *ref)
+{
+    return feed_note(ref, self->note);
+}
+
+/* Not while an answer is awaited: it is known by its feed. */
+static bool leave(void *arg, feed_ref_t *ref, void *note)
+{
+    search_t *search = note;
+    (void)arg;
+    (void)ref;
+    if (search->asked != NULL)
+        return false;
+    denials_clear(&search->denials);
+    return true;
+}
+
 catchup_t *catchup_new(feed_t *feed, wire_t *wire, const replica_t *replica)
 {
     catchup_t *self = xcalloc(1, sizeof *self);
     self->feed = feed;
     self->wire = wire;
     self->replica = replica;
+    self->note = feed_reserve(feed, sizeof(search_t), leave, self);
     return self;
 }
 
 void catchup_destroy(catchup_t **self_p)
 {
-    if (*self_p == NULL)
+    catchup_t *self = *self_p;
+    if (self == NULL)
         return;
-    for (size_t i = 0; i < (*self_p)->count; i++)
-        denials_clear(&(*self_p)->searches[i].denials);
-    free((*self_p)->searches);
-    free((*self_p)->busy);
-    free((*self_p)->newcomers);
-    free(*self_p);
     *self_p = NULL;
+    for (size_t i = 0; i < feed_count(self->feed); i++)
+        denials_clear(&search_of(self, feed_at(self->feed, i))->denials);
+    feed_release(self->feed, self->note);
+    free(self->busy);
+    free(self->newcomers);
+    free(self);
 }
 
 static bool is_behind(const feed_ref_t *ref)
@@ -181,17 +200,6 @@ static void ask(catchup_t *self, search_t *search, const feed_ref_t *ref, peer_t
     search->have_then = search->have_seen = ref->have;
 }
 
-static void follow_feeds(catchup_t *self)
-{
-    size_t count = feed_count(self->feed);
-    if (count == self->count)
-        return;
-    self->searches = xrealloc(self->searches, count * sizeof *self->searches);
-    for (size_t i = self->count; i < count; i++)
-        self->searches[i] = (search_t){.met = self->newcomer_number};
-    self->count = count;
-}
-
 static size_t count_connected(const catchup_peers_t *them)
 {
     size_t connected = 0;
@@ -234,8 +242,12 @@ static void give_up(catchup_t *self, search_t *search, feed_ref_t *ref)
 /* Go on with one search, if somebody is free for it. */
 static void pursue(catchup_t *self, size_t at, const catchup_peers_t *them, mono_t now)
 {
-    search_t *search = &self->searches[at];
     feed_ref_t *ref = feed_at(self->feed, at);
+    search_t *search = search_of(self, ref);
+    if (!search->begun) {
+        search->begun = true;
+        search->met = self->newcomer_number; /* who is there is asked in turn */
+    }
     if (!is_behind(ref) || search->asked != NULL || !replica_takes(self->replica, &ref->id.origin))
         return;
     const newcomer_t *newcomer =
@@ -259,11 +271,11 @@ static void pursue(catchup_t *self, size_t at, const catchup_peers_t *them, mono
 void catchup_pump(catchup_t *self, const catchup_peers_t *them, mono_t now)
 {
     self->looked_at = now;
-    follow_feeds(self);
+    size_t count = feed_count(self->feed);
     size_t connected = count_connected(them);
     size_t next = self->next;
-    for (size_t i = 0; i < self->count && self->busy_count < connected; i++)
-        pursue(self, (next + i) % self->count, them, now);
+    for (size_t i = 0; i < count && self->busy_count < connected; i++)
+        pursue(self, (next + i) % count, them, now);
 }
 
 /* Whether an answer without a batch says that the peer lacks what comes next, and that may be gone:
@@ -319,9 +331,8 @@ static void take_answer(catchup_t *self, search_t *search, const feed_ref_t *ref
 void catchup_done(catchup_t *self, const peer_t *peer, const wire_done_t *done)
 {
     const feed_ref_t *ref = feed_find(self->feed, &done->feed);
-    for (size_t i = 0; ref != NULL && i < self->count; i++)
-        if (self->searches[i].asked == peer && feed_at(self->feed, i) == ref)
-            take_answer(self, &self->searches[i], ref, peer, done);
+    if (ref != NULL && search_of(self, ref)->asked == peer)
+        take_answer(self, search_of(self, ref), ref, peer, done);
 }
 
 static void forget_newcomer(catchup_t *self, const peer_t *peer)
@@ -336,8 +347,8 @@ static void forget_newcomer(catchup_t *self, const peer_t *peer)
 void catchup_release(catchup_t *self, const peer_t *peer)
 {
     forget_newcomer(self, peer);
-    for (size_t i = 0; i < self->count; i++) {
-        search_t *search = &self->searches[i];
+    for (size_t i = 0; i < feed_count(self->feed); i++) {
+        search_t *search = search_of(self, feed_at(self->feed, i));
         if (search->good == peer)
             search->good = NULL;
         if (search->asked != peer)
@@ -350,8 +361,8 @@ void catchup_release(catchup_t *self, const peer_t *peer)
 /* Only batches of the feed that was asked for count: a bad peer may send other things for ever. */
 bool catchup_is_stuck(catchup_t *self, const peer_t *peer)
 {
-    for (size_t i = 0; i < self->count; i++) {
-        search_t *search = &self->searches[i];
+    for (size_t i = 0; i < feed_count(self->feed); i++) {
+        search_t *search = search_of(self, feed_at(self->feed, i));
         if (search->asked != peer)
             continue;
         uint64_t have = feed_at(self->feed, i)->have;
@@ -373,8 +384,8 @@ void catchup_favour(catchup_t *self, peer_t *peer)
     self->newcomers =
         xrealloc(self->newcomers, (self->newcomer_count + 1) * sizeof *self->newcomers);
     self->newcomers[self->newcomer_count++] = (newcomer_t){peer, ++self->newcomer_number};
-    for (size_t i = 0; i < self->count; i++) {
-        search_t *search = &self->searches[i];
+    for (size_t i = 0; i < feed_count(self->feed); i++) {
+        search_t *search = search_of(self, feed_at(self->feed, i));
         denials_remove(&search->denials, &peer_node(peer)->sign_public);
         if (search->fruitless == 0 && search->good == NULL &&
             is_origin(peer, feed_at(self->feed, i)))

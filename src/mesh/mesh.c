@@ -6,11 +6,8 @@
 #include "overview.h"
 #include "roster.h"
 #include "ticker.h"
-#include "trimmer.h"
 
 #define SURVEY_MS 30000
-#define DAY_MS    (24LL * 3600 * MS_PER_S)
-#define TRIM_MS   5 /* of each heartbeat, at most, spent on removing old batches */
 
 struct mesh {
     mesh_config_t config;
@@ -24,7 +21,6 @@ struct mesh {
     progress_t *progress;
     inbox_t *inbox;
     heads_t *heads;
-    trimmer_t *trimmer;
     ticker_t *heartbeat;
     roster_t roster;
     peer_calls_t calls;
@@ -216,16 +212,6 @@ static void watch_peer(mesh_t *self, peer_t *peer)
     }
 }
 
-static void trim(mesh_t *self)
-{
-    mono_t start = mono_now();
-    int rc = replica_commit(self->replica) == 0 ? 1 : -1;
-    while (rc == 1 && mono_since_ms(start) < TRIM_MS)
-        rc = trimmer_step(self->trimmer, wall_now());
-    if (rc == -1)
-        storage_failed(self);
-}
-
 /* All who connected to us: libzmq cannot end a connection of one peer. */
 static void cut_all(mesh_t *self)
 {
@@ -244,7 +230,6 @@ static void tick(void *arg)
 {
     mesh_t *self = arg;
     announce_heads(self);
-    trim(self);
     watch_crowd(self);
     for (size_t i = 0; i < self->roster.count; i++)
         watch_peer(self, self->roster.peers[i]);
@@ -313,7 +298,6 @@ void mesh_reload(mesh_t *self, trust_t **trust_p, const settings_t *settings)
     gate_set_trust(self->gate, self->trust);
     replica_set_trust(self->replica, self->trust, settings);
     replay_set_trust(self->replay, self->trust);
-    trimmer_set_kept(self->trimmer, settings->history.retention_days * DAY_MS);
     if (drop)
         cut_all(self);
     roster_set(&self->roster, self->trust, settings, let_go, self);
@@ -328,6 +312,11 @@ const trust_t *mesh_trust(const mesh_t *self)
     return self->trust;
 }
 
+replica_t *mesh_replica(mesh_t *self)
+{
+    return self->replica;
+}
+
 bool mesh_is_peer_address(const mesh_t *self, const addr_t *addr)
 {
     return roster_is_at(&self->roster, addr);
@@ -340,8 +329,6 @@ static int open_parts(mesh_t *self, fault_t *fault)
     self->crowd = crowd_new();
     self->gate = gate_new(config->loop, self->trust, self->crowd);
     self->heads = heads_new(config->feed, config->wire);
-    self->trimmer = trimmer_new(config->feed, config->wire);
-    trimmer_set_kept(self->trimmer, config->settings->history.retention_days * DAY_MS);
     const progress_calls_t progress = {name_of, say, self};
     self->progress = progress_new(config->feed, &progress);
     self->replica = replica_new(&replica, self->trust, config->settings, fault);
@@ -398,7 +385,6 @@ void mesh_destroy(mesh_t **self_p)
     progress_destroy(&self->progress);
     catchup_destroy(&self->catchup);
     heads_destroy(&self->heads);
-    trimmer_destroy(&self->trimmer);
     gate_destroy(&self->gate);
     crowd_destroy(&self->crowd);
     trust_destroy(&self->trust);

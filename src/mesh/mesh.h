@@ -36,6 +36,7 @@ void mesh_destroy(mesh_t **self_p);
 void mesh_reload(mesh_t *self, trust_t **trust_p, const settings_t *settings);
 
 const trust_t *mesh_trust(const mesh_t *self);
+replica_t *mesh_replica(mesh_t *self);
 
 /* Announce one of our own batches, already on disk. */
 void mesh_publish(mesh_t *self, const uint8_t *envelope, size_t size);

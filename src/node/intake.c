@@ -18,9 +18,6 @@
 #define READ_MAX        WIRE_EVENTS_MAX /* requests of one connection before others get their turn */
 #define SOCKET_MODE     0666 /* who may is asked of the kernel: hardened units cannot open less */
 #define SPOOL_MS        1000
-#define PRUNE_MS        (24 * 3600 * MS_PER_S)
-#define COMPACT_MS      200 /* how often; */
-#define COMPACT_STEP_MS 10  /* at most so long */
 #define USERS_MAX       16
 
 typedef enum {
@@ -68,14 +65,12 @@ typedef struct {
 struct intake {
     service_t *service;
     applier_t *applier;
-    own_feed_t *own_feed;
     zmq_pollitem_t listener;
     int spare; /* see local_accept */
     char *socket_path;
     char *spool_path;
     watch_t *watch;
     ticker_t *ticker;
-    ticker_t *compaction;
     connection_t *connections[CONNECTIONS_MAX];
     packets_t *packets;
     waiting_t waiting[WIRE_EVENTS_MAX];
@@ -85,9 +80,7 @@ struct intake {
     size_t user_count;
     uid_t last_foreign;
     bool failing;
-    bool was_full;
     fault_t spool_failure; /* what was said last */
-    mono_t pruned_at;
     uint64_t counts[INTAKE_COUNT];
 };
 
@@ -145,7 +138,7 @@ static int store(intake_t *self, own_feed_item_t *items, size_t count)
 {
     if (count == 0)
         return 0;
-    if (own_feed_append(self->own_feed, items, count) == -1) {
+    if (own_feed_append(service_own_feed(self->service), items, count) == -1) {
         if (errno == EIO || errno == EBADMSG)
             fatalx("%s", state_failure(feed_state(service_feed(self->service))));
         if (!self->failing && errno != ENOSPC) /* that is said for the whole state directory */
@@ -409,13 +402,6 @@ static void take_spool(void *arg)
                   result.rejected, self->spool_path);
 }
 
-static void prune(intake_t *self)
-{
-    self->pruned_at = mono_now();
-    if (own_feed_prune(self->own_feed) == -1)
-        log_warn("old attempts stay in the state directory for now");
-}
-
 static bool waits_in_spool(const intake_t *self, const char *file)
 {
     char path[PATH_MAX];
@@ -429,28 +415,9 @@ static void tick(void *arg)
     intake_t *self = arg;
     if (waits_in_spool(self, "spool") || waits_in_spool(self, "spool.taking"))
         take_spool(self);
-    bool became_full = is_full(self) && !self->was_full;
-    self->was_full = is_full(self);
-    if (became_full || mono_since_ms(self->pruned_at) >= PRUNE_MS)
-        prune(self);
-}
-
-/* Between others on the loop, so that no ban waits for it. */
-static void compact(void *arg)
-{
-    intake_t *self = arg;
-    mono_t start = mono_now();
-    while (own_feed_compact(self->own_feed) && mono_since_ms(start) < COMPACT_STEP_MS)
-        ;
 }
 
 /* ---- start ---- */
-
-static void publish(void *arg, const uint8_t *envelope, size_t size)
-{
-    intake_t *self = arg;
-    mesh_publish(service_mesh(self->service), envelope, size);
-}
 
 void intake_reload(intake_t *self)
 {
@@ -471,12 +438,10 @@ intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault)
     const settings_t *settings = service_settings(service);
     self->service = service;
     self->applier = applier;
-    self->pruned_at = mono_now();
     self->last_foreign = (uid_t)-1;
     self->packets = packets_new(REQUEST_LINE_MAX + 1); /* one byte more, so that too long shows */
     self->socket_path = xstrdup(settings->publish.socket);
     self->spool_path = xstrdup(settings->publish.spool);
-    self->own_feed = own_feed_new(service_feed(service), service_wire(service), publish, self);
     intake_reload(self);
     self->spare = local_spare();
     self->listener.fd = local_listen(self->socket_path, SOCK_SEQPACKET, SOCKET_MODE, fault);
@@ -490,7 +455,6 @@ intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault)
     zloop_poller(service_loop(service), &self->listener, greet, self);
     zloop_poller_set_tolerant(service_loop(service), &self->listener);
     self->ticker = ticker_new(service_loop(service), SPOOL_MS, tick, self);
-    self->compaction = ticker_new(service_loop(service), COMPACT_MS, compact, self);
     take_spool(self);
     return self;
 }
@@ -506,7 +470,6 @@ void intake_destroy(intake_t **self_p)
         if (self->connections[i] != NULL)
             hang_up(self->connections[i]);
     ticker_destroy(&self->ticker);
-    ticker_destroy(&self->compaction);
     watch_destroy(&self->watch);
     if (self->listener.fd != -1) {
         zloop_poller_end(service_loop(self->service), &self->listener);
@@ -514,7 +477,6 @@ void intake_destroy(intake_t **self_p)
     }
     if (self->spare != -1)
         close(self->spare);
-    own_feed_destroy(&self->own_feed);
     packets_destroy(&self->packets);
     free(self->socket_path);
     free(self->spool_path);
@@ -528,10 +490,10 @@ void intake_status(const intake_t *self, json_t *status)
         if (self->counts[i] > 0 || i == INTAKE_STORED)
             json_object_set_new(counts, count_names[i], json_integer((json_int_t)self->counts[i]));
     json_object_set_new(status, "intake", counts);
-    uint64_t events;
-    uint64_t running;
-    own_feed_size(self->own_feed, &events, &running);
+    uint64_t batches;
+    uint64_t epochs;
+    own_feed_size(service_own_feed(self->service), &batches, &epochs);
     json_object_set_new(status, "own_log",
-                        json_pack("{s:I, s:I}", "events", (json_int_t)events, "running",
-                                  (json_int_t)running));
+                        json_pack("{s:I, s:I}", "batches", (json_int_t)batches, "epochs",
+                                  (json_int_t)epochs));
 }

@@ -6,9 +6,8 @@
 #define TICK_MS      1000
 #define TICK_BATCHES 256
 
-/* One epoch of ours. */
+/* What is kept of each feed; only ours are looked at. */
 typedef struct {
-    const feed_ref_t *feed;
     uint64_t done; /* newest seq that was taken in here */
     bool said;     /* that peers hold more */
 } epoch_t;
@@ -18,26 +17,11 @@ struct recall {
     applier_t *applier;
     attempts_t *attempts;
     ticker_t *ticker;
-    epoch_t *epochs;
-    size_t count;
-    size_t seen; /* feeds that were looked at */
+    size_t note; /* epoch_t */
 };
 
-static void add_epochs(recall_t *self, bool is_start)
+static void say_begin(epoch_t *epoch, const feed_ref_t *feed)
 {
-    feed_t *feeds = service_feed(self->service);
-    for (; self->seen < feed_count(feeds); self->seen++) {
-        const feed_ref_t *feed = feed_at(feeds, self->seen);
-        if (!feed_is_ours(feeds, &feed->id.origin))
-            continue;
-        self->epochs = xrealloc(self->epochs, (self->count + 1) * sizeof *self->epochs);
-        self->epochs[self->count++] = (epoch_t){feed, is_start ? feed->have : 0, false};
-    }
-}
-
-static void say_begin(epoch_t *epoch)
-{
-    const feed_ref_t *feed = epoch->feed;
     if (!epoch->said && epoch->done < feed->head_seq)
         log_warnx("epoch %" PRIu64 " of ours: peers hold %" PRIu64
                   " batches more than this host: its state directory was lost or restored from a "
@@ -46,10 +30,10 @@ static void say_begin(epoch_t *epoch)
     epoch->said = epoch->said || epoch->done < feed->head_seq;
 }
 
-static void say_end(epoch_t *epoch)
+static void say_end(epoch_t *epoch, const feed_ref_t *feed)
 {
-    if (epoch->said && epoch->done == epoch->feed->head_seq) {
-        log_info("epoch %" PRIu64 " of ours: complete again", epoch->feed->id.epoch);
+    if (epoch->said && epoch->done == feed->head_seq) {
+        log_info("epoch %" PRIu64 " of ours: complete again", feed->id.epoch);
         epoch->said = false;
     }
 }
@@ -85,16 +69,16 @@ static int take_batch(recall_t *self, const feed_ref_t *feed, uint64_t seq)
 }
 
 /* Take in what came back, some of it in one commit. Returns 0, or -1: not now, try again. */
-static int catch_up(recall_t *self, epoch_t *epoch)
+static int catch_up(recall_t *self, epoch_t *epoch, const feed_ref_t *feed)
 {
     db_t *db = feed_own_db(service_feed(self->service));
-    uint64_t seq = epoch->done + 1 < epoch->feed->floor ? epoch->feed->floor - 1 : epoch->done;
-    uint64_t end = epoch->feed->have < seq + TICK_BATCHES ? epoch->feed->have : seq + TICK_BATCHES;
-    if (epoch->done >= epoch->feed->have)
+    uint64_t seq = epoch->done + 1 < feed->floor ? feed->floor - 1 : epoch->done;
+    uint64_t end = feed->have < seq + TICK_BATCHES ? feed->have : seq + TICK_BATCHES;
+    if (epoch->done >= feed->have)
         return 0;
     if (db_begin(db) == -1)
         return -1;
-    while (seq < end && take_batch(self, epoch->feed, seq + 1) == 0)
+    while (seq < end && take_batch(self, feed, seq + 1) == 0)
         seq++;
     if (seq == end && db_commit(db) == 0) {
         epoch->done = end;
@@ -104,31 +88,36 @@ static int catch_up(recall_t *self, epoch_t *epoch)
     return -1;
 }
 
-/* The running epoch has nothing that the intake did not give it. */
+/* What this run began has nothing that the intake did not give it. */
 static void tick(void *arg)
 {
     recall_t *self = arg;
-    add_epochs(self, false);
-    for (size_t i = 0; i < self->count; i++) {
-        epoch_t *epoch = &self->epochs[i];
-        if (epoch->feed == feed_own_current(service_feed(self->service))) {
-            epoch->done = epoch->feed->have;
+    feed_t *feeds = service_feed(self->service);
+    const feed_ref_t *feed;
+    for (size_t i = 0; (feed = feed_own_at(feeds, i)) != NULL; i++) {
+        epoch_t *epoch = feed_note(feed, self->note);
+        if (feed->of_this_run) {
+            epoch->done = feed->have;
             continue;
         }
-        say_begin(epoch);
-        if (catch_up(self, epoch) == -1)
+        say_begin(epoch, feed);
+        if (catch_up(self, epoch, feed) == -1)
             return;
-        say_end(epoch);
+        say_end(epoch, feed);
     }
 }
 
 recall_t *recall_new(service_t *service, applier_t *applier)
 {
     recall_t *self = xcalloc(1, sizeof *self);
+    feed_t *feeds = service_feed(service);
+    const feed_ref_t *feed;
     self->service = service;
     self->applier = applier;
-    self->attempts = attempts_new(feed_own_db(service_feed(service)));
-    add_epochs(self, true);
+    self->attempts = attempts_new(feed_own_db(feeds));
+    self->note = feed_reserve(feeds, sizeof(epoch_t), NULL, NULL);
+    for (size_t i = 0; (feed = feed_own_at(feeds, i)) != NULL; i++)
+        ((epoch_t *)feed_note(feed, self->note))->done = feed->have;
     self->ticker = ticker_new(service_loop(service), TICK_MS, tick, self);
     return self;
 }
@@ -141,6 +130,6 @@ void recall_destroy(recall_t **self_p)
     *self_p = NULL;
     ticker_destroy(&self->ticker);
     attempts_destroy(&self->attempts);
-    free(self->epochs);
+    feed_release(service_feed(self->service), self->note);
     free(self);
 }

@@ -14,6 +14,7 @@
 
 struct sink {
     feed_t *feed;
+    size_t note; /* of no size: a slice that is half done holds feeds */
     const settings_t *settings;
     bans_t *bans;
     held_t *held;
@@ -40,6 +41,14 @@ static int state_fault(sink_t *self, fault_t *fault)
 
 /* ---- start ---- */
 
+static bool leave(void *arg, feed_ref_t *feed, void *none)
+{
+    const sink_t *self = arg;
+    (void)feed;
+    (void)none;
+    return self->slice.move_count == 0;
+}
+
 static void recall(void *arg, const addr_t *address, int64_t until_ms)
 {
     sink_note_held(arg, address, until_ms);
@@ -50,6 +59,7 @@ sink_t *sink_new(feed_t *feed, const settings_t *settings, fault_t *fault)
     sink_t *self = xcalloc(1, sizeof *self);
     db_t *db = feed_peers_db(feed);
     self->feed = feed;
+    self->note = feed_reserve(feed, 0, leave, self);
     self->settings = settings;
     self->bans = bans_new();
     self->log = shared_log_new(settings->shared.log);
@@ -76,6 +86,7 @@ void sink_destroy(sink_t **self_p)
     if (self == NULL)
         return;
     *self_p = NULL;
+    feed_release(self->feed, self->note);
     shared_log_destroy(&self->log);
     unrecorded_destroy(&self->unrecorded);
     fail2ban_destroy(&self->fail2ban);

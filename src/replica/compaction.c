@@ -1,38 +1,30 @@
 #include "compaction.h"
 
-#include "expiries.h"
-
 #include <stdlib.h>
 #include <string.h>
 
-/* A call looks at so many events, and some more: some milliseconds. */
-#define COUNT_EVENTS 4096
-#define PLAN_EVENTS  1024
-#define STEP_BATCHES 64
-#define GRACE_KEPT_MS                                                                              \
-    (365LL * 24 * 3600 * MS_PER_S) /* what may void bans lives as long as they                     \
-                                    */
+#define STEP_EVENTS   1024
+#define LOOK_AGAIN_MS 60000
 
-/* How far the events of one of our feeds are counted; by the feed's index. */
-typedef struct {
-    uint64_t through;
-} tally_t;
+/* What may void bans lives as long as they do. */
+#define GRACE_KEPT_MS (365LL * 24 * 3600 * MS_PER_S)
 
 struct compaction {
     feed_t *feed;
     wire_t *wire;
     attempts_t *attempts;
-    expiries_t *expiries;
-    uint64_t events; /* in our log, from the floors up */
-    tally_t *tallies;
-    size_t tally_count;
-    size_t counting;         /* the feed that is being counted */
-    const feed_ref_t *noted; /* what is appended to it is noted, not counted; NULL: nothing yet */
-    uint64_t noted_from;     /* its first batch of that kind */
-    bool stale;              /* what is known of the log is not: count again */
-    uint64_t round_left;     /* events that this round has yet to pass; 0: none has begun */
-    bool round_ended;        /* and the log was not looked at since */
+    bool idle; /* there was nothing to do */
+    mono_t idle_since;
+    uint64_t idle_batches; /* in the log then */
+    uint64_t idle_epochs;
 };
+
+/* What was gathered for a plan so far. */
+typedef struct {
+    size_t batches;
+    size_t events;
+    int64_t first_ms; /* when the first of these batches was signed */
+} passed_t;
 
 compaction_t *compaction_new(feed_t *feed, wire_t *wire, attempts_t *attempts)
 {
@@ -40,142 +32,29 @@ compaction_t *compaction_new(feed_t *feed, wire_t *wire, attempts_t *attempts)
     self->feed = feed;
     self->wire = wire;
     self->attempts = attempts;
-    self->expiries = expiries_new();
     return self;
 }
 
 void compaction_destroy(compaction_t **self_p)
 {
-    if (*self_p == NULL)
-        return;
-    expiries_destroy(&(*self_p)->expiries);
-    free((*self_p)->tallies);
     free(*self_p);
     *self_p = NULL;
 }
+
+/* ---- what still counts ---- */
 
 static int64_t end_of(const event_t *event)
 {
     if (event->kind == EVENT_BAN)
         return ban_end_ms(&event->ban);
-    if (event->kind == EVENT_UNKNOWN)
-        return EVENT_FOREVER;
     int64_t kept_ms = event->grace.time_ms + GRACE_KEPT_MS;
     return event->grace.until_ms > kept_ms ? event->grace.until_ms : kept_ms;
 }
 
-static int64_t kept_until(const event_t *event)
+static bool counts(const event_t *event, wall_t now)
 {
     int64_t end_ms = end_of(event);
-    return end_ms > EVENT_FOREVER - COMPACTION_LINGER_MS ? EVENT_FOREVER
-                                                         : end_ms + COMPACTION_LINGER_MS;
-}
-
-void compaction_follow(compaction_t *self, const feed_ref_t *own)
-{
-    /* Another epoch of this run: rare, and what was noted of the one before is not in its tally. */
-    if (self->noted != NULL && self->noted != own)
-        self->stale = true;
-    if (self->noted != NULL)
-        return;
-    self->noted = own;
-    self->noted_from = own->have + 1;
-}
-
-void compaction_note(compaction_t *self, const event_t *event, wall_t now)
-{
-    self->events++;
-    expiries_add(self->expiries, kept_until(event), now);
-}
-
-/* ---- counting what is in the log ---- */
-
-static void start_over(compaction_t *self)
-{
-    expiries_destroy(&self->expiries);
-    self->expiries = expiries_new();
-    if (self->tally_count > 0)
-        memset(self->tallies, 0, self->tally_count * sizeof *self->tallies);
-    self->events = self->counting = 0;
-    self->noted = feed_own_current(self->feed);
-    self->noted_from = self->noted != NULL ? self->noted->have + 1 : 0;
-    self->stale = false;
-}
-
-static void follow_feeds(compaction_t *self)
-{
-    size_t count = feed_count(self->feed);
-    if (count == self->tally_count)
-        return;
-    self->tallies = xrealloc(self->tallies, count * sizeof *self->tallies);
-    memset(self->tallies + self->tally_count, 0,
-           (count - self->tally_count) * sizeof *self->tallies);
-    self->tally_count = count;
-}
-
-/* Open a batch of ours. False: not there, or of a shape that this version cannot read. */
-static bool open_batch(compaction_t *self, const feed_ref_t *ref, uint64_t seq, wire_batch_t *batch)
-{
-    const uint8_t *bytes;
-    size_t size = feed_read(self->feed, ref, seq, &bytes);
-    return size > 0 && wire_check(bytes, size) == WIRE_OK &&
-           wire_read_batch(self->wire, bytes, size, batch) == WIRE_OK;
-}
-
-/* Returns what it cost. */
-static size_t count_batch(compaction_t *self, const feed_ref_t *ref, uint64_t seq, wall_t now)
-{
-    wire_batch_t batch;
-    event_t event;
-    if (!open_batch(self, ref, seq, &batch))
-        return COUNT_EVENTS / STEP_BATCHES;
-    for (size_t i = 0; i < batch.event_count; i++)
-        if (wire_event(self->wire, i, &event) == EVENT_OK)
-            compaction_note(self, &event, now);
-    return COUNT_EVENTS / STEP_BATCHES + batch.event_count;
-}
-
-/* How far a feed of ours is to be counted. */
-static uint64_t count_through(const compaction_t *self, const feed_ref_t *ref)
-{
-    return ref == self->noted ? self->noted_from - 1 : ref->have;
-}
-
-bool compaction_count(compaction_t *self, wall_t now)
-{
-    size_t cost = 0;
-    if (self->stale)
-        start_over(self);
-    follow_feeds(self);
-    for (size_t left = self->tally_count; left > 0; left--) {
-        size_t at = self->counting % self->tally_count;
-        const feed_ref_t *ref = feed_at(self->feed, at);
-        tally_t *tally = &self->tallies[at];
-        if (feed_is_ours(self->feed, &ref->id.origin)) {
-            if (tally->through + 1 < ref->floor)
-                tally->through = ref->floor - 1;
-            while (tally->through < count_through(self, ref) && cost < COUNT_EVENTS)
-                cost += count_batch(self, ref, ++tally->through, now);
-        }
-        if (cost >= COUNT_EVENTS)
-            return true;
-        self->counting = at + 1;
-    }
-    return false;
-}
-
-/* ---- planning ---- */
-
-static feed_ref_t *oldest_own(const compaction_t *self)
-{
-    feed_ref_t *oldest = NULL;
-    for (size_t i = 0; i < feed_count(self->feed); i++) {
-        feed_ref_t *ref = feed_at(self->feed, i);
-        if (feed_is_ours(self->feed, &ref->id.origin) && ref->floor <= ref->have &&
-            ref->have >= ref->head_seq && (oldest == NULL || ref->id.epoch < oldest->id.epoch))
-            oldest = ref;
-    }
-    return oldest;
+    return end_ms > EVENT_FOREVER - COMPACTION_LINGER_MS || end_ms + COMPACTION_LINGER_MS > now.ms;
 }
 
 static bool is_at(const event_position_t *one, const event_position_t *other)
@@ -213,26 +92,32 @@ static int make_copy(compaction_t *self, event_t *event, const event_position_t 
             return 0;
         event->ban.duration_s = attempt.duration_s;
     }
-    return kept_until(event) > now.ms;
+    return counts(event, now);
 }
 
-/* Add what must be copied of one batch to the plan. Returns 1; 0 if the plan has no room for it, or
- * it cannot be copied; -1 and errno. */
-static int plan_batch(compaction_t *self, wall_t now, uint64_t seq, compaction_plan_t *plan)
+/* ---- gathering a plan ---- */
+
+/* Add what must be copied of one batch. Returns 1; 0 if the plan has no room for it, or the batch
+ * cannot be copied; -1 and errno. */
+static int pass_batch(compaction_t *self, const feed_ref_t *feed, uint64_t seq, wall_t now,
+                      passed_t *passed, compaction_plan_t *plan)
 {
+    const uint8_t *bytes;
     wire_batch_t batch;
     size_t count = plan->count;
-    int64_t next = feed_next(self->feed, plan->from, seq - 1);
+    int64_t next = feed_next(self->feed, feed, seq - 1);
     if (next == -1)
         return -1;
     if ((uint64_t)next != seq)
         return 1; /* lost: there is nothing to copy */
-    if (!open_batch(self, plan->from, seq, &batch))
+    size_t size = feed_read(self->feed, feed, seq, &bytes);
+    if (size == 0 || wire_check(bytes, size) != WIRE_OK ||
+        wire_read_batch(self->wire, bytes, size, &batch) != WIRE_OK)
         return 0;
     for (size_t i = 0; i < batch.event_count; i++) {
         if (count == WIRE_EVENTS_MAX)
             return 0;
-        event_position_t place = {plan->from->id.epoch, seq, plan->from->id.channel, (uint32_t)i};
+        const event_position_t place = {feed->id.epoch, seq, feed->id.channel, (uint32_t)i};
         event_t *event = &plan->events[count];
         /* Of ours, malformed by a newer version's rules, or unknown to us: only that version may
          * say whether it still counts. */
@@ -244,63 +129,132 @@ static int plan_batch(compaction_t *self, wall_t now, uint64_t seq, compaction_p
         count += (size_t)rc;
     }
     plan->count = count;
-    plan->passed += batch.event_count;
+    if (passed->batches == 0)
+        passed->first_ms = batch.time_ms;
+    passed->batches++;
+    passed->events += batch.event_count;
     return 1;
 }
 
-/* Whether the log is to be made shorter. A round passes all that is in it; a plan of its own may
- * copy as much as it passes, since what runs may stand before what has ended, but after a round all
- * that has ended is gone. If the log is too long even so, what it is compared with is wrong (a
- * clock that was set back by more than expiries remember): without counting again the same would be
- * copied round and round. */
-static bool is_due(compaction_t *self, wall_t now)
+static bool has_room(const passed_t *passed, const compaction_plan_t *plan)
 {
-    uint64_t running = expiries_running(self->expiries, now);
-    bool too_long = self->events > 2 * running + COMPACTION_SLACK_EVENTS;
-    self->stale = self->stale || (too_long && self->round_ended);
-    self->round_ended = false;
-    if (!too_long || self->stale)
-        self->round_left = 0;
-    else if (self->round_left == 0)
-        self->round_left = self->events;
-    return self->round_left > 0;
+    return passed->batches < COMPACTION_STEP_BATCHES && passed->events < STEP_EVENTS &&
+           plan->move_count < COMPACTION_STEP_BATCHES;
+}
+
+/* Pass what one feed holds. Returns 1 if all of it is passed, 0 if not; -1 and errno. */
+static int pass_feed(compaction_t *self, const feed_ref_t *feed, wall_t now, passed_t *passed,
+                     compaction_plan_t *plan)
+{
+    int rc = 1;
+    uint64_t floor = feed->floor;
+    while (rc == 1 && floor <= feed->have && has_room(passed, plan)) {
+        rc = pass_batch(self, feed, floor, now, passed, plan);
+        floor += rc == 1;
+    }
+    if (floor > feed->floor)
+        plan->moves[plan->move_count++] = (compaction_move_t){feed, floor};
+    return rc == -1 ? -1 : floor > feed->have;
+}
+
+/* What was lost with our disk comes back from peers: it is not passed before it is here. */
+static bool is_whole(const feed_ref_t *feed)
+{
+    return feed->have >= feed->head_seq;
+}
+
+/* From the beginning of the log, as far as a step goes.
+ *   all_but_newest  leave the epoch alone that is to remain */
+static int gather(compaction_t *self, wall_t now, bool all_but_newest, passed_t *passed,
+                  compaction_plan_t *plan)
+{
+    const feed_ref_t *feed;
+    int rc = 1;
+    *passed = (passed_t){0};
+    plan->count = plan->move_count = 0;
+    for (size_t i = 0; rc == 1 && (feed = feed_own_at(self->feed, i)) != NULL; i++)
+        if (is_whole(feed) &&
+            (!all_but_newest || feed->ended || feed != feed_own_newest(self->feed)))
+            rc = pass_feed(self, feed, now, passed, plan);
+    return rc == -1 ? -1 : 0;
+}
+
+/* ---- whether it is worth it ---- */
+
+/* What was signed in times to come was so by a clock that was wrong: it tells nothing, and would stay
+ * for as long. Unless it is now that the clock is ahead: then all that is written is of such times. */
+static bool is_old(int64_t signed_ms, wall_t now)
+{
+    bool was_ahead = signed_ms > now.ms + COMPACTION_LINGER_MS;
+    bool is_ahead = wall_now().ms > now.ms + COMPACTION_LINGER_MS;
+    return now.ms - signed_ms > COMPACTION_AGE_MS || (was_ahead && !is_ahead);
+}
+
+static bool is_worth_it(const passed_t *passed, const compaction_plan_t *plan, wall_t now)
+{
+    bool is_full = passed->batches == COMPACTION_STEP_BATCHES || passed->events >= STEP_EVENTS;
+    if (is_full && 2 * plan->count <= passed->events)
+        return true;
+    return passed->batches > 0 && is_old(passed->first_ms, now);
+}
+
+static bool is_idle(compaction_t *self, uint64_t batches, uint64_t epochs)
+{
+    return self->idle && epochs == self->idle_epochs &&
+           batches < self->idle_batches + COMPACTION_STEP_BATCHES &&
+           mono_since_ms(self->idle_since) < LOOK_AGAIN_MS;
+}
+
+/* An epoch of ours has ended by what came back from peers, and was not emptied: our disk had been
+ * lost, and the clock was behind, when it began. */
+static bool has_stranded(const compaction_t *self)
+{
+    const feed_ref_t *feed;
+    for (size_t i = 0; (feed = feed_own_at(self->feed, i)) != NULL && feed->ended; i++)
+        if (feed->floor <= feed->have)
+            return true;
+    return false;
 }
 
 int compaction_plan(compaction_t *self, wall_t now, compaction_plan_t *plan)
 {
-    plan->from = is_due(self, now) ? oldest_own(self) : NULL;
-    plan->count = 0;
-    plan->passed = 0;
-    if (plan->from == NULL)
+    uint64_t batches;
+    uint64_t epochs;
+    passed_t passed;
+    compaction_size(self, &batches, &epochs);
+    if (is_idle(self, batches, epochs))
         return 0;
-    int rc = 1;
-    plan->floor = plan->from->floor;
-    for (int i = 0; rc == 1 && i < STEP_BATCHES && plan->passed < PLAN_EVENTS &&
-                    plan->floor <= plan->from->have;
-         i++) {
-        rc = plan_batch(self, now, plan->floor, plan);
-        plan->floor += rc == 1;
-    }
-    if (rc == -1)
+    bool too_many = epochs > COMPACTION_EPOCHS_MAX || has_stranded(self);
+    if (gather(self, now, too_many, &passed, plan) == -1)
         return -1;
-    return plan->floor > plan->from->floor;
+    if (plan->move_count > 0 && (too_many || is_worth_it(&passed, plan, now))) {
+        self->idle = false;
+        return 1;
+    }
+    self->idle = true;
+    self->idle_since = mono_now();
+    self->idle_batches = batches;
+    self->idle_epochs = epochs;
+    return 0;
 }
 
-void compaction_done(compaction_t *self, const compaction_plan_t *plan)
+uint64_t compaction_epoch_floor(const compaction_t *self)
 {
-    self->events -= plan->passed < self->events ? plan->passed : self->events;
-    /* Their ends are known already. */
-    self->events += plan->count;
-    self->round_left -= plan->passed < self->round_left ? plan->passed : self->round_left;
-    self->round_ended = self->round_left == 0;
+    const feed_ref_t *feed = NULL;
+    for (size_t i = 0; (feed = feed_own_at(self->feed, i)) != NULL; i++)
+        if (feed->floor <= feed->have || !is_whole(feed) || feed == feed_own_newest(self->feed))
+            return i > 0 ? feed->id.epoch : 0;
+    return 0;
 }
 
-uint64_t compaction_events(const compaction_t *self)
+void compaction_size(const compaction_t *self, uint64_t *batches, uint64_t *epochs)
 {
-    return self->events;
-}
-
-uint64_t compaction_running(const compaction_t *self, wall_t now)
-{
-    return expiries_running(self->expiries, now);
+    const feed_ref_t *feed;
+    *batches = *epochs = 0;
+    for (size_t i = 0; (feed = feed_own_at(self->feed, i)) != NULL; i++) {
+        if (feed->floor <= feed->have || !feed->ended)
+            ++*epochs;
+        if (feed->floor <= feed->have)
+            *batches += feed->have + 1 - feed->floor;
+    }
 }

@@ -37,14 +37,28 @@ static void cut(early_t *self, size_t index)
     self->entries[index] = self->entries[--self->count];
 }
 
+static void drop(early_t *self, size_t index)
+{
+    free(self->entries[index].bytes);
+    cut(self, index);
+}
+
 /* Catch-up may have brought some of these meanwhile. */
 static void drop_stale(early_t *self)
 {
     for (size_t i = 0; i < self->count;)
-        if (self->entries[i].seq <= self->entries[i].feed->have) {
-            free(self->entries[i].bytes);
-            cut(self, i);
-        } else
+        if (self->entries[i].seq <= self->entries[i].feed->have)
+            drop(self, i);
+        else
+            i++;
+}
+
+void early_forget(early_t *self, const feed_ref_t *feed)
+{
+    for (size_t i = 0; i < self->count;)
+        if (self->entries[i].feed == feed)
+            drop(self, i);
+        else
             i++;
 }
 

@@ -22,4 +22,7 @@ bool early_put(early_t *self, const feed_ref_t *feed, uint64_t seq, const uint8_
 /* Take out one batch. Returns its size and hands over *bytes, for free (); 0 if it is not here. */
 size_t early_take(early_t *self, const feed_ref_t *feed, uint64_t seq, uint8_t **bytes);
 
+/* The feed goes: so does what is here of it. */
+void early_forget(early_t *self, const feed_ref_t *feed);
+
 #endif

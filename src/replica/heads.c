@@ -5,25 +5,19 @@
 
 #define LAST_WORDS_TICKS 6 /* an origin that lives signs a head within five heartbeats */
 
-/* What all were told of a feed; by the feed's index. */
+/* What all were told of a feed. */
 typedef struct {
-    uint64_t seq;
-    uint64_t floor;
+    feed_mark_t mark;
     unsigned times;
+    uint64_t last_seq; /* a batch beyond the head: */
+    unsigned
+        last_ticks; /* for how many heartbeats it has been the newest; LAST_WORDS_TICKS: told */
 } told_t;
-
-/* A batch beyond the head; by the feed's index. */
-typedef struct {
-    uint64_t seq;
-    unsigned ticks; /* for how many heartbeats it has been the newest; LAST_WORDS_TICKS: told */
-} last_t;
 
 struct heads {
     feed_t *feed;
     wire_t *wire;
-    told_t *told;
-    last_t *last;
-    size_t count;
+    size_t note;       /* told_t */
     size_t next;       /* feed to begin with, so that each gets its turn */
     size_t last_at;    /* feed to look at next for last words */
     size_t last_count; /* given out in this heartbeat */
@@ -33,6 +27,7 @@ size_t heads_sign(feed_t *feed, wire_t *wire, const feed_ref_t *ref, wall_t now,
 {
     wire_head_t head = {.floor = 1, .time_ms = now.ms};
     if (ref != NULL) {
+        head.epoch_floor = feed_epoch_floor(feed, &ref->id.origin);
         const uint8_t *batch;
         head.feed = ref->id;
         size_t size = feed_read(feed, ref, ref->have, &batch);
@@ -62,6 +57,7 @@ heads_t *heads_new(feed_t *feed, wire_t *wire)
     heads_t *self = xcalloc(1, sizeof *self);
     self->feed = feed;
     self->wire = wire;
+    self->note = feed_reserve(feed, sizeof(told_t), NULL, NULL);
     return self;
 }
 
@@ -69,75 +65,80 @@ void heads_destroy(heads_t **self_p)
 {
     if (*self_p == NULL)
         return;
-    free((*self_p)->told);
-    free((*self_p)->last);
+    feed_release((*self_p)->feed, (*self_p)->note);
     free(*self_p);
     *self_p = NULL;
 }
 
-static void follow_feeds(heads_t *self)
+/* What its head says: ours is made from what is stored. */
+static feed_mark_t mark_of(const heads_t *self, const feed_ref_t *ref)
 {
-    size_t count = feed_count(self->feed);
-    if (count == self->count)
-        return;
-    self->told = xrealloc(self->told, count * sizeof *self->told);
-    memset(self->told + self->count, 0, (count - self->count) * sizeof *self->told);
-    self->last = xrealloc(self->last, count * sizeof *self->last);
-    memset(self->last + self->count, 0, (count - self->count) * sizeof *self->last);
-    self->count = count;
+    if (feed_is_ours(self->feed, &ref->id.origin))
+        return (feed_mark_t){ref->have, ref->floor, feed_epoch_floor(self->feed, &ref->id.origin)};
+    return (feed_mark_t){ref->kept_seq, ref->floor, ref->epoch_floor};
 }
 
-/* What its head says: ours is made from what is stored. */
-static told_t state_of(const heads_t *self, const feed_ref_t *ref)
+static bool is_same(const feed_mark_t *one, const feed_mark_t *other)
 {
-    return (told_t){feed_is_ours(self->feed, &ref->id.origin) ? ref->have : ref->kept_seq,
-                    ref->floor, 1};
+    return one->seq == other->seq && one->floor == other->floor &&
+           one->epoch_floor == other->epoch_floor;
+}
+
+/* Add the head of a feed, if it changed of late. False if the bundle has no room for it. */
+static bool tell(heads_t *self, const feed_ref_t *ref, wall_t now, wire_bundle_t *out)
+{
+    told_t *told = feed_note(ref, self->note);
+    feed_mark_t is = mark_of(self, ref);
+    unsigned times = is_same(&is, &told->mark) ? told->times + 1 : 1;
+    if (times > HEADS_TELL_TIMES || ref->ended || ref == feed_own_newest(self->feed))
+        return true;
+    uint8_t head[HEADS_ENVELOPE_MAX];
+    size_t size = heads_read(self->feed, self->wire, ref, now, head);
+    if (size > 0 && !wire_bundle_add(out, head, size))
+        return false;
+    told->mark = is;
+    told->times = times;
+    return true;
 }
 
 void heads_gather_changed(heads_t *self, wall_t now, wire_bundle_t *out)
 {
-    const feed_ref_t *heartbeat = feed_own_newest(self->feed);
-    follow_feeds(self);
+    size_t count = feed_count(self->feed);
     self->last_at = self->last_count = 0;
     out->count = out->used = 0;
-    for (size_t i = 0; i < self->count; i++) {
-        size_t at = (self->next + i) % self->count;
-        const feed_ref_t *ref = feed_at(self->feed, at);
-        told_t is = state_of(self, ref);
-        if (is.seq == self->told[at].seq && is.floor == self->told[at].floor)
-            is.times += self->told[at].times;
-        if (ref == heartbeat || is.times > HEADS_TELL_TIMES)
-            continue;
-        uint8_t head[HEADS_ENVELOPE_MAX];
-        size_t size = heads_read(self->feed, self->wire, ref, now, head);
-        if (size > 0 && !wire_bundle_add(out, head, size)) {
+    for (size_t i = 0; i < count; i++) {
+        size_t at = (self->next + i) % count;
+        if (!tell(self, feed_at(self->feed, at), now, out)) {
             self->next = at;
             return;
         }
-        self->told[at] = is;
     }
 }
 
 /* True if the newest batch of a feed has waited long enough for its head, and was not told yet. */
-static bool is_unsaid(heads_t *self, size_t at)
+static bool is_unsaid(heads_t *self, const feed_ref_t *ref)
 {
-    const feed_ref_t *ref = feed_at(self->feed, at);
-    last_t *last = &self->last[at];
-    if (feed_is_ours(self->feed, &ref->id.origin) || ref->have <= ref->kept_seq)
+    told_t *told = feed_note(ref, self->note);
+    if (feed_is_ours(self->feed, &ref->id.origin) || ref->ended || ref->have <= ref->kept_seq)
         return false;
-    if (last->seq != ref->have)
-        *last = (last_t){.seq = ref->have};
-    if (last->ticks == LAST_WORDS_TICKS || self->last_count == HEADS_LAST_WORDS_MAX)
+    if (told->last_seq != ref->have) {
+        told->last_seq = ref->have;
+        told->last_ticks = 0;
+    }
+    if (told->last_ticks == LAST_WORDS_TICKS || self->last_count == HEADS_LAST_WORDS_MAX)
         return false;
-    return ++last->ticks == LAST_WORDS_TICKS;
+    return ++told->last_ticks == LAST_WORDS_TICKS;
 }
 
 const feed_ref_t *heads_last_words(heads_t *self)
 {
-    while (self->last_at < self->count)
-        if (is_unsaid(self, self->last_at++)) {
+    const feed_ref_t *ref;
+    while ((ref = feed_at(self->feed, self->last_at)) != NULL) {
+        self->last_at++;
+        if (is_unsaid(self, ref)) {
             self->last_count++;
-            return feed_at(self->feed, self->last_at - 1);
+            return ref;
         }
+    }
     return NULL;
 }

@@ -22,7 +22,7 @@ typedef struct heads heads_t;
 heads_t *heads_new(feed_t *feed, wire_t *wire);
 void heads_destroy(heads_t **self_p);
 
-/* Gather heads whose seq or floor changed in the last heartbeats (time alone is no change: 200
+/* Gather heads whose numbers changed in the last heartbeats (time alone is no change: 200
  * nodes would verify 40,000 signatures a second); each HEADS_TELL_TIMES times, for those whose
  * connection was away for a moment. The newest of our own is left out: it is the heartbeat. Fills
  * one bundle; what has no room comes the next time. */

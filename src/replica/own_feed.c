@@ -1,7 +1,6 @@
 #include "own_feed.h"
 
 #include "nid.h"
-#include "steady.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -20,7 +19,6 @@ struct own_feed {
     attempts_t *attempts;
     compaction_t *compaction;
     compaction_plan_t plan;
-    steady_t steady;
     own_feed_publish_fn *publish;
     void *arg;
     event_t events[WIRE_EVENTS_MAX]; /* of the batch being filled */
@@ -37,7 +35,6 @@ own_feed_t *own_feed_new(feed_t *feed, wire_t *wire, own_feed_publish_fn *publis
     self->wire = wire;
     self->attempts = attempts_new(feed_own_db(feed));
     self->compaction = compaction_new(feed, wire, self->attempts);
-    self->steady = steady_begin(wall_now(), mono_now());
     self->publish = publish;
     self->arg = arg;
     return self;
@@ -53,36 +50,16 @@ void own_feed_destroy(own_feed_t **self_p)
     *self_p = NULL;
 }
 
-/* The time by which bans have ended. */
-static wall_t judging_time(own_feed_t *self)
-{
-    wall_t wall = wall_now();
-    mono_t mono = mono_now();
-    switch (steady_look(&self->steady, wall, mono)) {
-    case STEADY_JUMPED:
-        log_warnx("the clock jumped by %+lld s: until it is back, or has gone on for an hour, our "
-                  "log is kept by the earlier time",
-                  (long long)(steady_ahead_ms(&self->steady) / MS_PER_S));
-        break;
-    case STEADY_RETURNED:
-        log_info("the clock is back where it was");
-        break;
-    case STEADY_BELIEVED:
-        log_info("the clock has gone on for an hour since it jumped: it counts");
-        break;
-    case STEADY_AS_BEFORE:
-        break;
-    }
-    return steady_time(&self->steady, wall, mono);
-}
-
 /* Sign and store what was gathered as the next batch. */
 static int seal(own_feed_t *self, feed_ref_t *ref)
 {
     if (self->event_count == 0)
         return 0;
     sealed_t *sealed = &self->sealed[self->sealed_count];
-    wire_batch_t batch = {.feed = ref->id, .seq = ref->have + 1, .event_count = self->event_count};
+    wire_batch_t batch = {.feed = ref->id,
+                          .seq = ref->have + 1,
+                          .time_ms = wall_now().ms,
+                          .event_count = self->event_count};
     sealed->size = wire_write_batch(self->wire, &batch, self->events, sealed->bytes);
     if (sealed->size == 0)
         fatalx("%zu events of at most %zu bytes do not fit a batch", self->event_count,
@@ -189,21 +166,14 @@ static int take_back(own_feed_t *self)
 int own_feed_append(own_feed_t *self, own_feed_item_t *items, size_t count)
 {
     db_t *db = feed_own_db(self->feed);
-    wall_t now = judging_time(self);
     if (count > WIRE_EVENTS_MAX)
         fatalx("%zu bans in one group, expected at most %d", count, WIRE_EVENTS_MAX);
     start_batches(self);
     feed_ref_t *ref = feed_own(self->feed, wall_now());
     if (ref == NULL || db_begin(db) == -1)
         return -1;
-    compaction_follow(self->compaction, ref);
     if (append_all(self, ref, items, count) == -1 || db_commit(db) == -1)
         return take_back(self);
-    for (size_t i = 0; i < count; i++) {
-        const event_t event = {.kind = EVENT_BAN, .ban = *items[i].ban};
-        if (items[i].result != OWN_FEED_REPEATED)
-            compaction_note(self->compaction, &event, now);
-    }
     publish_batches(self);
     return 0;
 }
@@ -233,50 +203,62 @@ static int write_copies(own_feed_t *self, feed_ref_t *ref)
     return plan->count > 0 ? seal(self, ref) : 0;
 }
 
-/* Copies and floor in one transaction. An older epoch that came back from peers stands in the other
- * database: its floor is raised after the copies are on disk, and a crash in between only has them
- * copied again. */
-static int carry_out(own_feed_t *self)
+static int raise_floors(own_feed_t *self, bool own_db)
 {
-    const compaction_plan_t *plan = &self->plan;
-    db_t *db = feed_own_db(self->feed);
-    feed_ref_t *ref = plan->count > 0 ? feed_own(self->feed, wall_now()) : plan->from;
-    start_batches(self);
-    if (ref == NULL || db_begin(db) == -1)
-        return -1;
-    if (plan->count > 0)
-        compaction_follow(self->compaction, ref);
-    if (write_copies(self, ref) == -1 ||
-        (plan->from->own_db && feed_raise_floor(self->feed, plan->from, plan->floor) == -1) ||
-        db_commit(db) == -1)
-        return take_back(self);
-    if (!plan->from->own_db && feed_raise_floor(self->feed, plan->from, plan->floor) == -1)
-        return -1;
-    compaction_done(self->compaction, plan);
-    publish_batches(self);
+    for (size_t i = 0; i < self->plan.move_count; i++) {
+        const compaction_move_t *move = &self->plan.moves[i];
+        feed_ref_t *feed = feed_find(self->feed, &move->feed->id);
+        if (feed->own_db == own_db && feed_raise_floor(self->feed, feed, move->floor) == -1)
+            return -1;
+    }
     return 0;
 }
 
-bool own_feed_compact(own_feed_t *self)
+/* Copies and floors in one transaction. An older epoch that came back from peers stands in the
+ * other database: its floor is raised after the copies are on disk, and a crash in between only has
+ * them copied again. */
+static int carry_out(own_feed_t *self)
 {
-    wall_t now = judging_time(self);
-    if (compaction_count(self->compaction, now))
-        return true;
+    db_t *db = feed_own_db(self->feed);
+    feed_ref_t *ref = feed_own(self->feed, wall_now());
+    start_batches(self);
+    if (ref == NULL || db_begin(db) == -1)
+        return -1;
+    if (write_copies(self, ref) == -1 || raise_floors(self, true) == -1 || db_commit(db) == -1)
+        return take_back(self);
+    publish_batches(self);
+    return raise_floors(self, false);
+}
+
+/* Have our heads say that the epochs before this one have ended. */
+static int end_epochs(own_feed_t *self, uint64_t epoch)
+{
+    db_t *db = feed_own_db(self->feed);
+    if (feed_own(self->feed, wall_now()) == NULL || db_begin(db) == -1)
+        return -1;
+    if (feed_end_own_epochs(self->feed, epoch) == -1 || db_commit(db) == -1)
+        return take_back(self);
+    return 0;
+}
+
+int own_feed_compact(own_feed_t *self, wall_t now)
+{
+    const feed_ref_t *newest = feed_own_newest(self->feed);
+    uint64_t epoch = compaction_epoch_floor(self->compaction);
+    if (newest != NULL && epoch > feed_epoch_floor(self->feed, &newest->id.origin))
+        return end_epochs(self, epoch) == 0 ? 1 : -1;
     int rc = compaction_plan(self->compaction, now, &self->plan);
-    if (rc == 1)
-        rc = carry_out(self) == 0 ? 1 : -1;
-    if (rc == -1 && (errno == EIO || errno == EBADMSG))
-        fatalx("%s", state_failure(feed_state(self->feed)));
-    return rc == 1;
+    if (rc == 1 && carry_out(self) == -1)
+        return -1;
+    return rc;
 }
 
-void own_feed_size(own_feed_t *self, uint64_t *events, uint64_t *running)
+void own_feed_size(const own_feed_t *self, uint64_t *batches, uint64_t *epochs)
 {
-    *events = compaction_events(self->compaction);
-    *running = compaction_running(self->compaction, judging_time(self));
+    compaction_size(self->compaction, batches, epochs);
 }
 
-int own_feed_prune(own_feed_t *self)
+int own_feed_prune(own_feed_t *self, wall_t now)
 {
-    return attempts_prune(self->attempts, judging_time(self));
+    return attempts_prune(self->attempts, now);
 }

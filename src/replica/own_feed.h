@@ -35,15 +35,17 @@ void own_feed_destroy(own_feed_t **self_p);
  * commit, and a signature a batch. */
 int own_feed_append(own_feed_t *self, own_feed_item_t *items, size_t count);
 
-/* Keep our log within twice what still counts: copy what does out of the oldest batches, and raise
- * their floor, in one transaction. One small step a call; call it now and then while it returns
- * true. A full disk only puts it off. Call outside a transaction. */
-bool own_feed_compact(own_feed_t *self);
+/* Let go of what is not needed at the beginning of our log (compaction.h): copy what still counts,
+ * and raise floors, in one transaction; end the epochs that this emptied. One small step a call;
+ * call it now and then, and again while it returns 1. Returns 0 if there is nothing to do, -1 and
+ * errno of db_step: a full disk only puts it off. Call outside a transaction. now  steady's: by
+ * this time bans have ended */
+int own_feed_compact(own_feed_t *self, wall_t now);
 
-/* Events in our log, and how many of them still count. */
-void own_feed_size(own_feed_t *self, uint64_t *events, uint64_t *running);
+/* Batches and epochs in our log. */
+void own_feed_size(const own_feed_t *self, uint64_t *batches, uint64_t *epochs);
 
 /* Once a day: forget attempts too old to be repeated. 0, or -1 and errno. */
-int own_feed_prune(own_feed_t *self);
+int own_feed_prune(own_feed_t *self, wall_t now);
 
 #endif

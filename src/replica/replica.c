@@ -18,6 +18,7 @@ struct replica {
     wire_t *wire;
     const trust_t *trust;
     const settings_t *settings;
+    size_t note; /* of no size: early holds feeds */
     early_t *early;
     seen_t *seen;
     forks_t *forks;
@@ -38,6 +39,14 @@ const char *replica_reason_name(replica_reason_t reason)
     return reason_names[reason];
 }
 
+static bool leave(void *arg, feed_ref_t *feed, void *none)
+{
+    replica_t *self = arg;
+    (void)none;
+    early_forget(self->early, feed);
+    return true;
+}
+
 static void quarantine_forked(replica_t *self)
 {
     const fork_t *fork;
@@ -54,6 +63,7 @@ replica_t *replica_new(const replica_config_t *config, const trust_t *trust,
     self->feed = config->feed;
     self->wire = config->wire;
     self->early = early_new();
+    self->note = feed_reserve(self->feed, 0, leave, self);
     self->seen = seen_new();
     self->forks = forks_new(feed_peers_db(config->feed), fault);
     replica_set_trust(self, trust, settings);
@@ -68,6 +78,7 @@ void replica_destroy(replica_t **self_p)
 {
     if (*self_p == NULL)
         return;
+    feed_release((*self_p)->feed, (*self_p)->note);
     early_destroy(&(*self_p)->early);
     seen_destroy(&(*self_p)->seen);
     forks_destroy(&(*self_p)->forks);
@@ -132,6 +143,10 @@ static feed_ref_t *open_feed(replica_t *self, const feed_id_t *id)
 
 static replica_result_t open_failure(replica_t *self)
 {
+    if (errno == ESTALE) {
+        self->counters.known++; /* of an epoch that has ended: what counts of it is known */
+        return REPLICA_KNOWN;
+    }
     return errno == EDQUOT ? refuse(self, REPLICA_TOO_MANY_FEEDS) : REPLICA_FAILED;
 }
 
@@ -302,12 +317,15 @@ static replica_result_t receive_batch(replica_t *self, const uint8_t *envelope, 
     feed_ref_t *feed = open_feed(self, &batch.feed);
     if (feed == NULL)
         return open_failure(self);
+    if (feed->ended && !feed_keeps_history(self->feed)) {
+        self->counters.known++;
+        return REPLICA_KNOWN;
+    }
     if (batch.seq <= feed->have)
         return receive_known(self, feed, batch.seq, envelope, size);
     if (numbers_are_ours(self, feed))
         return refuse(self, REPLICA_OUR_NUMBERS);
-    if (feed->head_seq < batch.seq)
-        feed->head_seq = batch.seq;
+    feed_promise(self->feed, feed, batch.seq);
     if (batch.seq > feed->have + 1) {
         self->counters.early++;
         early_put(self->early, feed, batch.seq, envelope, size);
@@ -317,13 +335,21 @@ static replica_result_t receive_batch(replica_t *self, const uint8_t *envelope, 
     return result == REPLICA_STORED ? store_early_ones(self, feed) : result;
 }
 
+static feed_mark_t mark_of(const wire_head_t *head)
+{
+    return (feed_mark_t){head->seq, head->floor, head->epoch_floor};
+}
+
 /* A floor that rises makes room. */
 static int write_head(replica_t *self, feed_ref_t *feed, const uint8_t *envelope, size_t size,
                       const wire_head_t *head)
 {
-    if (begin(self, feed, head->floor > feed->floor) == -1)
+    const feed_mark_t mark = mark_of(head);
+    if (!feed_mark_is_newer(feed, &mark))
+        return 0;
+    if (begin(self, feed, mark.floor > feed->floor || mark.epoch_floor > feed->epoch_floor) == -1)
         return -1;
-    if (feed_keep_head(self->feed, feed, head->seq, head->floor, envelope, size) == -1)
+    if (feed_keep_head(self->feed, feed, &mark, envelope, size) == -1)
         return roll_back(self);
     return 0;
 }
@@ -331,17 +357,19 @@ static int write_head(replica_t *self, feed_ref_t *feed, const uint8_t *envelope
 static replica_result_t keep_head(replica_t *self, const uint8_t *envelope, size_t size,
                                   const wire_head_t *head)
 {
+    /* First: of an origin with too many feeds it may end some. */
+    feed_raise_epoch_floor(self->feed, &head->feed.origin, head->epoch_floor);
     feed_ref_t *feed = open_feed(self, &head->feed);
+    if (feed == NULL && errno == ESTALE)
+        return REPLICA_HEAD; /* a heartbeat all the same */
     if (feed == NULL)
         return open_failure(self);
     if (head->seq > 0 && head->seq <= feed->have)
         is_forked(self, feed, head->seq, head->hash);
     if (numbers_are_ours(self, feed) || forks_holds(self->forks, &head->feed.origin))
         return REPLICA_HEAD;
-    bool newer = head->seq > feed->kept_seq || head->floor > feed->floor;
-    if (newer && write_head(self, feed, envelope, size, head) == -1) {
-        if (feed->head_seq < head->seq)
-            feed->head_seq = head->seq; /* to be fetched as soon as it can be stored */
+    if (write_head(self, feed, envelope, size, head) == -1) {
+        feed_promise(self->feed, feed, head->seq); /* to be fetched as soon as it can be stored */
         return REPLICA_FAILED;
     }
     seen_add(self->seen, envelope, size);

@@ -18,6 +18,7 @@ enum {
     FEED_CHANNEL,
     FEED_FLOOR,
     FEED_HEAD_SEQ,
+    FEED_EPOCH_FLOOR,
     FEED_HEAD,
     FEED_SUM,
     FEED_COLUMNS
@@ -83,10 +84,12 @@ static bool is_own_feed(const salvager_t *self, const wreck_row_t *row)
     feed_id_t id = {.epoch = (uint64_t)column[FEED_EPOCH].number,
                     .channel = (uint32_t)column[FEED_CHANNEL].number};
     memcpy(id.origin.bytes, column[FEED_ORIGIN].bytes, PUBKEY_BYTES);
+    const feed_mark_t mark = {.floor = (uint64_t)column[FEED_FLOOR].number,
+                              .seq = (uint64_t)column[FEED_HEAD_SEQ].number,
+                              .epoch_floor = (uint64_t)column[FEED_EPOCH_FLOOR].number};
     return feed_is_ours(self->feed, &id.origin) &&
-           column[FEED_SUM].number == sum_feed(&id, (uint64_t)column[FEED_FLOOR].number,
-                                               (uint64_t)column[FEED_HEAD_SEQ].number,
-                                               column[FEED_HEAD].bytes, column[FEED_HEAD].size);
+           column[FEED_SUM].number ==
+               sum_feed(&id, &mark, column[FEED_HEAD].bytes, column[FEED_HEAD].size);
 }
 
 static void look(void *arg, const wreck_row_t *row)
@@ -248,7 +251,8 @@ static int open_feed(salvager_t *self, const find_t *first)
         return -1;
     if (first->place != 0 || first->seq <= feed->have + 1)
         return 0;
-    return feed_keep_head(self->feed, feed, first->seq - 1, first->seq, no_head, 0) == -1 ? -1 : 0;
+    const feed_mark_t mark = {.seq = first->seq - 1, .floor = first->seq};
+    return feed_keep_head(self->feed, feed, &mark, no_head, 0) == -1 ? -1 : 0;
 }
 
 /* All of them first: the epoch that copies go to must be later than any. */

@@ -11,8 +11,7 @@ struct trimmer {
     feed_t *feed;
     wire_t *wire;
     int64_t kept_ms;
-    mono_t *not_before; /* by the feed's index */
-    size_t count;
+    size_t note; /* mono_t: when to look at it again */
     size_t next; /* feed to begin with, so that each gets its turn */
 };
 
@@ -21,6 +20,7 @@ trimmer_t *trimmer_new(feed_t *feed, wire_t *wire)
     trimmer_t *self = xcalloc(1, sizeof *self);
     self->feed = feed;
     self->wire = wire;
+    self->note = feed_reserve(feed, sizeof(mono_t), NULL, NULL);
     return self;
 }
 
@@ -28,26 +28,22 @@ void trimmer_destroy(trimmer_t **self_p)
 {
     if (*self_p == NULL)
         return;
-    free((*self_p)->not_before);
+    feed_release((*self_p)->feed, (*self_p)->note);
     free(*self_p);
     *self_p = NULL;
+}
+
+static void put_off(const trimmer_t *self, const feed_ref_t *ref, int64_t until_ms)
+{
+    mono_t *not_before = feed_note(ref, self->note);
+    not_before->ms = until_ms;
 }
 
 void trimmer_set_kept(trimmer_t *self, int64_t kept_ms)
 {
     self->kept_ms = kept_ms;
-    for (size_t i = 0; i < self->count; i++)
-        self->not_before[i].ms = 0;
-}
-
-static void follow_feeds(trimmer_t *self)
-{
-    size_t count = feed_count(self->feed);
-    if (count == self->count)
-        return;
-    self->not_before = xrealloc(self->not_before, count * sizeof *self->not_before);
-    memset(self->not_before + self->count, 0, (count - self->count) * sizeof *self->not_before);
-    self->count = count;
+    for (size_t i = 0; i < feed_count(self->feed); i++)
+        put_off(self, feed_at(self->feed, i), 0);
 }
 
 static int64_t time_of(const event_t *event)
@@ -73,9 +69,21 @@ static int64_t newest_time(trimmer_t *self, const feed_ref_t *ref, uint64_t seq)
     return newest_ms;
 }
 
+/* Of our own epochs that have ended the newest few are kept for aggregators that were away; a node
+ * that starts again and again must not keep all of them. */
+static bool is_one_too_many(const trimmer_t *self, const feed_ref_t *ref)
+{
+    const feed_ref_t *other;
+    size_t later = 0;
+    for (size_t i = 0; (other = feed_own_at(self->feed, i)) != NULL && other->ended; i++)
+        later += other->id.epoch > ref->id.epoch;
+    return ref->ended && later >= TRIMMER_ENDED_KEPT;
+}
+
 static bool is_kept_for_a_time(const trimmer_t *self, const feed_ref_t *ref)
 {
-    return feed_keeps_history(self->feed) || feed_is_ours(self->feed, &ref->id.origin);
+    return feed_keeps_history(self->feed) ||
+           (feed_is_ours(self->feed, &ref->id.origin) && !is_one_too_many(self, ref));
 }
 
 /* Whether all is here that the origin had when it raised the floor: copies of what lies under it
@@ -83,12 +91,10 @@ static bool is_kept_for_a_time(const trimmer_t *self, const feed_ref_t *ref)
  * origin dies before the copies came, what lies under it is all that there is. */
 static bool has_copies(const trimmer_t *self, const feed_ref_t *ref)
 {
-    for (size_t i = 0; i < self->count; i++) {
-        const feed_ref_t *other = feed_at(self->feed, i);
-        if (other->have < other->kept_seq && other->id.epoch >= ref->id.epoch &&
-            pubkey_equal(&other->id.origin, &ref->id.origin))
+    const feed_ref_t *other;
+    for (size_t i = 0; (other = feed_of(self->feed, &ref->id.origin, i)) != NULL; i++)
+        if (!other->ended && other->have < other->kept_seq && other->id.epoch >= ref->id.epoch)
             return false;
-    }
     return true;
 }
 
@@ -118,29 +124,44 @@ static uint64_t last_to_go(trimmer_t *self, const feed_ref_t *ref, bool waits, w
     return seq > ref->oldest ? seq - 1 : 0;
 }
 
-static bool has_some(const trimmer_t *self, size_t at)
+/* Its newest batch stays while its head may have to show the hash of it. */
+static bool has_some(const trimmer_t *self, const feed_ref_t *ref)
 {
-    const feed_ref_t *ref = feed_at(self->feed, at);
-    return ref->oldest < ref->floor && ref->oldest < ref->have &&
-           mono_since_ms(self->not_before[at]) >= 0;
+    const mono_t *not_before = feed_note(ref, self->note);
+    bool some =
+        ref->ended ? ref->floor > ref->have : ref->oldest < ref->floor && ref->oldest < ref->have;
+    return some && mono_since_ms(*not_before) >= 0;
+}
+
+/* One feed that has some. Returns as trimmer_step; 0 if none of it may go now. */
+static int trim_feed(trimmer_t *self, feed_ref_t *ref, wall_t now)
+{
+    bool waits = !feed_is_ours(self->feed, &ref->id.origin) && !has_copies(self, ref);
+    if (ref->ended && ref->oldest > ref->have && !waits) {
+        int rc = feed_remove(self->feed, ref);
+        if (rc == 0)
+            put_off(self, ref, mono_now().ms + LOOK_SOON_MS);
+        return rc;
+    }
+    uint64_t last = last_to_go(self, ref, waits, now);
+    if (last > 0)
+        return feed_trim(self->feed, ref, last) == 0 ? 1 : -1;
+    put_off(self, ref, mono_now().ms + (waits ? LOOK_SOON_MS : LOOK_AGAIN_MS));
+    return 0;
 }
 
 int trimmer_step(trimmer_t *self, wall_t now)
 {
-    follow_feeds(self);
-    for (size_t i = 0; i < self->count; i++) {
-        size_t at = (self->next + i) % self->count;
-        if (!has_some(self, at))
-            continue;
+    size_t count = feed_count(self->feed);
+    for (size_t i = 0; i < count; i++) {
+        size_t at = (self->next + i) % count;
         feed_ref_t *ref = feed_at(self->feed, at);
-        bool waits = !feed_is_ours(self->feed, &ref->id.origin) && !has_copies(self, ref);
-        uint64_t last = last_to_go(self, ref, waits, now);
+        if (!has_some(self, ref))
+            continue;
+        int rc = trim_feed(self, ref, now);
         self->next = at + 1;
-        if (last > 0)
-            return feed_trim(self->feed, ref, last) == 0 ? 1 : -1;
-        self->not_before[at].ms = mono_now().ms + (waits ? LOOK_SOON_MS : LOOK_AGAIN_MS);
-        if (waits)
-            return 1; /* it took a look at every feed */
+        if (rc != 0)
+            return rc;
     }
     return 0;
 }

@@ -1,11 +1,13 @@
-/* trimmer - removes stored batches that lie under their feed's floor, in small steps, once all is
- * here that their origin signed for with that floor: the copies of what still counts. Some are kept
- * for a time, for aggregators that were away. */
+/* trimmer - removes stored batches that lie under their feed's floor, and feeds whose epoch has
+ * ended, in small steps, once all is here that their origin signed for with that floor: the copies
+ * of what still counts. Some are kept for a time, for aggregators that were away. */
 #ifndef BANMESH_REPLICA_TRIMMER_H
 #define BANMESH_REPLICA_TRIMMER_H
 
 #include "feed.h"
 #include "wire.h"
+
+#define TRIMMER_ENDED_KEPT 7 /* of our own epochs */
 
 typedef struct trimmer trimmer_t;
 

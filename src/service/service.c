@@ -3,8 +3,8 @@
 #include "admin.h"
 #include "crowd.h"
 #include "descriptors.h"
+#include "housekeeping.h"
 #include "salvage.h"
-#include "storage.h"
 #include "watch.h"
 
 #include <getopt.h>
@@ -31,8 +31,9 @@ struct service {
     zloop_t *loop;
     feed_t *feed;
     wire_t *wire;
-    storage_t *storage;
     mesh_t *mesh;
+    own_feed_t *own_feed;
+    housekeeping_t *housekeeping;
     admin_t *admin;
     watch_t *trust_watch;
     zmq_pollitem_t signals;
@@ -53,6 +54,11 @@ feed_t *service_feed(service_t *self)
 wire_t *service_wire(service_t *self)
 {
     return self->wire;
+}
+
+own_feed_t *service_own_feed(service_t *self)
+{
+    return self->own_feed;
 }
 
 mesh_t *service_mesh(service_t *self)
@@ -235,6 +241,7 @@ static void reload(void *arg)
         warn_of_fixed(old, settings);
         self->settings = settings;
         mesh_reload(self->mesh, &trust, settings);
+        housekeeping_set(self->housekeeping, settings);
         self->program->reloaded(self->state);
         settings_destroy(&old);
     }
@@ -272,6 +279,12 @@ static void advanced(void *arg)
 {
     service_t *self = arg;
     self->program->advanced(self->state);
+}
+
+static void publish(void *arg, const uint8_t *envelope, size_t size)
+{
+    service_t *self = arg;
+    mesh_publish(self->mesh, envelope, size);
 }
 
 static json_t *reset(service_t *self, const char *name)
@@ -358,12 +371,16 @@ static int open_parts(service_t *self, trust_t **trust_p, fault_t *fault)
     zloop_poller(self->loop, &self->signals, take_signal, self);
     if (open_feed(self, fault) == -1)
         return -1;
-    self->storage = storage_new(self->loop, self->feed, self->settings->node.state);
     mesh_config_t config = {self->loop,     self->feed, self->wire, self->cert,
                             self->settings, advanced,   self};
     self->mesh = mesh_new(&config, trust_p, fault);
-    if (self->mesh != NULL)
-        self->state = self->program->start(self, fault);
+    if (self->mesh == NULL)
+        return -1;
+    self->own_feed = own_feed_new(self->feed, self->wire, publish, self);
+    housekeeper_config_t housekeeper = {self->feed, self->wire, mesh_replica(self->mesh),
+                                        self->own_feed};
+    self->housekeeping = housekeeping_new(self->loop, &housekeeper, self->settings);
+    self->state = self->program->start(self, fault);
     if (self->state == NULL)
         return -1;
     self->admin = admin_new(self->loop, self->settings->admin.socket, answer, self, fault);
@@ -378,8 +395,9 @@ static void close_parts(service_t *self)
     watch_destroy(&self->trust_watch);
     admin_destroy(&self->admin);
     self->program->stop(self->state);
+    housekeeping_destroy(&self->housekeeping);
+    own_feed_destroy(&self->own_feed);
     mesh_destroy(&self->mesh);
-    storage_destroy(&self->storage);
     wire_destroy(&self->wire);
     feed_close(&self->feed);
     zloop_destroy(&self->loop);

@@ -4,6 +4,7 @@
 #define BANMESH_SERVICE_SERVICE_H
 
 #include "mesh.h"
+#include "own_feed.h"
 
 typedef struct service service_t;
 
@@ -45,6 +46,7 @@ int service_check_directory(const char *setting, const char *path, const char *f
 zloop_t *service_loop(service_t *self);
 feed_t *service_feed(service_t *self);
 wire_t *service_wire(service_t *self);
+own_feed_t *service_own_feed(service_t *self);
 mesh_t *service_mesh(service_t *self);
 const cert_t *service_cert(service_t *self);
 const settings_t *service_settings(service_t *self);

@@ -193,7 +193,7 @@ wire_error_t wire_read_head(wire_t *self, const uint8_t *envelope, size_t size, 
         return WIRE_BAD_BODY;
     bool empty = body->seq == 0;
     if (!epoch_valid(body->epoch) || !seq_valid(body->seq) || (body->epoch == 0 && !empty) ||
-        body->floor == 0 || body->floor > body->seq + 1 || body->oldest > body->epoch ||
+        body->floor == 0 || body->floor > body->seq + 1 || body->epoch_floor > body->epoch ||
         body->time_ms > EVENT_TIME_MAX_MS)
         return WIRE_BAD_NUMBER;
     if (body->hash.len != (empty ? 0 : WIRE_HASH_BYTES))
@@ -204,7 +204,7 @@ wire_error_t wire_read_head(wire_t *self, const uint8_t *envelope, size_t size, 
     out->feed.channel = body->channel;
     out->seq = body->seq;
     out->floor = body->floor;
-    out->oldest = body->oldest;
+    out->epoch_floor = body->epoch_floor;
     out->time_ms = (int64_t)body->time_ms;
     if (!empty)
         memcpy(out->hash, body->hash.data, WIRE_HASH_BYTES);
@@ -330,7 +330,7 @@ size_t wire_write_head(wire_t *self, const wire_head_t *head, uint8_t *out)
     body.channel = head->feed.channel;
     body.seq = head->seq;
     body.floor = head->floor;
-    body.oldest = head->oldest;
+    body.epoch_floor = head->epoch_floor;
     body.time_ms = (uint64_t)head->time_ms;
     if (head->seq > 0)
         body.hash = (ProtobufCBinaryData){WIRE_HASH_BYTES, hash};

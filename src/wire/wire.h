@@ -53,7 +53,7 @@ typedef enum {
     WIRE_BAD_BODY,  /* not the protobuf of its kind, or more than the arena holds */
     WIRE_NO_EVENTS, /* a batch of none */
     WIRE_TOO_MANY_EVENTS,
-    WIRE_BAD_NUMBER, /* epoch, seq, floor, oldest, time or credit out of range */
+    WIRE_BAD_NUMBER, /* epoch, seq, a floor, time or credit out of range */
     WIRE_BAD_HASH,
     WIRE_BAD_ORIGIN,
     WIRE_ERROR_COUNT,
@@ -66,7 +66,7 @@ typedef struct {
     feed_id_t feed;
     uint64_t seq;
     uint64_t floor;
-    uint64_t oldest; /* the origin's oldest epoch that counts; at most feed.epoch */
+    uint64_t epoch_floor; /* the origin's oldest epoch that counts; at most feed.epoch */
     int64_t time_ms;
     uint8_t hash[WIRE_HASH_BYTES]; /* zero if seq is 0 */
 } wire_head_t;

@@ -40,7 +40,7 @@ typedef struct {
 
 static void make_batch(maker_t *self, size_t index)
 {
-    wire_batch_t batch = {.feed = self->feed, .seq = self->first + index};
+    wire_batch_t batch = {.feed = self->feed, .seq = self->first + index, .time_ms = wall_now().ms};
     size_t from = (batch.seq - 1) * self->per_batch;
     size_t left = self->bans - from;
     batch.event_count = left < self->per_batch ? left : self->per_batch;

@@ -55,7 +55,7 @@ wire_head_t golden_head(void)
     wire_head_t head = {.feed = feed(),
                         .seq = 1234567,
                         .floor = 1000000,
-                        .oldest = EPOCH - 1000,
+                        .epoch_floor = EPOCH - 1000,
                         .time_ms = 1795288025123};
     for (size_t i = 0; i < sizeof head.hash; i++)
         head.hash[i] = (uint8_t)i;

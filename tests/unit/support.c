@@ -306,3 +306,9 @@ void support_limit_files(int64_t bytes)
     if (setrlimit(RLIMIT_FSIZE, &limit) == -1)
         fail_msg("setrlimit: %s", strerror(errno));
 }
+
+bool support_long(void)
+{
+    const char *text = getenv("BANMESH_LONG");
+    return text != NULL && strcmp(text, "1") == 0;
+}

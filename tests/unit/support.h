@@ -84,4 +84,7 @@ int support_exit_status(int (*run)(void *arg), void *arg);
 /* ---- a full disk, nearly: no file may grow beyond a size; -1 ends it ---- */
 void support_limit_files(int64_t bytes);
 
+/* Whether it is `tests/run --long`. */
+bool support_long(void);
+
 #endif

@@ -170,7 +170,6 @@ TEST(answers_go_to_those_that_were_asked_for)
     uint64_t counters[BLOCK_OUTCOME_COUNT] = {0};
     commands_t commands = {0};
     block_t *self = block_new();
-    cursors_t *cursors = cursors_new(NULL);
     add(self, 1, 600, false);
     add(self, 2, 600, true);
     add(self, 3, 600, false);
@@ -188,11 +187,10 @@ TEST(answers_go_to_those_that_were_asked_for)
     free(text);
     answer(self, none);
     answer(self, known);
-    block_finish(self, cursors, counters);
+    block_finish(self, counters);
     assert_int_equal(counters[BLOCK_STORED], 2);
     assert_int_equal(counters[BLOCK_PROLONGED], 1);
     commands_free(&commands);
-    cursors_destroy(&cursors);
     block_destroy(&self);
 }
 

@@ -97,7 +97,9 @@ TEST(a_peer_is_asked_one_thing_at_a_time)
 {
     world_keep_head(MX1, 5, 1);
     feed_ref_t *more = world_add_feed(MX1, FORGE_EPOCH + 1);
-    assert_int_equal(feed_keep_head(world.feed, more, 4, 1, (const uint8_t *)"x", 1), 1);
+    assert_int_equal(feed_keep_head(world.feed, more, &(feed_mark_t){4, 1, 0}, (const uint8_t *)"x",
+                                    1),
+                     1);
     assert_int_equal(pump(), 1);
     assert_int_equal(pump(), 0);
     done(0, more, 4, 4); /* not what it was asked for */
@@ -146,7 +148,9 @@ TEST(who_has_nothing_is_not_asked_again_at_once)
 TEST(what_would_not_be_taken_in_is_not_asked_for)
 {
     feed_ref_t *ref = world_add_feed(HIST1, FORGE_EPOCH); /* an aggregator: it may only read */
-    assert_int_equal(feed_keep_head(world.feed, ref, 4, 1, (const uint8_t *)"x", 1), 1);
+    assert_int_equal(feed_keep_head(world.feed, ref, &(feed_mark_t){4, 1, 0}, (const uint8_t *)"x",
+                                    1),
+                     1);
     assert_int_equal(pump(), 0);
 }
 
@@ -298,7 +302,9 @@ TEST(while_the_origin_is_away_nothing_is_given_up)
     feed_ref_t *ref = world_add_feed(SELF, FORGE_EPOCH);
     static envelope_t envelope;
     forge_head(&world.nodes[SELF], 20, 11, &envelope);
-    assert_int_equal(feed_keep_head(world.feed, ref, 20, 11, envelope.bytes, envelope.size), 1);
+    assert_int_equal(feed_keep_head(world.feed, ref, &(feed_mark_t){20, 11, 0}, envelope.bytes,
+                                    envelope.size),
+                     1);
     for (size_t i = 0; pump() == 1 && i < 100; i++)
         lacks(asked[asked_count - 1].node == MX1 ? 0 : 1, ref, 11);
     assert_int_equal(ref->have, 0);
@@ -374,7 +380,9 @@ TEST(a_newcomer_that_has_it_is_asked_for_the_rest)
 TEST(somebody_else_is_asked_where_the_origin_is_away)
 {
     feed_ref_t *ref = world_add_feed(SELF, FORGE_EPOCH); /* an older epoch of ours */
-    assert_int_equal(feed_keep_head(world.feed, ref, 4, 1, (const uint8_t *)"x", 1), 1);
+    assert_int_equal(feed_keep_head(world.feed, ref, &(feed_mark_t){4, 1, 0}, (const uint8_t *)"x",
+                                    1),
+                     1);
     assert_int_equal(pump(), 1);
     int first = asked[0].node;
     catchup_release(catchup, peers[first == MX1 ? 0 : 1]);
@@ -423,7 +431,9 @@ TEST(hundreds_of_feeds_are_asked_for_one_after_the_other)
     static const uint8_t batch[] = "batch";
     for (uint64_t i = 1; i <= FEEDS; i++) {
         feed_ref_t *ref = world_add_feed(MX1, i);
-        assert_int_equal(feed_keep_head(world.feed, ref, 1, 1, batch, sizeof batch), 1);
+        assert_int_equal(feed_keep_head(world.feed, ref, &(feed_mark_t){1, 1, 0}, batch,
+                                        sizeof batch),
+                         1);
     }
     while (pump() > 0) {
         feed_ref_t *ref = feed_find(world.feed, &asked[asked_count - 1].fetch.feed);

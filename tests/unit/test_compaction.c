@@ -4,6 +4,7 @@
 #include "forge.h"
 #include "nid.h"
 #include "own_feed.h"
+#include "steady.h"
 #include "trimmer.h"
 
 #include <sodium.h>
@@ -19,6 +20,7 @@
 #define RUNNING_S 1000000
 #define LONGER_S  2000000
 #define ENDED_S   60
+#define DEAD      2048 /* many that ended */
 
 typedef struct {
     ban_t ban;
@@ -29,9 +31,11 @@ typedef struct {
 typedef struct {
     forge_node_t node;
     feed_t *feed;
-    own_feed_t *origin;
+    own_feed_t *own_feed;
+    steady_t steady;
     attempt_model_t attempts[ATTEMPTS];
     size_t count;
+    size_t forgotten; /* bans that ended, and have no model */
     uint64_t seed;
     int64_t passed_ms;      /* while nobody waited */
     int64_t ahead_ms;       /* the wall clock, of the right time */
@@ -79,12 +83,13 @@ static void open_world(void)
     world.feed = feed_open(".", &world.node.public_key, &fault);
     if (world.feed == NULL)
         fail_msg("%s", fault.text);
-    world.origin = own_feed_new(world.feed, world.node.wire, ignore, NULL);
+    world.own_feed = own_feed_new(world.feed, world.node.wire, ignore, NULL);
+    world.steady = steady_begin(wall_now(), mono_now());
 }
 
 static void close_world(void)
 {
-    own_feed_destroy(&world.origin);
+    own_feed_destroy(&world.own_feed);
     feed_close(&world.feed);
 }
 
@@ -119,7 +124,7 @@ static uint64_t next_random(void)
 static void append(attempt_model_t *attempt)
 {
     own_feed_item_t item = {.ban = &attempt->ban};
-    assert_int_equal(own_feed_append(world.origin, &item, 1), 0);
+    assert_int_equal(own_feed_append(world.own_feed, &item, 1), 0);
     attempt->nid = item.nid;
 }
 
@@ -142,6 +147,16 @@ static void append_new(bool runs)
     append_lasting(runs ? RUNNING_S : ENDED_S, runs);
 }
 
+/* One that is not remembered: there may be very many. */
+static void append_ended(void)
+{
+    ban_t ban = support_ban("80.94.95.112");
+    ban.time_ms = right_now_ms() - 3 * DAY_MS - (int64_t)world.forgotten++;
+    ban.duration_s = ENDED_S;
+    own_feed_item_t item = {.ban = &ban};
+    assert_int_equal(own_feed_append(world.own_feed, &item, 1), 0);
+}
+
 static void prolong(attempt_model_t *attempt)
 {
     int64_t nid = attempt->nid;
@@ -151,11 +166,29 @@ static void prolong(attempt_model_t *attempt)
     assert_int_equal(attempt->nid, nid);
 }
 
-/* It comes to an end. Asked again, since it may have begun to count. */
+static bool compact_once(void)
+{
+    wall_t wall = wall_now();
+    mono_t mono = mono_now();
+    steady_look(&world.steady, wall, mono);
+    return own_feed_compact(world.own_feed, steady_time(&world.steady, wall, mono)) == 1;
+}
+
+/* By the time that the housekeeper judges by. Where it found nothing, it looks again after a
+ * minute. */
+static bool compact(void)
+{
+    if (compact_once())
+        return true;
+    world.passed_ms += MINUTE_MS;
+    return compact_once();
+}
+
+/* It comes to an end. */
 static void compact_all(void)
 {
     int steps = 0;
-    while (own_feed_compact(world.origin) || own_feed_compact(world.origin))
+    while (compact())
         assert_true(++steps < ATTEMPTS);
 }
 
@@ -175,6 +208,8 @@ static void check_event(const feed_ref_t *ref, uint64_t seq, uint32_t index, con
     if (event->has_original)
         position = event->original;
     const attempt_model_t *attempt = model_of(nid_of(&world.node.public_key, &position));
+    if (attempt == NULL && world.forgotten > 0)
+        return;
     assert_non_null(attempt); /* nothing is invented */
     assert_true(memcmp(&attempt->ban.address, &event->ban.address, sizeof(addr_t)) == 0);
     assert_int_equal(attempt->ban.time_ms, event->ban.time_ms);
@@ -233,7 +268,7 @@ static void disturb_clock(void)
     world.passed_ms += some_ms / 80 / 24 / 3; /* up to 20 minutes */
     if (world.passed_ms - world.jumped_when_ms > HOUR_MS / 2)
         jump(0);
-    own_feed_compact(world.origin);
+    compact();
 }
 
 /* By what a clock says when the node starts it has to go, within what bans are kept beyond their
@@ -250,9 +285,9 @@ static void restart(void)
 static void calm_clock(void)
 {
     jump(0);
-    own_feed_compact(world.origin);
+    compact();
     world.passed_ms += HOUR_MS + MINUTE_MS;
-    own_feed_compact(world.origin);
+    compact();
 }
 
 TEST(whatever_happens_what_runs_is_in_the_log_and_the_log_is_bounded)
@@ -266,7 +301,7 @@ TEST(whatever_happens_what_runs_is_in_the_log_and_the_log_is_bounded)
         else if (choice < 980 && world.count > 0)
             prolong(&world.attempts[next_random() % world.count]);
         else if (choice < 992)
-            own_feed_compact(world.origin);
+            compact();
         else if (choice < 998)
             disturb_clock();
         else
@@ -275,26 +310,24 @@ TEST(whatever_happens_what_runs_is_in_the_log_and_the_log_is_bounded)
     check_log();
     calm_clock();
     compact_all();
+    check_log();
+    world.passed_ms += COMPACTION_AGE_MS; /* what stood between others that run is let go of, too */
+    compact_all();
     size_t events = check_log();
     size_t running = count_running();
-    if (events > 2 * running + COMPACTION_SLACK_EVENTS + WIRE_EVENTS_MAX)
+    if (events > running + COMPACTION_STEP_BATCHES)
         fail_msg("%zu events in the log, %zu run", events, running);
-    uint64_t counted;
-    uint64_t estimate;
-    own_feed_size(world.origin, &counted, &estimate);
-    assert_int_equal(counted, events);
-    assert_true(estimate >= running);
 }
 
 TEST(a_small_log_is_left_alone)
 {
-    for (int i = 0; i < COMPACTION_SLACK_EVENTS; i++)
+    for (int i = 1; i < COMPACTION_STEP_BATCHES; i++)
         append_new(false);
     compact_all();
     assert_int_equal(feed_own_current(world.feed)->floor, 1);
     append_new(false);
     compact_all();
-    assert_true(feed_own_current(world.feed)->floor > 1);
+    assert_int_equal(feed_own_current(world.feed)->floor, COMPACTION_STEP_BATCHES + 1);
 }
 
 /* ---- clocks that are wrong ---- */
@@ -344,28 +377,100 @@ TEST(a_clock_that_is_ahead_by_hours_at_the_start_takes_no_ban_out_of_the_log)
     assert_int_equal(feed_own_current(world.feed)->floor, 1);
 }
 
-/* The estimate was gone, and each plan passed as much as it copied: round and round, some hundred
- * KB a second, until a restart. */
-TEST(a_log_whose_ends_were_forgotten_is_counted_again_and_not_copied_for_ever)
+static size_t count_in_log(void)
 {
-    append_many(3000, true);
-    uint64_t counted;
-    uint64_t running;
-    jump(60 * DAY_MS);
-    append_new(true);
-    own_feed_size(world.origin, &counted, &running);
-    world.passed_ms += HOUR_MS + MINUTE_MS;
-    append_new(true); /* by a clock that counts, and by which the others ended a month ago */
-    jump(0);
+    const feed_ref_t *own = feed_own_current(world.feed);
+    return own->have + 1 - own->floor;
+}
+
+/* A log that does nothing but run is left alone, and once it is old it is written again, once. */
+TEST(what_runs_is_copied_once_in_eight_days)
+{
+    for (int i = 0; i < 300; i++)
+        append_lasting(100 * DAY_MS / MS_PER_S, true);
     compact_all();
-    check_log();
+    assert_int_equal(count_in_log(), 300);
+    world.passed_ms += COMPACTION_AGE_MS + HOUR_MS;
+    compact_all();
+    assert_int_equal(check_log(), 300);
     uint64_t have = feed_own_current(world.feed)->have;
-    for (int i = 0; i < 100; i++)
-        assert_false(own_feed_compact(world.origin));
+    assert_in_range(have, 301, 300 + 300 / COMPACTION_STEP_BATCHES + 1); /* copies share batches */
+    world.passed_ms += COMPACTION_AGE_MS / 2;
+    compact_all();
     assert_int_equal(feed_own_current(world.feed)->have, have);
-    own_feed_size(world.origin, &counted, &running);
-    assert_int_equal(counted, check_log());
-    assert_true(running >= 3000);
+}
+
+/* ---- epochs ---- */
+
+static size_t count_own(bool ended)
+{
+    const feed_ref_t *feed;
+    size_t count = 0;
+    for (size_t i = 0; (feed = feed_own_at(world.feed, i)) != NULL; i++)
+        count += feed->ended == ended;
+    return count;
+}
+
+static void trim_all(int64_t kept_ms)
+{
+    trimmer_t *trimmer = trimmer_new(world.feed, world.node.wire);
+    trimmer_set_kept(trimmer, kept_ms);
+    while (trimmer_step(trimmer, wall_now()) == 1)
+        ;
+    trimmer_destroy(&trimmer);
+}
+
+/* It used to be that no feed ever went: after 10,000 starts nobody heard of a node any more. */
+TEST(however_often_a_node_starts_few_epochs_of_it_remain)
+{
+    int starts = support_long() ? 100000 : 500;
+    for (int start_number = 0; start_number < starts; start_number++) {
+        close_world();
+        open_world();
+        if (start_number % 100 == 0)
+            append_new(true);
+        else
+            append_ended();
+        compact_once();
+        compact_once();
+        trim_all(30 * DAY_MS);
+        assert_in_range(count_own(false), 1, COMPACTION_EPOCHS_MAX + 1);
+        assert_in_range(feed_count(world.feed), 1, 16 + 1);
+    }
+    compact_all();
+    trim_all(30 * DAY_MS);
+    assert_in_range(feed_count(world.feed), 1, 16);
+    check_log();
+}
+
+TEST(a_few_epochs_are_left_alone)
+{
+    for (int i = 0; i < COMPACTION_EPOCHS_MAX; i++) {
+        close_world();
+        open_world();
+        append_new(true);
+        compact_all();
+    }
+    assert_int_equal(count_own(false), COMPACTION_EPOCHS_MAX);
+    assert_int_equal(count_own(true), 0);
+}
+
+/* Its disk was lost and its clock stood in 1970 when it began; then it hears from peers what it had
+ * signed before. What it wrote meanwhile nobody takes in: it is copied. */
+TEST(what_was_written_below_our_own_floor_is_copied_above_it)
+{
+    world.ahead_ms = -right_now_ms() + HOUR_MS;
+    append_new(true);
+    uint64_t first = feed_own_current(world.feed)->id.epoch;
+    pubkey_t own = world.node.public_key;
+    feed_raise_epoch_floor(world.feed, &own, FORGE_EPOCH);
+    assert_null(feed_own_current(world.feed));
+    compact_all();
+    assert_true(feed_own_current(world.feed)->id.epoch > FORGE_EPOCH);
+    assert_int_equal(check_log(), 1);
+    jump(0);
+    trim_all(0);
+    assert_true(feed_own_at(world.feed, 0)->id.epoch > first);
 }
 
 /* Put a batch of ours into the other database, as one that came back from peers. */
@@ -387,16 +492,17 @@ TEST(an_epoch_that_came_back_from_peers_is_emptied_as_well)
     events[0].ban.time_ms = events[1].ban.time_ms = wall_now().ms - 3 * DAY_MS;
     events[0].ban.duration_s = -1;
     feed_ref_t *ref = recover(FORGE_EPOCH - 1000, events, 2);
-    for (int i = 0; i < 2 * COMPACTION_SLACK_EVENTS; i++)
+    for (int i = 0; i < DEAD; i++)
         append_new(false);
     compact_all();
     assert_false(ref->own_db);
+    assert_true(ref->ended);
     assert_int_equal(ref->floor, 2);
     const feed_ref_t *own = feed_own_current(world.feed);
     const uint8_t *bytes;
     wire_batch_t batch;
     event_t event;
-    size_t size = feed_read(world.feed, own, 2 * COMPACTION_SLACK_EVENTS + 1, &bytes);
+    size_t size = feed_read(world.feed, own, DEAD + 1, &bytes);
     assert_int_equal(wire_read_batch(world.node.wire, bytes, size, &batch), WIRE_OK);
     assert_int_equal(batch.event_count, 1);
     assert_int_equal(wire_event(world.node.wire, 0, &event), EVENT_OK);
@@ -412,14 +518,13 @@ TEST(a_pardon_lives_as_long_as_what_it_may_void)
     events[0].grace.time_ms = events[1].ban.time_ms = wall_now().ms - 3 * DAY_MS;
     events[0].grace.until_ms = 0;
     recover(FORGE_EPOCH - 1000, events, 2);
-    for (int i = 0; i < 2 * COMPACTION_SLACK_EVENTS; i++)
+    for (int i = 0; i < DEAD; i++)
         append_new(false);
     compact_all();
     const uint8_t *bytes;
     wire_batch_t batch;
     event_t event;
-    size_t size = feed_read(world.feed, feed_own_current(world.feed),
-                            2 * COMPACTION_SLACK_EVENTS + 1, &bytes);
+    size_t size = feed_read(world.feed, feed_own_current(world.feed), DEAD + 1, &bytes);
     assert_int_equal(wire_read_batch(world.node.wire, bytes, size, &batch), WIRE_OK);
     assert_int_equal(batch.event_count, 1);
     assert_int_equal(wire_event(world.node.wire, 0, &event), EVENT_OK);
@@ -428,18 +533,9 @@ TEST(a_pardon_lives_as_long_as_what_it_may_void)
 
 /* ---- what lies under a floor ---- */
 
-static void trim_all(int64_t kept_ms)
-{
-    trimmer_t *trimmer = trimmer_new(world.feed, world.node.wire);
-    trimmer_set_kept(trimmer, kept_ms);
-    while (trimmer_step(trimmer, wall_now()) == 1)
-        ;
-    trimmer_destroy(&trimmer);
-}
-
 TEST(our_own_batches_stay_for_aggregators_and_go_in_time)
 {
-    for (int i = 0; i < 2 * COMPACTION_SLACK_EVENTS; i++)
+    for (int i = 0; i < DEAD; i++)
         append_new(false);
     compact_all();
     const feed_ref_t *own = feed_own_current(world.feed);
@@ -462,7 +558,9 @@ TEST(copies_of_others_go_at_once_unless_the_history_is_kept)
         assert_int_equal(feed_store(world.feed, ref, seq, envelope.bytes, envelope.size), 0);
     }
     forge_head(&other, 500, 400, &envelope);
-    assert_int_equal(feed_keep_head(world.feed, ref, 500, 400, envelope.bytes, envelope.size), 1);
+    assert_int_equal(feed_keep_head(world.feed, ref, &(feed_mark_t){500, 400, 0}, envelope.bytes,
+                                    envelope.size),
+                     1);
     feed_keep_history(world.feed);
     trim_all(INT64_MAX / 4);
     assert_int_equal(ref->oldest, 1);
@@ -491,7 +589,9 @@ static feed_ref_t *store_batches(const forge_node_t *node, uint64_t epoch, uint6
 
 static void keep_head(feed_ref_t *ref, uint64_t seq, uint64_t floor)
 {
-    assert_int_equal(feed_keep_head(world.feed, ref, seq, floor, (const uint8_t *)"head", 4), 1);
+    assert_int_equal(feed_keep_head(world.feed, ref, &(feed_mark_t){seq, floor, 0},
+                                    (const uint8_t *)"head", 4),
+                     1);
 }
 
 /* The head came, the batch with the copies did not, and the origin died: what lay under the floor
@@ -532,7 +632,10 @@ int main(void)
         in_world(a_clock_that_jumps_for_a_moment_takes_no_ban_out_of_the_log),
         in_world(a_clock_that_was_corrected_ends_bans_after_an_hour),
         in_world(a_clock_that_is_ahead_by_hours_at_the_start_takes_no_ban_out_of_the_log),
-        in_world(a_log_whose_ends_were_forgotten_is_counted_again_and_not_copied_for_ever),
+        in_world(what_runs_is_copied_once_in_eight_days),
+        in_world(however_often_a_node_starts_few_epochs_of_it_remain),
+        in_world(a_few_epochs_are_left_alone),
+        in_world(what_was_written_below_our_own_floor_is_copied_above_it),
         in_world(an_epoch_that_came_back_from_peers_is_emptied_as_well),
         in_world(a_pardon_lives_as_long_as_what_it_may_void),
         in_world(our_own_batches_stay_for_aggregators_and_go_in_time),

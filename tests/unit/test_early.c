@@ -53,7 +53,7 @@ TEST(the_same_batch_twice_is_kept_once)
 #define ORIGIN_COUNT_MAX (EARLY_COUNT_MAX / EARLY_SHARES)
 #define ORIGIN_BYTES_MAX (EARLY_BYTES_MAX / EARLY_SHARES)
 
-static feed_ref_t feed_of(uint8_t origin)
+static feed_ref_t feed_here(uint8_t origin)
 {
     feed_ref_t feed = {.have = 0};
     memset(feed.id.origin.bytes, origin, PUBKEY_BYTES);
@@ -62,8 +62,8 @@ static feed_ref_t feed_of(uint8_t origin)
 
 TEST(no_more_than_256_batches_of_one_origin_are_kept)
 {
-    feed_ref_t feed = feed_of(1);
-    feed_ref_t older = feed_of(1);
+    feed_ref_t feed = feed_here(1);
+    feed_ref_t older = feed_here(1);
     early_t *early = early_new();
     for (uint64_t seq = 2; seq < ORIGIN_COUNT_MAX + 2; seq++)
         assert_true(put(early, &feed, seq));
@@ -79,7 +79,7 @@ TEST(an_origin_with_many_gaps_takes_no_others_place)
     feed_ref_t feeds[EARLY_SHARES + 1];
     early_t *early = early_new();
     for (uint8_t i = 0; i <= EARLY_SHARES; i++)
-        feeds[i] = feed_of(i);
+        feeds[i] = feed_here(i);
     for (uint64_t seq = 2; seq < EARLY_COUNT_MAX; seq++)
         put(early, &feeds[0], seq);
     for (int i = 1; i < EARLY_SHARES; i++)
@@ -92,7 +92,7 @@ TEST(an_origin_with_many_gaps_takes_no_others_place)
 TEST(no_more_than_1_mib_of_one_origin_are_kept)
 {
     static const uint8_t batch[64 * 1024];
-    feed_ref_t feed = feed_of(1);
+    feed_ref_t feed = feed_here(1);
     early_t *early = early_new();
     for (uint64_t seq = 2; seq < ORIGIN_BYTES_MAX / sizeof batch + 2; seq++)
         assert_true(early_put(early, &feed, seq, batch, sizeof batch));
@@ -106,7 +106,7 @@ TEST(no_more_than_1_mib_of_one_origin_are_kept)
 
 TEST(what_catch_up_brought_meanwhile_makes_room)
 {
-    feed_ref_t feed = feed_of(1);
+    feed_ref_t feed = feed_here(1);
     early_t *early = early_new();
     for (uint64_t seq = 2; seq < ORIGIN_COUNT_MAX + 2; seq++)
         assert_true(put(early, &feed, seq));

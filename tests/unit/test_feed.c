@@ -14,7 +14,8 @@ static int keep_head(feed_t *feed, feed_ref_t *ref, uint64_t seq, uint64_t floor
     char text[32];
     int length = snprintf(text, sizeof text, "head %llu %llu", (unsigned long long)seq,
                           (unsigned long long)floor);
-    return feed_keep_head(feed, ref, seq, floor, (const uint8_t *)text, (size_t)length);
+    return feed_keep_head(feed, ref, &(feed_mark_t){seq, floor, 0}, (const uint8_t *)text,
+                          (size_t)length);
 }
 
 static void assert_head(feed_t *feed, const feed_ref_t *ref, const char *expected)

@@ -70,7 +70,7 @@ TEST(the_head_reads_as_it_was_written)
     assert_same_feed(&head.feed, &expected.feed);
     assert_int_equal(head.seq, expected.seq);
     assert_int_equal(head.floor, expected.floor);
-    assert_int_equal(head.oldest, expected.oldest);
+    assert_int_equal(head.epoch_floor, expected.epoch_floor);
     assert_int_equal(head.time_ms, expected.time_ms);
     assert_memory_equal(head.hash, expected.hash, sizeof head.hash);
 }

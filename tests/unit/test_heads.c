@@ -69,7 +69,9 @@ static void keep_head_of_epoch(uint64_t epoch, uint64_t seq)
         assert_int_equal(feed_store(world.feed, ref, 1, (const uint8_t *)"x", 1), 0);
     wire_head_t head = {.feed = ref->id, .seq = seq, .floor = 1, .time_ms = FORGE_EPOCH};
     envelope.size = wire_write_head(world.nodes[MX1].wire, &head, envelope.bytes);
-    assert_int_equal(feed_keep_head(world.feed, ref, seq, 1, envelope.bytes, envelope.size), 1);
+    assert_int_equal(feed_keep_head(world.feed, ref, &(feed_mark_t){seq, 1, 0}, envelope.bytes,
+                                    envelope.size),
+                     1);
 }
 
 TEST(a_node_without_feeds_tells_nothing)

@@ -78,9 +78,9 @@ TEST(numbers_of_a_head_out_of_range_are_refused)
     body.time_ms = EVENT_TIME_MAX_MS + 1;
     assert_head(&body, WIRE_BAD_NUMBER);
     body = good_head();
-    body.oldest = body.epoch;
+    body.epoch_floor = body.epoch;
     assert_head(&body, WIRE_OK);
-    body.oldest = body.epoch + 1; /* a head ends no epoch but earlier ones */
+    body.epoch_floor = body.epoch + 1; /* a head ends no epoch but earlier ones */
     assert_head(&body, WIRE_BAD_NUMBER);
 }
 

@@ -341,7 +341,7 @@ TEST(pruning_keeps_what_is_young)
 {
     ban_t ban = support_ban("45.154.244.193");
     append(&ban);
-    assert_int_equal(own_feed_prune(world.origin), 0);
+    assert_int_equal(own_feed_prune(world.origin, wall_now()), 0);
     assert_int_equal(append(&ban).result, OWN_FEED_REPEATED);
 }
 

@@ -150,7 +150,9 @@ TEST(an_origin_that_is_not_trusted_is_not_waited_for)
     feed_id_t id = {.epoch = 1};
     id.origin = stranger;
     feed_ref_t *ref = feed_add(world.feed, &id);
-    assert_int_equal(feed_keep_head(world.feed, ref, 9, 1, (const uint8_t *)"x", 1), 1);
+    assert_int_equal(feed_keep_head(world.feed, ref, &(feed_mark_t){9, 1, 0}, (const uint8_t *)"x",
+                                    1),
+                     1);
     look(0);
     assert_null(progress_at(progress, 0));
     world_keep_head(MX1, 9, 1);

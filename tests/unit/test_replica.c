@@ -112,7 +112,7 @@ static replica_result_t receive_head(const forge_node_t *node, uint64_t seq, uin
     return receive();
 }
 
-static feed_ref_t *feed_of(const forge_node_t *node)
+static feed_ref_t *feed_here(const forge_node_t *node)
 {
     feed_id_t id = {.epoch = FORGE_EPOCH};
     id.origin = node->public_key;
@@ -133,7 +133,7 @@ static void assert_stored_as_received(const forge_node_t *node, uint64_t seq)
 {
     const uint8_t *bytes;
     forge_batch(node, seq, &envelope);
-    assert_int_equal(feed_read(world.feed, feed_of(node), seq, &bytes), envelope.size);
+    assert_int_equal(feed_read(world.feed, feed_here(node), seq, &bytes), envelope.size);
     assert_memory_equal(bytes, envelope.bytes, envelope.size);
 }
 
@@ -142,7 +142,7 @@ TEST(batches_in_order_are_stored_verbatim)
     for (uint64_t seq = 1; seq <= 3; seq++)
         assert_int_equal(receive_batch(&world.mx1, seq), REPLICA_STORED);
     assert_int_equal(replica_commit(world.replica), 0);
-    assert_int_equal(feed_of(&world.mx1)->have, 3);
+    assert_int_equal(feed_here(&world.mx1)->have, 3);
     for (uint64_t seq = 1; seq <= 3; seq++)
         assert_stored_as_received(&world.mx1, seq);
     assert_int_equal(replica_counters(world.replica)->stored, 3);
@@ -165,10 +165,10 @@ TEST(a_gap_waits_and_is_closed_in_order)
     assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
     assert_int_equal(receive_batch(&world.mx1, 4), REPLICA_EARLY);
     assert_int_equal(receive_batch(&world.mx1, 3), REPLICA_EARLY);
-    assert_int_equal(feed_of(&world.mx1)->have, 1);
-    assert_int_equal(feed_of(&world.mx1)->head_seq, 4);
+    assert_int_equal(feed_here(&world.mx1)->have, 1);
+    assert_int_equal(feed_here(&world.mx1)->head_seq, 4);
     assert_int_equal(receive_batch(&world.mx1, 2), REPLICA_STORED);
-    assert_int_equal(feed_of(&world.mx1)->have, 4);
+    assert_int_equal(feed_here(&world.mx1)->have, 4);
     assert_int_equal(replica_commit(world.replica), 0);
     for (uint64_t seq = 1; seq <= 4; seq++)
         assert_stored_as_received(&world.mx1, seq);
@@ -195,7 +195,7 @@ TEST(any_order_ends_in_the_same_feed)
             assert_int_equal(replica_commit(world.replica), 0);
     }
     assert_int_equal(replica_commit(world.replica), 0);
-    assert_int_equal(feed_of(&world.mx1)->have, COUNT);
+    assert_int_equal(feed_here(&world.mx1)->have, COUNT);
     assert_int_equal(replica_counters(world.replica)->stored, COUNT);
     for (uint64_t seq = 1; seq <= COUNT; seq++)
         assert_stored_as_received(&world.mx1, seq);
@@ -269,14 +269,14 @@ TEST(who_is_trusted_no_longer_is_refused_from_then_on)
 TEST(a_head_tells_of_what_is_missing)
 {
     assert_int_equal(receive_head(&world.mx1, 9, 1), REPLICA_HEAD);
-    assert_int_equal(feed_of(&world.mx1)->head_seq, 9);
-    assert_int_equal(feed_of(&world.mx1)->have, 0);
+    assert_int_equal(feed_here(&world.mx1)->head_seq, 9);
+    assert_int_equal(feed_here(&world.mx1)->have, 0);
     assert_int_equal(receive_head(&world.mx1, 8, 1), REPLICA_HEAD);
-    assert_int_equal(feed_of(&world.mx1)->kept_seq, 9);
+    assert_int_equal(feed_here(&world.mx1)->kept_seq, 9);
     assert_int_equal(replica_commit(world.replica), 0);
     uint8_t kept[WIRE_ENVELOPE_MAX];
     forge_head(&world.mx1, 9, 1, &envelope);
-    assert_int_equal(feed_read_head(world.feed, feed_of(&world.mx1), kept, sizeof kept),
+    assert_int_equal(feed_read_head(world.feed, feed_here(&world.mx1), kept, sizeof kept),
                      envelope.size);
     assert_memory_equal(kept, envelope.bytes, envelope.size);
 }
@@ -294,19 +294,19 @@ TEST(a_raised_floor_skips_what_no_longer_counts)
     assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
     assert_int_equal(receive_batch(&world.mx1, 6), REPLICA_EARLY);
     assert_int_equal(receive_head(&world.mx1, 6, 5), REPLICA_HEAD);
-    assert_int_equal(feed_of(&world.mx1)->have, 4);
+    assert_int_equal(feed_here(&world.mx1)->have, 4);
     assert_int_equal(receive_batch(&world.mx1, 3), REPLICA_KNOWN);
     assert_int_equal(receive_batch(&world.mx1, 5), REPLICA_STORED);
-    assert_int_equal(feed_of(&world.mx1)->have, 6);
+    assert_int_equal(feed_here(&world.mx1)->have, 6);
 }
 
 TEST(a_floor_right_below_the_next_batch_lets_it_in)
 {
     assert_int_equal(receive_batch(&world.mx1, 6), REPLICA_EARLY);
     assert_int_equal(receive_head(&world.mx1, 6, 6), REPLICA_HEAD);
-    assert_int_equal(feed_of(&world.mx1)->have, 5);
+    assert_int_equal(feed_here(&world.mx1)->have, 5);
     assert_int_equal(receive_batch(&world.mx1, 6), REPLICA_STORED);
-    assert_int_equal(feed_of(&world.mx1)->have, 6);
+    assert_int_equal(feed_here(&world.mx1)->have, 6);
 }
 
 static void assert_our_epoch(feed_ref_t *own, uint64_t seq, replica_result_t expected)
@@ -335,8 +335,8 @@ TEST(an_older_epoch_of_ours_comes_back_from_peers)
     assert_int_equal(receive_batch(&world.self, 1), REPLICA_STORED);
     assert_int_equal(receive_batch(&world.self, 2), REPLICA_STORED);
     assert_int_equal(replica_commit(world.replica), 0);
-    assert_int_equal(feed_of(&world.self)->have, 2);
-    assert_false(feed_of(&world.self)->own_db);
+    assert_int_equal(feed_here(&world.self)->have, 2);
+    assert_false(feed_here(&world.self)->own_db);
 }
 
 TEST(an_origin_with_too_many_epochs_is_refused)
@@ -368,7 +368,7 @@ TEST(a_full_disk_loses_nothing_that_was_committed)
         result = receive_batch(&world.mx1, seq);
     assert_int_equal(result, REPLICA_FAILED);
     assert_int_equal(errno, ENOSPC);
-    assert_int_equal(feed_of(&world.mx1)->have, 1);
+    assert_int_equal(feed_here(&world.mx1)->have, 1);
     sqlite3_stmt *more = db_prepare(db, "PRAGMA max_page_count = 100000");
     assert_int_equal(db_step(db, more), 1);
     sqlite3_reset(more);
@@ -402,7 +402,7 @@ TEST(what_was_taken_back_is_taken_in_again)
     sqlite3_stmt *drop = db_prepare(feed_peers_db(world.feed), "ROLLBACK");
     assert_int_equal(db_step(feed_peers_db(world.feed), drop), 0);
     assert_int_equal(replica_commit(world.replica), -1);
-    assert_int_equal(feed_of(&world.mx1)->have, 0);
+    assert_int_equal(feed_here(&world.mx1)->have, 0);
     assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
     assert_int_equal(replica_commit(world.replica), 0);
     assert_stored_as_received(&world.mx1, 1);
@@ -437,7 +437,7 @@ TEST(two_batches_under_one_number_put_their_origin_into_quarantine)
     assert_int_equal(receive_batch(&world.mx1, 2), REPLICA_REFUSED);
     assert_int_equal(refused(REPLICA_QUARANTINED), 2);
     assert_int_equal(receive_head(&world.mx1, 2, 1), REPLICA_HEAD); /* it still lives */
-    assert_int_equal(feed_of(&world.mx1)->kept_seq, 0);
+    assert_int_equal(feed_here(&world.mx1)->kept_seq, 0);
     assert_stored_as_received(&world.mx1, 1);
 }
 
@@ -480,15 +480,15 @@ TEST(nothing_of_a_quarantined_origin_is_missed_after_others_took_something_back)
     receive_batch(&world.mx1, 1);
     receive_head(&world.mx1, 9, 1);
     assert_int_equal(replica_commit(world.replica), 0);
-    assert_int_equal(feed_of(&world.mx1)->head_seq, 9);
+    assert_int_equal(feed_here(&world.mx1)->head_seq, 9);
     receive_other_batch(&world.mx1, 1);
-    assert_int_equal(feed_of(&world.mx1)->head_seq, 1);
+    assert_int_equal(feed_here(&world.mx1)->head_seq, 1);
     feed_forget(world.feed);
-    assert_int_equal(feed_of(&world.mx1)->head_seq, 1);
+    assert_int_equal(feed_here(&world.mx1)->head_seq, 1);
     assert_int_equal(replica_reset(world.replica, &world.mx1.public_key), 1);
-    assert_int_equal(feed_of(&world.mx1)->head_seq, 9);
+    assert_int_equal(feed_here(&world.mx1)->head_seq, 9);
     feed_forget(world.feed);
-    assert_int_equal(feed_of(&world.mx1)->head_seq, 9);
+    assert_int_equal(feed_here(&world.mx1)->head_seq, 9);
 }
 
 TEST(a_quarantine_survives_a_restart_and_ends_by_the_operators_word)
@@ -531,12 +531,12 @@ TEST(with_the_disk_full_only_a_floor_that_rises_is_kept)
     assert_int_equal(errno, ENOSPC);
     assert_int_equal(receive_head(&world.mx1, 5, 1), REPLICA_FAILED);
     assert_int_equal(errno, ENOSPC);
-    assert_int_equal(feed_of(&world.mx1)->head_seq, 5);
+    assert_int_equal(feed_here(&world.mx1)->head_seq, 5);
     assert_int_equal(receive_head(&world.mx1, 5, 3), REPLICA_HEAD);
     assert_int_equal(receive_batch(&world.mx1, 4), REPLICA_FAILED);
     assert_int_equal(replica_commit(world.replica), 0);
-    assert_int_equal(feed_of(&world.mx1)->floor, 3);
-    assert_int_equal(feed_of(&world.mx1)->have, 3);
+    assert_int_equal(feed_here(&world.mx1)->floor, 3);
+    assert_int_equal(feed_here(&world.mx1)->have, 3);
     db_freeze(feed_peers_db(world.feed), false);
     assert_int_equal(receive_batch(&world.mx1, 4), REPLICA_STORED);
     assert_int_equal(replica_commit(world.replica), 0);
@@ -596,7 +596,7 @@ TEST(what_fails_in_one_database_is_taken_back_in_both)
     assert_int_equal(errno, ENOSPC);
     assert_true(seq > 0);
     assert_int_equal(own->have, 0);
-    assert_int_equal(feed_of(&world.mx1)->have, 0);
+    assert_int_equal(feed_here(&world.mx1)->have, 0);
     limit_own_db(100000);
     assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
     for (uint64_t i = 1; i <= seq + 1; i++)

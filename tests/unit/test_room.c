@@ -166,7 +166,8 @@ TEST(what_makes_room_goes_on_with_the_disk_full)
     assert_int_equal(db_begin(db), -1);
     assert_int_equal(db_begin_freeing(db), 0);
     uint64_t have = peer->have;
-    assert_int_equal(feed_keep_head(feed, peer, have + 500, have + 1, (const uint8_t *)"head", 4),
+    assert_int_equal(feed_keep_head(feed, peer, &(feed_mark_t){have + 500, have + 1, 0},
+                                    (const uint8_t *)"head", 4),
                      1);
     sqlite3_stmt *drop = db_prepare(db, "DELETE FROM batch");
     assert_int_equal(db_step(db, drop), 0);
@@ -191,7 +192,8 @@ TEST(a_disk_that_we_filled_ourselves_has_room_after_dropping)
         sqlite3_stmt *drop = db_prepare(db, "DELETE FROM batch WHERE (id & 1099511627775) < ?");
         sqlite3_bind_int64(drop, 1, (int64_t)floor);
         assert_int_equal(db_step(db, drop), 0);
-        assert_int_equal(feed_keep_head(feed, peer, peer->have, floor, (const uint8_t *)"head", 4),
+        assert_int_equal(feed_keep_head(feed, peer, &(feed_mark_t){peer->have, floor, 0},
+                                        (const uint8_t *)"head", 4),
                          1);
         assert_int_equal(db_commit(db), 0);
         assert_int_equal(tend(feed), STATE_HAS_ROOM);

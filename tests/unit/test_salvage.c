@@ -397,7 +397,8 @@ TEST(a_feed_that_begins_above_a_floor_stays_one)
 {
     open_state();
     feed_ref_t *first = feed_at(world.feed, 0);
-    assert_int_equal(feed_keep_head(world.feed, first, first->have, 21, (const uint8_t *)"h", 1),
+    assert_int_equal(feed_keep_head(world.feed, first, &(feed_mark_t){first->have, 21, 0},
+                                    (const uint8_t *)"h", 1),
                      1);
     sqlite3_stmt *drop =
         db_prepare(feed_own_db(world.feed), "DELETE FROM batch WHERE id BETWEEN ? AND ?");

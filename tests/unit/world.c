@@ -93,8 +93,8 @@ void world_keep_head(int node, uint64_t seq, uint64_t floor)
 {
     static envelope_t envelope;
     forge_head(&world.nodes[node], seq, floor, &envelope);
-    assert_int_equal(feed_keep_head(world.feed, world_feed(node), seq, floor, envelope.bytes,
-                                    envelope.size),
+    assert_int_equal(feed_keep_head(world.feed, world_feed(node), &(feed_mark_t){seq, floor, 0},
+                                    envelope.bytes, envelope.size),
                      1);
 }
 
