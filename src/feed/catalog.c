@@ -102,8 +102,8 @@ static size_t place_of(const catalog_origin_t *origin, const feed_id_t *id)
 static void list(catalog_origin_t *origin, feed_ref_t *feed)
 {
     size_t at = place_of(origin, &feed->id);
-    origin->refs = xrealloc(origin->refs, (origin->count + 1) * sizeof *origin->refs);
-    memmove(origin->refs + at + 1, origin->refs + at, (origin->count - at) * sizeof *origin->refs);
+    origin->refs = xrealloc(origin->refs, (origin->count + 1) * sizeof(feed_ref_t *));
+    memmove(origin->refs + at + 1, origin->refs + at, (origin->count - at) * sizeof(feed_ref_t *));
     origin->refs[at] = feed;
     origin->count++;
 }
@@ -112,7 +112,7 @@ static void unlist(catalog_origin_t *origin, const feed_ref_t *feed)
 {
     size_t at = place_of(origin, &feed->id);
     origin->count--;
-    memmove(origin->refs + at, origin->refs + at + 1, (origin->count - at) * sizeof *origin->refs);
+    memmove(origin->refs + at, origin->refs + at + 1, (origin->count - at) * sizeof(feed_ref_t *));
 }
 
 feed_ref_t *catalog_find(const catalog_t *self, const feed_id_t *id)
@@ -133,7 +133,7 @@ feed_ref_t *catalog_add(catalog_t *self, const feed_id_t *id)
     feed->index = self->count;
     if (self->count == self->size) {
         self->size = self->size * 2 + 16;
-        self->refs = xrealloc(self->refs, self->size * sizeof *self->refs);
+        self->refs = xrealloc(self->refs, self->size * sizeof(feed_ref_t *));
     }
     self->refs[self->count++] = feed;
     list(catalog_origin_of(self, &id->origin), feed);

@@ -82,15 +82,15 @@ static void end_feed(feed_t *self, feed_ref_t *feed)
     settle_position(self, feed);
 }
 
-void feed_raise_epoch_floor(feed_t *self, const pubkey_t *key, uint64_t epoch)
+void feed_raise_epoch_floor(feed_t *self, const pubkey_t *origin, uint64_t epoch)
 {
-    catalog_origin_t *origin = catalog_origin_of(self->catalog, key);
-    if (epoch <= origin->epoch_floor)
+    catalog_origin_t *all = catalog_origin_of(self->catalog, origin);
+    if (epoch <= all->epoch_floor)
         return;
-    origin->epoch_floor = epoch;
-    for (size_t i = 0; i < origin->count && origin->refs[i]->id.epoch < epoch; i++)
-        if (!origin->refs[i]->ended)
-            end_feed(self, origin->refs[i]);
+    all->epoch_floor = epoch;
+    for (size_t i = 0; i < all->count && all->refs[i]->id.epoch < epoch; i++)
+        if (!all->refs[i]->ended)
+            end_feed(self, all->refs[i]);
     if (self->current != NULL && self->current->ended)
         self->current = NULL;
 }
@@ -279,16 +279,16 @@ feed_ref_t *feed_find(feed_t *self, const feed_id_t *id)
     return catalog_find(self->catalog, id);
 }
 
-feed_ref_t *feed_of(feed_t *self, const pubkey_t *key, size_t index)
+feed_ref_t *feed_of(feed_t *self, const pubkey_t *origin, size_t index)
 {
-    const catalog_origin_t *origin = catalog_find_origin(self->catalog, key);
-    return origin != NULL && index < origin->count ? origin->refs[index] : NULL;
+    const catalog_origin_t *all = catalog_find_origin(self->catalog, origin);
+    return all != NULL && index < all->count ? all->refs[index] : NULL;
 }
 
-uint64_t feed_epoch_floor(const feed_t *self, const pubkey_t *key)
+uint64_t feed_epoch_floor(const feed_t *self, const pubkey_t *origin)
 {
-    const catalog_origin_t *origin = catalog_find_origin(self->catalog, key);
-    return origin != NULL ? origin->epoch_floor : 0;
+    const catalog_origin_t *all = catalog_find_origin(self->catalog, origin);
+    return all != NULL ? all->epoch_floor : 0;
 }
 
 size_t feed_reserve(feed_t *self, size_t size, feed_leave_fn *leave, void *arg)

@@ -181,8 +181,9 @@ static int gather(compaction_t *self, wall_t now, bool all_but_newest, passed_t 
 
 /* ---- whether it is worth it ---- */
 
-/* What was signed in times to come was so by a clock that was wrong: it tells nothing, and would stay
- * for as long. Unless it is now that the clock is ahead: then all that is written is of such times. */
+/* What was signed in times to come was so by a clock that was wrong: it tells nothing, and would
+ * stay for as long. Unless it is now that the clock is ahead: then all that is written is of such
+ * times. */
 static bool is_old(int64_t signed_ms, wall_t now)
 {
     bool was_ahead = signed_ms > now.ms + COMPACTION_LINGER_MS;
