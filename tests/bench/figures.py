@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import socket
 import statistics
 import subprocess
@@ -16,6 +17,9 @@ HEARTBEAT_MS = 1000
 OUTSTANDING = 512
 FULL_BATCH = 512
 NEWCOMER_MAX_S = 600
+SETTLED_MAX_S = 300
+HEADS_TOLD_S = 10  # changed heads are told six heartbeats long
+HEAD_BYTES = 200  # of an envelope, and some
 PEERS = 10
 PACKED_BAN_BYTES = 25  # an address with its prefix (17) and the time of its end (8)
 COUNTRIES = ["BR", "CN", "DE", "FR", "GB", "HK", "ID", "IN", "KR", "NL", "RU", "SG", "US", "VN"]
@@ -300,14 +304,14 @@ def measure_store(directory, counts):
     return figure
 
 
-def measure_idle(figure, directory, counts):
+def measure_idle_memory(figure, directory, counts):
     """RSS and PSS of a node with its peers connected, beside one that has none."""
     with running(os.path.join(directory, "alone"), ["a"]) as mesh:
-        time.sleep(counts["idle_s"])
+        time.sleep(counts["rest_s"])
         alone, _ = memory_bytes(mesh.nodes[0].process.pid)
     names = ["n%d" % i for i in range(PEERS + 1)]
     with running(os.path.join(directory, "idle"), names) as mesh:
-        time.sleep(counts["idle_s"])
+        time.sleep(counts["rest_s"])
         idle, shared = memory_bytes(mesh.nodes[0].process.pid)
     figure.values.update(alone_rss=alone, idle_rss=idle, idle_pss=shared)
     figure.row("node with %d peers, idle: RSS" % PEERS, mib(idle))
@@ -322,17 +326,17 @@ def measure_memory(directory, counts):
     """Memory of an idle node, and what each active ban adds."""
     count = counts["memory"]
     figure = Figure("memory", "idle: nothing, %d s; bans: %s streamed from A, held by B" %
-                    (counts["idle_s"], "{:,}".format(count)),
+                    (counts["rest_s"], "{:,}".format(count)),
                     "%d nodes on loopback; bans: two nodes, %s" % (PEERS + 1, RATE_OFF_TEXT))
     directory = os.path.join(directory, "memory")
     os.makedirs(directory)
-    measure_idle(figure, directory, counts)
+    measure_idle_memory(figure, directory, counts)
     with running(os.path.join(directory, "held"), ["a", "b"], RATE_OFF) as mesh:
         a, b = mesh.nodes
         before, _ = memory_bytes(b.process.pid)
         feed(a, b, count)
         assert b.status()["held"] == count, b.status()
-        time.sleep(counts["idle_s"])
+        time.sleep(counts["rest_s"])
         after, _ = memory_bytes(b.process.pid)
     each = (after - before) / count
     figure.values.update(before_rss=before, after_rss=after, ban_bytes=each)
@@ -418,7 +422,7 @@ def measure_hub(directory, counts):
     return figure
 
 
-# ---- a newcomer ----
+# ---- the daemon from outside ----
 
 def ask_status(node):
     """As `banmesh status --json`, without a process of its own for each look."""
@@ -442,6 +446,111 @@ def cpu_s(pid):
         fields = text.read().rsplit(") ", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+
+def link_bytes(pid):
+    """What a process has sent and received over all its TCP connections, and how many there are."""
+    shown = subprocess.run(["ss", "-tinpOH", "state", "established"], check=True,
+                           stdout=subprocess.PIPE, text=True).stdout
+    mine = [line for line in shown.splitlines() if "pid=%d," % pid in line]
+
+    def total(name):
+        return sum(int(number) for line in mine
+                   for number in re.findall(r"\b%s:(\d+)" % name, line))
+    return total("bytes_sent"), total("bytes_received"), len(mine)
+
+
+# ---- an idle node ----
+
+def fill_epochs(node, epochs):
+    """What a node leaves behind that was started so often, and banned once each time."""
+    for _ in range(epochs):
+        helper("bench_fill", node.secret, os.path.join(node.dir, "state"), 1, 1)
+
+
+def make_star(directory, peers, epochs):
+    """All trust each other and know all feeds, but connections are only those of the first node:
+    its own share of a full mesh, without the others' shares on the same machine."""
+    os.makedirs(directory)
+    names = ["p%d" % i for i in range(peers)]
+    mesh = Mesh(directory, ["m"] + names, heartbeat=HEARTBEAT_MS,
+                links=[("m", name) for name in names])
+    for node in mesh.nodes[1:]:
+        fill_epochs(node, epochs)
+    return mesh
+
+
+def wait_settled(mesh, feeds):
+    """All know all feeds and miss nothing, and nobody has news to pass on any more."""
+    def knows_all(node):
+        mesh_status = ask_status(node)["mesh"]
+        return len(mesh_status["feeds"]) == feeds and mesh_status["missing_batches"] == 0
+    for node in mesh.nodes:
+        node.wait_connected()
+        wait_until(lambda node=node: knows_all(node), node.name + " has all feeds", SETTLED_MAX_S)
+    time.sleep(HEADS_TOLD_S)
+
+
+def time_idle(directory, peers, counts):
+    """Of a node that has nothing to do: the share of a core, and bytes a second and link."""
+    mesh = make_star(directory, peers, counts["idle_epochs"])
+    try:
+        for node in mesh.nodes:
+            node.start(wait=False)
+        for node in mesh.nodes:
+            node.wait_started()
+        wait_settled(mesh, peers * counts["idle_epochs"])
+        pid = mesh.nodes[0].process.pid
+        start, used, before = time.monotonic(), cpu_s(pid), link_bytes(pid)
+        time.sleep(counts["idle_s"])
+        after, used, took = link_bytes(pid), cpu_s(pid) - used, time.monotonic() - start
+    finally:
+        mesh.stop()
+    assert before[2] == after[2], "connections came or went: %s, %s" % (before, after)
+    out, into = ((after[i] - before[i]) / took / peers for i in range(2))
+    return {"cpu": used / took, "out": out, "in": into, "connections": after[2]}
+
+
+def measure_idle(directory, counts):
+    """What it costs to be there, by the number of peers."""
+    peers = counts["idle_peers"]
+    epochs = counts["idle_epochs"]
+    figure = Figure("idle: a node with nothing to do", "nothing, for %d s" % counts["idle_s"],
+                    "each peer with %d older epochs, heartbeat %d ms; this node connected to all,"
+                    " they to it alone" % (epochs, HEARTBEAT_MS),
+                    ["%d peers" % count for count in peers])
+    directory = os.path.join(directory, "rest")
+    os.makedirs(directory)
+    got = [time_idle(os.path.join(directory, str(count)), count, counts) for count in peers]
+    raw = helper("bench_raw", "curve", counts["curve"])
+    raw.update(helper("bench_raw", "verify", counts["verify"], HEAD_BYTES))
+    each = 1 / raw["curve"] + 1 / raw["verify-one"]  # s of a core, for a heartbeat
+    figure.values = {"raw": each, **{"%d.%s" % (count, name): value
+                                     for count, values in zip(peers, got)
+                                     for name, value in values.items()}}
+
+    def percent(share):
+        return "%.3f %%" % (share * 100)
+    figure.row("of a core", *(percent(one["cpu"]) for one in got))
+    figure.row("of a core, a peer", *(percent(one["cpu"] / count)
+                                      for count, one in zip(peers, got)))
+    figure.row("bytes a second and peer, out", *("%.0f" % one["out"] for one in got))
+    figure.row("bytes a second and peer, in", *("%.0f" % one["in"] for one in got))
+    figure.row("raw: decrypt and verify a heartbeat of each",
+               *(percent(each * count) for count in peers))
+    for count, one in zip(peers, got):
+        figure.ratio("%d peers / raw" % count, one["cpu"] / (each * count))
+    for count, one in zip(peers, got):
+        if count == PEERS:
+            figure.ratio("%d peers" % count, one["cpu"] * 100, "<= 0.2 % of a core", "{:.3f} %",
+                         one["cpu"] <= 0.002)
+    if len(peers) > 1:
+        growth = (got[-1]["cpu"] / peers[-1]) / (got[0]["cpu"] / peers[0])
+        figure.ratio("a peer of %d / a peer of %d" % (peers[-1], peers[0]), growth,
+                     "<= 1.5", met=growth <= 1.5)
+    return figure
+
+
+# ---- a newcomer ----
 
 def wait_feed(node, start, reached):
     """Until its only feed of others is so far; returns the seconds since start."""
@@ -529,5 +638,5 @@ def measure_newcomer(directory, counts):
 
 
 FIGURES = {"hook": measure_hook, "latency": measure_latency, "stream": measure_stream,
-           "store": measure_store, "memory": measure_memory, "hub": measure_hub,
-           "newcomer": measure_newcomer}
+           "store": measure_store, "memory": measure_memory, "idle": measure_idle,
+           "hub": measure_hub, "newcomer": measure_newcomer}
