@@ -19,11 +19,23 @@ struct feed {
     sqlite3_stmt *drop_cursor;
     catalog_t *catalog;
     feed_ref_t *current; /* our own, of this run */
+    uint64_t changes[FEED_BUCKETS];
+    uint64_t promises;
 };
 
 static rows_t *rows_of(feed_t *self, const feed_ref_t *feed)
 {
     return feed->own_db ? self->own : self->peers;
+}
+
+size_t feed_bucket(const feed_ref_t *feed)
+{
+    return feed->id.origin.bytes[0];
+}
+
+static void note_change(feed_t *self, const feed_ref_t *feed)
+{
+    self->changes[feed_bucket(feed)]++;
 }
 
 static feed_ref_t *remember(feed_t *self, const feed_id_t *id, int64_t number, bool own_db)
@@ -32,6 +44,7 @@ static feed_ref_t *remember(feed_t *self, const feed_id_t *id, int64_t number, b
     feed->number = number;
     feed->own_db = own_db;
     feed->floor = feed->oldest = 1;
+    note_change(self, feed);
     return feed;
 }
 
@@ -73,6 +86,7 @@ static void settle_position(feed_t *self, feed_ref_t *feed)
 static void end_feed(feed_t *self, feed_ref_t *feed)
 {
     feed->ended = true;
+    note_change(self, feed);
     if (feed_is_ours(self, &feed->id.origin)) {
         feed->head_seq = feed->kept_seq = feed->have;
         return;
@@ -99,7 +113,9 @@ void feed_raise_epoch_floor(feed_t *self, const pubkey_t *origin, uint64_t epoch
 static void settle_all(feed_t *self)
 {
     feed_ref_t *feed;
+    self->promises++;
     for (size_t i = 0; (feed = feed_at(self, i)) != NULL; i++) {
+        note_change(self, feed);
         catalog_origin_of(self->catalog, &feed->id.origin)->epoch_floor = 0;
         feed->ended = false;
         settle_position(self, feed);
@@ -274,6 +290,16 @@ size_t feed_count(const feed_t *self)
     return catalog_count(self->catalog);
 }
 
+uint64_t feed_changes(const feed_t *self, size_t bucket)
+{
+    return self->changes[bucket];
+}
+
+uint64_t feed_promises(const feed_t *self)
+{
+    return self->promises;
+}
+
 feed_ref_t *feed_find(feed_t *self, const feed_id_t *id)
 {
     return catalog_find(self->catalog, id);
@@ -415,6 +441,7 @@ int feed_end_own_epochs(feed_t *self, uint64_t epoch)
     if (rows_set_floors(self->own, running, running->floor, epoch) == -1)
         return -1;
     running->epoch_floor = epoch;
+    note_change(self, running);
     feed_raise_epoch_floor(self, &self->self, epoch);
     return 0;
 }
@@ -460,17 +487,20 @@ int feed_store(feed_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *byte
     if (rows_add_batch(rows_of(self, feed), feed, seq, bytes, size) == -1)
         return -1;
     feed->have = seq;
-    feed_promise(self, feed, seq);
+    if (feed->head_seq < seq)
+        feed->head_seq = seq;
     if (feed->ended && feed->floor <= seq)
         feed->floor = seq + 1;
+    note_change(self, feed);
     return 0;
 }
 
 void feed_promise(feed_t *self, feed_ref_t *feed, uint64_t seq)
 {
-    (void)self;
-    if (feed->head_seq < seq)
-        feed->head_seq = seq;
+    if (feed->head_seq >= seq)
+        return;
+    feed->head_seq = seq;
+    self->promises++;
 }
 
 void feed_quarantine(feed_t *self, const pubkey_t *origin, bool quarantined)
@@ -480,6 +510,7 @@ void feed_quarantine(feed_t *self, const pubkey_t *origin, bool quarantined)
         feed->quarantined = quarantined;
         count_missing(feed);
     }
+    self->promises++;
 }
 
 void feed_forget(feed_t *self)
@@ -518,6 +549,7 @@ int feed_keep_head(feed_t *self, feed_ref_t *feed, const feed_mark_t *mark, cons
     feed_promise(self, feed, mark->seq);
     if (feed->ended)
         end_feed(self, feed);
+    note_change(self, feed);
     return 1;
 }
 
@@ -529,12 +561,12 @@ int feed_raise_floor(feed_t *self, feed_ref_t *feed, uint64_t floor)
     if (rows_set_floors(rows_of(self, feed), feed, floor, feed->epoch_floor) == -1)
         return -1;
     feed->floor = floor;
+    note_change(self, feed);
     return 0;
 }
 
 void feed_give_up(feed_t *self, feed_ref_t *feed, uint64_t seq)
 {
-    (void)self;
     if (seq > feed->floor - 1)
         seq = feed->floor - 1;
     if (feed->have >= seq)
@@ -542,6 +574,7 @@ void feed_give_up(feed_t *self, feed_ref_t *feed, uint64_t seq)
     if (feed->oldest > feed->have)
         feed->oldest = seq + 1;
     feed->have = seq;
+    note_change(self, feed);
 }
 
 int feed_trim(feed_t *self, feed_ref_t *feed, uint64_t seq)

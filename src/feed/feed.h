@@ -14,6 +14,7 @@
 #define FEED_PER_ORIGIN_MAX       1024  /* epochs of one peer that count at a time */
 #define FEED_EMPTY_PER_ORIGIN_MAX 256   /* of these, without a batch of what was promised */
 #define FEED_ENDED_PER_ORIGIN_MAX 10000 /* that have ended, where the history is kept */
+#define FEED_BUCKETS              256 /* feeds fall into these by the first byte of their origin */
 
 typedef struct feed feed_t;
 
@@ -41,6 +42,13 @@ size_t feed_count(const feed_t *self);
 
 /* The feeds of one origin, the oldest epoch first; NULL behind the last. */
 feed_ref_t *feed_of(feed_t *self, const pubkey_t *origin, size_t index);
+/* How often something changed of the feeds of a bucket: one came, or have, floor or kept_seq of one
+ * moved. */
+size_t feed_bucket(const feed_ref_t *feed);
+uint64_t feed_changes(const feed_t *self, size_t bucket);
+
+/* How often more was promised of any feed than is here. */
+uint64_t feed_promises(const feed_t *self);
 
 /* The feed of an id; NULL if we do not hold it. */
 feed_ref_t *feed_find(feed_t *self, const feed_id_t *id);
@@ -109,6 +117,9 @@ int feed_remove(feed_t *self, feed_ref_t *feed);
 /* Store the next batch, seq have + 1, inside the caller's transaction of its database. Returns 0,
  * or -1 and errno of db_step. `have` moves at once: after a failed commit call feed_forget. */
 int feed_store(feed_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *bytes, size_t size);
+
+/* Its origin signed for seq: until that is here it is missed. Not on disk: a kept head is. */
+void feed_promise(feed_t *self, feed_ref_t *feed, uint64_t seq);
 
 /* Nothing more of an origin is taken in, until the quarantine ends: what it signed for and is not
  * here is not missed, so nobody is to ask for it. Of any other origin all is missed that a kept

@@ -325,13 +325,15 @@ static replica_result_t receive_batch(replica_t *self, const uint8_t *envelope, 
         return receive_known(self, feed, batch.seq, envelope, size);
     if (numbers_are_ours(self, feed))
         return refuse(self, REPLICA_OUR_NUMBERS);
-    feed_promise(self->feed, feed, batch.seq);
     if (batch.seq > feed->have + 1) {
+        feed_promise(self->feed, feed, batch.seq);
         self->counters.early++;
         early_put(self->early, feed, batch.seq, envelope, size);
         return REPLICA_EARLY;
     }
     replica_result_t result = store(self, feed, batch.seq, envelope, size, live);
+    if (result == REPLICA_FAILED)
+        feed_promise(self->feed, feed, batch.seq); /* to be fetched as soon as it can be stored */
     return result == REPLICA_STORED ? store_early_ones(self, feed) : result;
 }
 
