@@ -473,6 +473,7 @@ int feed_remove(feed_t *self, feed_ref_t *feed)
     }
     if (db_commit(db) == -1)
         return -1;
+    note_change(self, feed);
     catalog_remove(self->catalog, feed);
     return 1;
 }

@@ -21,6 +21,7 @@ struct mesh {
     progress_t *progress;
     inbox_t *inbox;
     heads_t *heads;
+    digest_t *digest;
     ticker_t *heartbeat;
     roster_t roster;
     peer_calls_t calls;
@@ -40,9 +41,26 @@ static void receive(void *arg, peer_t *peer, const peer_message_t *message)
     inbox_take(self->inbox, peer, message);
 }
 
+/* Into self->out; the same for all. */
+static size_t write_survey(mesh_t *self)
+{
+    wire_survey_t known;
+    digest_fill(self->digest, feed_keeps_history(self->config.feed), &known);
+    return wire_write_survey(self->config.wire, &known, self->out);
+}
+
 static void survey(mesh_t *self, peer_t *peer)
 {
-    peer_send(peer, self->out, wire_write_survey(self->config.wire, self->out));
+    peer_send(peer, self->out, write_survey(self));
+}
+
+static void survey_all(mesh_t *self)
+{
+    size_t size = write_survey(self);
+    self->surveyed_at = mono_now();
+    for (size_t i = 0; i < self->roster.count; i++)
+        if (peer_connected(self->roster.peers[i]))
+            peer_send(self->roster.peers[i], self->out, size);
 }
 
 static void connected(void *arg, peer_t *peer)
@@ -233,12 +251,8 @@ static void tick(void *arg)
     watch_crowd(self);
     for (size_t i = 0; i < self->roster.count; i++)
         watch_peer(self, self->roster.peers[i]);
-    if (mono_since_ms(self->surveyed_at) >= SURVEY_MS) {
-        self->surveyed_at = mono_now();
-        for (size_t i = 0; i < self->roster.count; i++)
-            if (peer_connected(self->roster.peers[i]))
-                survey(self, self->roster.peers[i]);
-    }
+    if (mono_since_ms(self->surveyed_at) >= SURVEY_MS)
+        survey_all(self);
     pump(self);
     progress_look(self->progress, mono_now());
 }
@@ -329,6 +343,7 @@ static int open_parts(mesh_t *self, fault_t *fault)
     self->crowd = crowd_new();
     self->gate = gate_new(config->loop, self->trust, self->crowd);
     self->heads = heads_new(config->feed, config->wire);
+    self->digest = digest_new(config->feed);
     const progress_calls_t progress = {name_of, say, self};
     self->progress = progress_new(config->feed, &progress);
     self->replica = replica_new(&replica, self->trust, config->settings, fault);
@@ -338,8 +353,9 @@ static int open_parts(mesh_t *self, fault_t *fault)
     const inbox_config_t inbox = {config->loop,   config->feed, config->wire, self->replica,
                                   self->catchup,  connected,    feed_began,   asked,
                                   storage_failed, settle,       self};
-    const replay_config_t replay = {config->loop,  config->own, config->feed, config->wire,
-                                    self->replica, offered,     settle,       self};
+    const replay_config_t replay = {config->loop, config->own,   config->feed,
+                                    config->wire, self->replica, self->digest,
+                                    offered,      settle,        self};
     self->inbox = inbox_new(&inbox);
     self->publisher = listener_new(config->loop, ZMQ_PUB, config->own,
                                    config->settings->mesh.listen, NULL, NULL, fault);
@@ -385,6 +401,7 @@ void mesh_destroy(mesh_t **self_p)
     progress_destroy(&self->progress);
     catchup_destroy(&self->catchup);
     heads_destroy(&self->heads);
+    digest_destroy(&self->digest);
     gate_destroy(&self->gate);
     crowd_destroy(&self->crowd);
     trust_destroy(&self->trust);

@@ -166,15 +166,19 @@ static void add_head(answer_t *answer, const feed_ref_t *ref, wall_t now)
     size_t size = heads_read(config->feed, config->wire, ref, now, head);
     if (size > 0 && !add_envelope(answer, head, size))
         return;
+    answer->replay->counters.heads_sent += size > 0;
     bool ours = feed_is_ours(config->feed, &ref->id.origin);
     size = !ours && ref->have > ref->kept_seq ? feed_read(config->feed, ref, ref->have, &batch) : 0;
     if (size > 0)
         add_envelope(answer, batch, size);
 }
 
-/* All heads, from another one on each time: of very many, the last ones do not fit the queue. */
-static void answer_survey(replay_t *self, const replay_way_t *way, quota_t *quota)
+/* The heads of all buckets that differ, from another one on each time: of very many, the last ones
+ * do not fit the queue. */
+static void answer_survey(replay_t *self, const replay_way_t *way, quota_t *quota,
+                          const wire_survey_t *asked)
 {
+    wire_survey_t ours;
     answer_t answer = start_answer(self, way);
     wall_t now = wall_now();
     size_t count = feed_count(self->config.feed);
@@ -184,8 +188,12 @@ static void answer_survey(replay_t *self, const replay_way_t *way, quota_t *quot
         self->counters.put_off++;
         return;
     }
-    for (size_t i = 0; i < count && !answer.cut; i++)
-        add_head(&answer, feed_at(self->config.feed, (start + i) % count), now);
+    digest_fill(self->config.digest, asked->history, &ours);
+    for (size_t i = 0; i < count && !answer.cut; i++) {
+        const feed_ref_t *ref = feed_at(self->config.feed, (start + i) % count);
+        if (digest_wants(asked, &ours, ref))
+            add_head(&answer, ref, now);
+    }
     send_bundle(&answer);
     quota_pay(quota, answer.bytes);
 }
@@ -194,19 +202,22 @@ void replay_answer(replay_t *self, const replay_way_t *way, const trusted_t *sen
                    const uint8_t *envelope, size_t size)
 {
     wire_fetch_t fetch = {0};
+    wire_survey_t survey = {0};
     if (!pubkey_equal(&sender->sign_public, wire_origin(envelope))) {
         replica_refuse(self->config.replica, REPLICA_WRONG_PEER);
         return;
     }
     wire_error_t error = wire_verify(self->config.wire, envelope, size);
-    if (error == WIRE_OK && wire_kind(envelope) == WIRE_FETCH)
-        error = wire_read_fetch(self->config.wire, envelope, size, &fetch);
+    if (error == WIRE_OK)
+        error = wire_kind(envelope) == WIRE_FETCH
+                    ? wire_read_fetch(self->config.wire, envelope, size, &fetch)
+                    : wire_read_survey(self->config.wire, envelope, size, &survey);
     if (error != WIRE_OK)
         replica_refuse_wire(self->config.replica, error);
     else if (wire_kind(envelope) == WIRE_FETCH)
         answer_fetch(self, way, quotas_of(self->quotas, sender), &fetch);
     else
-        answer_survey(self, way, quotas_of(self->quotas, sender));
+        answer_survey(self, way, quotas_of(self->quotas, sender), &survey);
 }
 
 /* ---- what comes in ---- */

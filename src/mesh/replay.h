@@ -6,6 +6,7 @@
 #ifndef BANMESH_MESH_REPLAY_H
 #define BANMESH_MESH_REPLAY_H
 
+#include "digest.h"
 #include "listener.h"
 #include "replica.h"
 
@@ -19,6 +20,7 @@ typedef struct replay replay_t;
 typedef struct {
     uint64_t fetches;
     uint64_t surveys;
+    uint64_t heads_sent; /* in answer to surveys, last words included */
     uint64_t batches_sent;
     uint64_t dropped;  /* answers cut short: the peer's queue was full or the peer gone */
     uint64_t put_off;  /* answered with nothing: over the budget */
@@ -45,6 +47,7 @@ typedef struct {
     feed_t *feed;
     wire_t *wire;
     replica_t *replica;
+    digest_t *digest;
     void (*offered)(void *arg, const replay_offer_t *offer);
     void (*idle)(void *arg); /* a burst of messages is over */
     void *arg;

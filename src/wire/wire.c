@@ -254,6 +254,20 @@ wire_error_t wire_read_done(wire_t *self, const uint8_t *envelope, size_t size, 
     return WIRE_OK;
 }
 
+wire_error_t wire_read_survey(wire_t *self, const uint8_t *envelope, size_t size,
+                              wire_survey_t *out)
+{
+    const Banmesh__Survey *body =
+        (const Banmesh__Survey *)unpack(self, &banmesh__survey__descriptor, WIRE_SURVEY, envelope,
+                                        size);
+    if (body == NULL || (body->digests.len != 0 && body->digests.len != sizeof out->digests))
+        return WIRE_BAD_BODY;
+    *out = (wire_survey_t){.all = body->digests.len == 0, .history = body->history};
+    if (!out->all)
+        memcpy(out->digests, body->digests.data, sizeof out->digests);
+    return WIRE_OK;
+}
+
 bool wire_bundle_add(wire_bundle_t *bundle, const uint8_t *envelope, size_t size)
 {
     if (bundle->count == WIRE_BUNDLE_MAX || size > WIRE_BUNDLE_BYTES_MAX - bundle->used)
@@ -362,9 +376,14 @@ size_t wire_write_done(wire_t *self, const wire_done_t *done, uint8_t *out)
     return pack(self, WIRE_DONE, &body.base, out);
 }
 
-size_t wire_write_survey(wire_t *self, uint8_t *out)
+size_t wire_write_survey(wire_t *self, const wire_survey_t *survey, uint8_t *out)
 {
     Banmesh__Survey body = BANMESH__SURVEY__INIT;
+    uint8_t digests[sizeof survey->digests];
+    memcpy(digests, survey->digests, sizeof digests);
+    if (!survey->all)
+        body.digests = (ProtobufCBinaryData){sizeof digests, digests};
+    body.history = survey->history;
     return pack(self, WIRE_SURVEY, &body.base, out);
 }
 

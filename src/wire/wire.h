@@ -29,6 +29,8 @@
 #define WIRE_ARENA_BYTES      (512 * 1024)
 #define WIRE_BUNDLE_MAX       256
 #define WIRE_BUNDLE_BYTES_MAX (WIRE_BODY_MAX - 3 * WIRE_BUNDLE_MAX) /* beside tags and lengths */
+#define WIRE_DIGESTS          256 /* in a survey: one for each first byte of an origin */
+#define WIRE_DIGEST_BYTES     8
 #define WIRE_CONTEXT          "banmesh envelope 1"
 
 typedef enum {
@@ -84,6 +86,12 @@ typedef struct {
     uint64_t oldest;
 } wire_done_t;
 
+typedef struct {
+    bool all;     /* no digests: all heads are wanted */
+    bool history; /* those of epochs that have ended, too */
+    uint8_t digests[WIRE_DIGESTS][WIRE_DIGEST_BYTES];
+} wire_survey_t;
+
 /* A batch; its events are read one by one with wire_event. */
 typedef struct {
     feed_id_t feed;
@@ -117,6 +125,8 @@ wire_error_t wire_read_batch(wire_t *self, const uint8_t *envelope, size_t size,
 wire_error_t wire_read_head(wire_t *self, const uint8_t *envelope, size_t size, wire_head_t *out);
 wire_error_t wire_read_fetch(wire_t *self, const uint8_t *envelope, size_t size, wire_fetch_t *out);
 wire_error_t wire_read_done(wire_t *self, const uint8_t *envelope, size_t size, wire_done_t *out);
+wire_error_t wire_read_survey(wire_t *self, const uint8_t *envelope, size_t size,
+                              wire_survey_t *out);
 
 /* Copy the envelopes out of a verified WIRE_BUNDLE, end to end: bundle->bytes. They are as
  * untrusted as any. */
@@ -141,7 +151,7 @@ size_t wire_write_batch(wire_t *self, const wire_batch_t *batch, const event_t *
 size_t wire_write_head(wire_t *self, const wire_head_t *head, uint8_t *out);
 size_t wire_write_fetch(wire_t *self, const wire_fetch_t *fetch, uint8_t *out);
 size_t wire_write_done(wire_t *self, const wire_done_t *done, uint8_t *out);
-size_t wire_write_survey(wire_t *self, uint8_t *out);
+size_t wire_write_survey(wire_t *self, const wire_survey_t *survey, uint8_t *out);
 size_t wire_write_bundle(wire_t *self, const wire_bundle_t *bundle, uint8_t *out);
 
 /* Add one envelope to a bundle. False if it is full: the largest batches only travel alone. */

@@ -93,6 +93,20 @@ static void check_done(const uint8_t *envelope, size_t size)
            read.feed.epoch == done.feed.epoch && read.feed.channel == done.feed.channel);
 }
 
+static void check_survey(const uint8_t *envelope, size_t size)
+{
+    static uint8_t out[WIRE_ENVELOPE_MAX];
+    wire_survey_t survey;
+    wire_survey_t read;
+    if (wire_read_survey(wire, envelope, size, &survey) != WIRE_OK)
+        return;
+    size_t length = wire_write_survey(again, &survey, out);
+    expect(wire_check(out, length) == WIRE_OK);
+    expect(wire_read_survey(again, out, length, &read) == WIRE_OK);
+    expect(read.all == survey.all && read.history == survey.history);
+    expect(memcmp(read.digests, survey.digests, sizeof read.digests) == 0);
+}
+
 /* What was read as a bundle can be written as one, and is the same. */
 static void repeat_bundle(const wire_bundle_t *bundle)
 {
@@ -147,6 +161,7 @@ static void check(const uint8_t *envelope, size_t size)
         check_done(envelope, size);
         break;
     case WIRE_SURVEY:
+        check_survey(envelope, size);
         break;
     case WIRE_BUNDLE:
         check_bundle(envelope, size);

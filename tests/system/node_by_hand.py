@@ -9,6 +9,7 @@ import ctypes
 import ctypes.util
 import hashlib
 import ipaddress
+import struct
 import threading
 import time
 
@@ -89,6 +90,14 @@ def ban(ip, jail="sshd", time_ms=None, duration_s=3600):
                        number_field(3, when) + number_field(4, duration_s << 1))
 
 
+def digests_of(known):
+    """As a survey carries them; known: {(origin's key, epoch): (newest seq, floor)}, channel 0."""
+    buckets = [hashlib.blake2b(digest_size=32) for _ in range(256)]
+    for (origin, epoch), (seq, floor) in sorted(known.items()):
+        buckets[origin[0]].update(origin + struct.pack(">QIQQ", epoch, 0, seq, floor))
+    return b"".join(bucket.digest()[:8] for bucket in buckets)
+
+
 class Signer:
     """Makes any envelope with the keys of a node."""
 
@@ -129,8 +138,9 @@ class Signer:
         return self.envelope(FETCH, bytes_field(1, origin) + number_field(2, epoch) +
                              number_field(4, after) + number_field(5, credit))
 
-    def survey(self):
-        return self.envelope(SURVEY, b"")
+    def survey(self, digests=b"", history=False):
+        return self.envelope(SURVEY, (bytes_field(1, digests) if digests else b"") +
+                             number_field(2, int(history)))
 
     def done(self, fetch, through=0, have=0, oldest=0):
         """The end of the answer to a fetch."""

@@ -105,9 +105,24 @@ static size_t make_done(const forge_node_t *node, uint8_t *out)
     return wire_write_done(node->wire, &done, out);
 }
 
+wire_survey_t golden_survey(void)
+{
+    wire_survey_t survey = {.history = true};
+    for (size_t i = 0; i < WIRE_DIGESTS; i++)
+        memset(survey.digests[i], (int)(WIRE_DIGESTS - 1 - i), WIRE_DIGEST_BYTES);
+    return survey;
+}
+
 static size_t make_survey(const forge_node_t *node, uint8_t *out)
 {
-    return wire_write_survey(node->wire, out);
+    wire_survey_t survey = golden_survey();
+    return wire_write_survey(node->wire, &survey, out);
+}
+
+static size_t make_survey_of_all(const forge_node_t *node, uint8_t *out)
+{
+    const wire_survey_t all = {.all = true};
+    return wire_write_survey(node->wire, &all, out);
 }
 
 static size_t make_bundle(const forge_node_t *node, uint8_t *out)
@@ -124,9 +139,10 @@ static const struct {
     const char *file;
     size_t (*make)(const forge_node_t *node, uint8_t *out);
 } kinds[GOLDEN_KINDS] = {
-    {"batch.bin", make_batch},   {"head.bin", make_head}, {"heartbeat.bin", make_heartbeat},
-    {"fetch.bin", make_fetch},   {"done.bin", make_done}, {"survey.bin", make_survey},
-    {"bundle.bin", make_bundle},
+    {"batch.bin", make_batch},         {"head.bin", make_head},
+    {"heartbeat.bin", make_heartbeat}, {"fetch.bin", make_fetch},
+    {"done.bin", make_done},           {"survey.bin", make_survey},
+    {"bundle.bin", make_bundle},       {"survey_all.bin", make_survey_of_all},
 };
 
 const char *golden_file(size_t index)

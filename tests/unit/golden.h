@@ -6,7 +6,7 @@
 #include "forge.h"
 
 #define GOLDEN_EVENTS 7
-#define GOLDEN_KINDS  7
+#define GOLDEN_KINDS  8
 
 /* The node that signed all of them. */
 forge_node_t golden_node(void);
@@ -18,6 +18,7 @@ wire_batch_t golden_batch(void);
 wire_head_t golden_head(void);
 wire_fetch_t golden_fetch(void);
 wire_done_t golden_done(void);
+wire_survey_t golden_survey(void);
 
 /* Name and bytes of each file; index 0..GOLDEN_KINDS - 1. */
 const char *golden_file(size_t index);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH, HEAD, HEARTBEAT, FETCH, DONE, SURVEY, HEADS };
+enum { BATCH, HEAD, HEARTBEAT, FETCH, DONE, SURVEY, HEADS, SURVEY_ALL };
 
 static envelope_t file;
 static wire_t *reader;
@@ -104,9 +104,22 @@ TEST(the_requests_read_as_they_were_written)
     assert_same_feed(&done.feed, &expected_done.feed);
     assert_int_equal(done.through, expected_done.through);
     assert_int_equal(done.have, expected_done.have);
+}
+
+TEST(the_surveys_read_as_they_were_written)
+{
+    wire_survey_t expected = golden_survey();
+    wire_survey_t survey;
     read_file(SURVEY);
-    assert_int_equal(wire_kind(file.bytes), WIRE_SURVEY);
+    assert_int_equal(wire_read_survey(reader, file.bytes, file.size, &survey), WIRE_OK);
+    assert_false(survey.all);
+    assert_true(survey.history);
+    assert_memory_equal(survey.digests, expected.digests, sizeof survey.digests);
+    read_file(SURVEY_ALL);
     assert_int_equal(file.size, WIRE_HEADER_BYTES + WIRE_SIGNATURE_BYTES);
+    assert_int_equal(wire_read_survey(reader, file.bytes, file.size, &survey), WIRE_OK);
+    assert_true(survey.all);
+    assert_false(survey.history);
 }
 
 TEST(the_bundle_holds_two_envelopes_verbatim)
@@ -145,6 +158,7 @@ int main(void)
         plain(the_head_reads_as_it_was_written),
         plain(the_heartbeat_reads_as_it_was_written),
         plain(the_requests_read_as_they_were_written),
+        plain(the_surveys_read_as_they_were_written),
         plain(the_bundle_holds_two_envelopes_verbatim),
     };
     return cmocka_run_group_tests_name("golden", tests, start, end);

@@ -6,6 +6,7 @@
 
 static replica_t *replica;
 static catchup_t *catchup;
+static const wire_survey_t all = {.all = true};
 static inbox_t *inbox;
 static peer_t *mx1;
 static peer_t *mx2;
@@ -246,7 +247,7 @@ TEST(a_bundle_in_a_bundle_is_refused)
     envelope.size = wire_write_bundle(world.nodes[MX1].wire, &bundle, envelope.bytes);
     bundle.count = bundle.used = 0;
     gather();
-    envelope.size = wire_write_survey(world.nodes[MX1].wire, envelope.bytes);
+    envelope.size = wire_write_survey(world.nodes[MX1].wire, &all, envelope.bytes);
     gather();
     take_bundle(mx1, MX1, PEER_ANSWERED);
     assert_int_equal(refused_wire(WIRE_BAD_KIND), 2);
@@ -323,10 +324,10 @@ TEST(dones_that_nobody_waits_for_do_nothing)
 
 TEST(requests_are_answered_over_the_way_that_they_came_alone)
 {
-    envelope.size = wire_write_survey(world.nodes[MX1].wire, envelope.bytes);
+    envelope.size = wire_write_survey(world.nodes[MX1].wire, &all, envelope.bytes);
     take(mx1, PEER_ANSWERED);
     assert_int_equal(asked_count, 1);
-    envelope.size = wire_write_survey(world.nodes[MX1].wire, envelope.bytes);
+    envelope.size = wire_write_survey(world.nodes[MX1].wire, &all, envelope.bytes);
     take(mx1, PEER_ANNOUNCED);
     take_done(mx1, MX1, &world_feed(MX1)->id);
     assert_int_equal(asked_count, 1);

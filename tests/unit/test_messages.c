@@ -261,9 +261,25 @@ TEST(a_wire_without_a_key_reads_what_others_wrote)
     wire_destroy(&reader);
 }
 
+TEST(a_survey_has_all_digests_or_none)
+{
+    static uint8_t bytes[WIRE_DIGESTS * WIRE_DIGEST_BYTES + 1];
+    wire_survey_t survey;
+    for (size_t size = 0; size <= sizeof bytes; size++) {
+        bool right = size == 0 || size == WIRE_DIGESTS * WIRE_DIGEST_BYTES;
+        Banmesh__Survey body = BANMESH__SURVEY__INIT;
+        body.digests = (ProtobufCBinaryData){size, bytes};
+        forge_message(&node, WIRE_SURVEY, &body.base, &envelope);
+        assert_error(wire_read_survey(node.wire, envelope.bytes, envelope.size, &survey),
+                     right ? WIRE_OK : WIRE_BAD_BODY);
+        assert_int_equal(right && survey.all, size == 0);
+    }
+}
+
 static int sign_without_key(void *arg)
 {
-    wire_write_survey(arg, envelope.bytes);
+    const wire_survey_t survey = {.all = true};
+    wire_write_survey(arg, &survey, envelope.bytes);
     return 0;
 }
 
@@ -306,6 +322,7 @@ int main(void)
         plain(a_longer_list_of_somebody_else_is_refused),
         plain(empty_envelopes_in_a_bundle_do_no_harm),
         plain(a_wire_without_a_key_reads_what_others_wrote),
+        plain(a_survey_has_all_digests_or_none),
         plain(signing_without_a_key_is_fatal),
     };
     return cmocka_run_group_tests_name("wire: small messages", tests, start, end);

@@ -7,6 +7,7 @@
 
 static replica_t *replica;
 static replay_t *replay;
+static digest_t *digest;
 static catchup_t *catchup;
 static progress_t *progress;
 static crowd_t *crowd;
@@ -42,11 +43,13 @@ static int start(void **state)
     replica = replica_new(&in, world.trust, &world.settings, &fault);
     if (replica == NULL)
         return -1;
+    digest = digest_new(world.feed);
     const replay_config_t out = {.loop = world.loop,
                                  .own = world.certs[SELF],
                                  .feed = world.feed,
                                  .wire = world.wire,
                                  .replica = replica,
+                                 .digest = digest,
                                  .idle = nothing};
     const progress_calls_t words = {name_of, say, NULL};
     replay = replay_new(&out, "", world.trust, &fault);
@@ -70,6 +73,7 @@ static int end(void **state)
     progress_destroy(&progress);
     catchup_destroy(&catchup);
     replay_destroy(&replay);
+    digest_destroy(&digest);
     replica_destroy(&replica);
     return world_end(state);
 }

@@ -8,6 +8,7 @@
 #define SENT_MAX 400
 
 static replica_t *replica;
+static digest_t *digest;
 static replay_t *replay;
 static envelope_t request;
 static struct {
@@ -53,11 +54,13 @@ static int start(void **state)
     replica = replica_new(&in, world.trust, &world.settings, &fault);
     if (replica == NULL)
         return -1;
+    digest = digest_new(world.feed);
     const replay_config_t out = {.loop = world.loop,
                                  .own = world.certs[SELF],
                                  .feed = world.feed,
                                  .wire = world.wire,
                                  .replica = replica,
+                                 .digest = digest,
                                  .idle = nothing};
     replay = replay_new(&out, "", world.trust, &fault);
     room = SENT_MAX;
@@ -69,6 +72,7 @@ static int end(void **state)
 {
     forget_sent();
     replay_destroy(&replay);
+    digest_destroy(&digest);
     replica_destroy(&replica);
     return world_end(state);
 }
@@ -99,8 +103,16 @@ static wire_done_t fetch(const feed_id_t *feed, uint64_t after, uint32_t credit)
 
 static void survey(int node)
 {
-    request.size = wire_write_survey(world.nodes[node].wire, request.bytes);
+    static const wire_survey_t all = {.all = true};
+    request.size = wire_write_survey(world.nodes[node].wire, &all, request.bytes);
     ask(node);
+}
+
+/* A survey of mx1, which knows what `known` says. */
+static void survey_differences(const wire_survey_t *known)
+{
+    request.size = wire_write_survey(world.nodes[MX1].wire, known, request.bytes);
+    ask(MX1);
 }
 
 /* One batch of an answer: the next in order. */
@@ -288,7 +300,7 @@ TEST(who_asks_too_much_gets_empty_answers_for_a_while)
 
 TEST(a_request_signed_by_another_is_not_answered)
 {
-    request.size = wire_write_survey(world.nodes[MX1].wire, request.bytes);
+    survey(MX1);
     ask(MX2);
     assert_int_equal(sent_count, 0);
     assert_int_equal(replica_counters(replica)->refused[REPLICA_WRONG_PEER], 1);
@@ -296,6 +308,83 @@ TEST(a_request_signed_by_another_is_not_answered)
     ask(MX1);
     assert_int_equal(sent_count, 0);
     assert_int_equal(replica_counters(replica)->refused_wire[WIRE_BAD_SIGNATURE], 1);
+    assert_int_equal(replay_counters(replay)->surveys, 1);
+}
+
+/* The only envelope of the answer, whoever signed it. */
+static wire_head_t only_head(void)
+{
+    wire_head_t head = {0};
+    assert_int_equal(sent_count, 1);
+    assert_int_equal(wire_read_head(world.wire, sent[0].bytes, sent[0].size, &head), WIRE_OK);
+    return head;
+}
+
+TEST(who_knows_the_same_is_sent_nothing)
+{
+    wire_survey_t known;
+    world_store(MX1, 3);
+    world_store(MX2, 5);
+    world_keep_head(MX2, 5, 1);
+    digest_fill(digest, false, &known);
+    survey_differences(&known);
+    assert_int_equal(sent_count, 0);
+    assert_int_equal(replay_counters(replay)->surveys, 1);
+    assert_int_equal(replay_counters(replay)->heads_sent, 0);
+}
+
+TEST(who_knows_less_is_sent_the_bucket_that_differs)
+{
+    wire_survey_t known;
+    world_store(MX1, 3);
+    world_keep_head(MX1, 3, 1);
+    world_store(MX2, 5);
+    digest_fill(digest, false, &known);
+    world_keep_head(MX2, 7, 1);
+    survey_differences(&known);
+    assert_int_equal(only_head().seq, 7);
+    assert_memory_equal(only_head().feed.origin.bytes, world.nodes[MX2].public_key.bytes,
+                        PUBKEY_BYTES);
+    assert_int_equal(replay_counters(replay)->heads_sent, 1);
+}
+
+/* Its origin died before it signed a head for it: the batch shows what there is. */
+TEST(last_words_come_where_a_bucket_differs)
+{
+    wire_survey_t known;
+    wire_batch_t batch;
+    world_store(MX2, 4);
+    digest_fill(digest, false, &known);
+    world_store(MX2, 5);
+    survey_differences(&known);
+    assert_int_equal(sent_count, 1);
+    assert_int_equal(wire_read_batch(world.wire, sent[0].bytes, sent[0].size, &batch), WIRE_OK);
+    assert_int_equal(batch.seq, 5);
+}
+
+TEST(what_has_ended_is_sent_to_who_keeps_the_history)
+{
+    wire_survey_t nothing_known = {.all = false};
+    world_store(MX2, 2);
+    world_keep_head(MX2, 2, 1);
+    world_feed(MX2)->ended = true;
+    survey_differences(&nothing_known);
+    assert_int_equal(sent_count, 0);
+    survey(MX1);
+    assert_int_equal(sent_count, 0);
+    nothing_known.history = true;
+    survey_differences(&nothing_known);
+    assert_int_equal(only_head().seq, 2);
+}
+
+TEST(a_survey_with_half_of_its_digests_is_refused)
+{
+    static uint8_t body[2 + 2 + WIRE_DIGESTS * WIRE_DIGEST_BYTES / 2] = {0x0a, 0x80, 0x08};
+    forge_body(&world.nodes[MX1], WIRE_SURVEY, body, sizeof body - 1, &request);
+    world_store(MX2, 2);
+    ask(MX1);
+    assert_int_equal(sent_count, 0);
+    assert_int_equal(replica_counters(replica)->refused_wire[WIRE_BAD_BODY], 1);
     assert_int_equal(replay_counters(replay)->surveys, 0);
 }
 
@@ -353,6 +442,11 @@ int main(void)
         with_replay(who_asks_for_what_is_gone_is_told_where_it_goes_on),
         with_replay(who_asks_too_much_gets_empty_answers_for_a_while),
         with_replay(a_request_signed_by_another_is_not_answered),
+        with_replay(who_knows_the_same_is_sent_nothing),
+        with_replay(who_knows_less_is_sent_the_bucket_that_differs),
+        with_replay(last_words_come_where_a_bucket_differs),
+        with_replay(what_has_ended_is_sent_to_who_keeps_the_history),
+        with_replay(a_survey_with_half_of_its_digests_is_refused),
         with_replay(a_survey_of_very_many_heads_shows_each_of_them_sometimes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
