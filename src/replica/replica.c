@@ -65,6 +65,7 @@ replica_t *replica_new(const replica_config_t *config, const trust_t *trust,
     self->early = early_new();
     self->note = feed_reserve(self->feed, 0, leave, self);
     self->seen = seen_new();
+    seen_fit(self->seen, feed_count(config->feed));
     self->forks = forks_new(feed_peers_db(config->feed), fault);
     replica_set_trust(self, trust, settings);
     if (self->forks == NULL)
@@ -138,7 +139,9 @@ static feed_ref_t *open_feed(replica_t *self, const feed_id_t *id)
     feed_ref_t *ref = feed_find(self->feed, id);
     if (ref != NULL)
         return ref;
-    return replica_commit(self) == 0 ? feed_add(self->feed, id) : NULL;
+    ref = replica_commit(self) == 0 ? feed_add(self->feed, id) : NULL;
+    seen_fit(self->seen, feed_count(self->feed));
+    return ref;
 }
 
 static replica_result_t open_failure(replica_t *self)

@@ -12,6 +12,10 @@ typedef struct seen seen_t;
 seen_t *seen_new(void);
 void seen_destroy(seen_t **self_p);
 
+/* Have room for what so many feeds bring at one time. If that is more than there was, all is
+ * forgotten. */
+void seen_fit(seen_t *self, size_t feeds);
+
 /* True if exactly these bytes were added. */
 bool seen_has(const seen_t *self, const uint8_t *bytes, size_t size);
 void seen_add(seen_t *self, const uint8_t *bytes, size_t size);
