@@ -33,14 +33,22 @@ typedef struct {
     uint64_t number; /* from 1 on */
 } newcomer_t;
 
+/* A search that waits for an answer. */
+typedef struct {
+    const peer_t *peer;
+    const feed_ref_t *feed; /* it stays as long: see leave */
+} request_t;
+
 struct catchup {
     feed_t *feed;
     wire_t *wire;
     const replica_t *replica;
-    size_t note;         /* search_t */
-    mono_t looked_at;    /* by the last pump */
-    size_t next;         /* feed to begin with, so that each gets its turn */
-    const peer_t **busy; /* requests are out to them */
+    size_t note;       /* search_t */
+    mono_t looked_at;  /* by the last pump */
+    size_t next;       /* feed to begin with, so that each gets its turn */
+    bool due;          /* somebody is free, or new */
+    uint64_t promises; /* of the feeds, at the last pump */
+    request_t *busy;   /* requests that are out */
     size_t busy_count;
     size_t busy_size;
     newcomer_t *newcomers; /* who is connected, in the order in which they came */
@@ -98,28 +106,30 @@ static bool is_behind(const feed_ref_t *ref)
 bool catchup_is_asked(const catchup_t *self, const peer_t *peer)
 {
     for (size_t i = 0; i < self->busy_count; i++)
-        if (self->busy[i] == peer)
+        if (self->busy[i].peer == peer)
             return true;
     return false;
 }
 
-static void begin(catchup_t *self, search_t *search, const peer_t *peer)
+static void begin(catchup_t *self, const feed_ref_t *ref, const peer_t *peer)
 {
     if (self->busy_count == self->busy_size) {
         self->busy_size = self->busy_size * 2 + 8;
-        self->busy = xrealloc(self->busy, self->busy_size * sizeof(peer_t *));
+        self->busy = xrealloc(self->busy, self->busy_size * sizeof *self->busy);
     }
-    self->busy[self->busy_count++] = search->asked = peer;
+    self->busy[self->busy_count++] = (request_t){peer, ref};
+    search_of(self, ref)->asked = peer;
 }
 
 static void end(catchup_t *self, search_t *search)
 {
     for (size_t i = 0; i < self->busy_count; i++)
-        if (self->busy[i] == search->asked) {
+        if (self->busy[i].peer == search->asked) {
             self->busy[i] = self->busy[--self->busy_count];
             break;
         }
     search->asked = NULL;
+    self->due = true;
 }
 
 static bool is_origin(const peer_t *peer, const feed_ref_t *ref)
@@ -195,7 +205,7 @@ static void ask(catchup_t *self, search_t *search, const feed_ref_t *ref, peer_t
             turn_away(search, ref);
         return;
     }
-    begin(self, search, peer);
+    begin(self, ref, peer);
     search->asked_at = search->progress_at = mono_now();
     search->have_then = search->have_seen = ref->have;
 }
@@ -271,11 +281,18 @@ static void pursue(catchup_t *self, size_t at, const catchup_peers_t *them, mono
 void catchup_pump(catchup_t *self, const catchup_peers_t *them, mono_t now)
 {
     self->looked_at = now;
+    self->due = false;
+    self->promises = feed_promises(self->feed);
     size_t count = feed_count(self->feed);
     size_t connected = count_connected(them);
     size_t next = self->next;
     for (size_t i = 0; i < count && self->busy_count < connected; i++)
         pursue(self, (next + i) % count, them, now);
+}
+
+bool catchup_is_due(const catchup_t *self)
+{
+    return self->due || self->promises != feed_promises(self->feed);
 }
 
 /* Whether an answer without a batch says that the peer lacks what comes next, and that may be gone:
@@ -361,11 +378,11 @@ void catchup_release(catchup_t *self, const peer_t *peer)
 /* Only batches of the feed that was asked for count: a bad peer may send other things for ever. */
 bool catchup_is_stuck(catchup_t *self, const peer_t *peer)
 {
-    for (size_t i = 0; i < feed_count(self->feed); i++) {
-        search_t *search = search_of(self, feed_at(self->feed, i));
-        if (search->asked != peer)
+    for (size_t i = 0; i < self->busy_count; i++) {
+        if (self->busy[i].peer != peer)
             continue;
-        uint64_t have = feed_at(self->feed, i)->have;
+        search_t *search = search_of(self, self->busy[i].feed);
+        uint64_t have = self->busy[i].feed->have;
         if (have > search->have_seen) {
             search->have_seen = have;
             search->progress_at = mono_now();
@@ -380,6 +397,7 @@ bool catchup_is_stuck(catchup_t *self, const peer_t *peer)
  * keep them from being asked. */
 void catchup_favour(catchup_t *self, peer_t *peer)
 {
+    self->due = true;
     forget_newcomer(self, peer);
     self->newcomers =
         xrealloc(self->newcomers, (self->newcomer_count + 1) * sizeof *self->newcomers);

@@ -35,6 +35,10 @@ typedef struct {
  * has any more. */
 void catchup_pump(catchup_t *self, const catchup_peers_t *them, mono_t now);
 
+/* True if something happened since then that may let it ask for more: there is no need to look at
+ * all feeds at the end of each burst of heartbeats. What only waits is looked at by the clock. */
+bool catchup_is_due(const catchup_t *self);
+
 /* A peer's DONE was received. */
 void catchup_done(catchup_t *self, const peer_t *peer, const wire_done_t *done);
 

@@ -149,7 +149,8 @@ static void settle(void *arg)
         self->failing = false;
         self->config.advanced(self->config.arg);
     }
-    pump(self);
+    if (catchup_is_due(self->catchup))
+        pump(self);
 }
 
 /* ---- what goes out ---- */

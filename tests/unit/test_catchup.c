@@ -424,6 +424,32 @@ TEST(a_request_ends_once_and_frees_its_peer_alone)
     assert_false(catchup_is_stuck(catchup, peers[1]));
 }
 
+/* Heartbeats end hundreds of bursts a second, and most of them say nothing new. */
+TEST(a_look_is_due_when_something_may_be_asked_for)
+{
+    catchup_favour(catchup, peers[0]);
+    assert_true(catchup_is_due(catchup));
+    pump();
+    assert_false(catchup_is_due(catchup));
+    world_store(MX1, 3); /* one after the other, as they are announced */
+    assert_false(catchup_is_due(catchup));
+    world_keep_head(MX1, 3, 1);
+    assert_false(catchup_is_due(catchup));
+    world_keep_head(MX1, 5, 1);
+    assert_true(catchup_is_due(catchup));
+    assert_int_equal(pump(), 1);
+    assert_false(catchup_is_due(catchup));
+    world_store(MX1, 4);
+    done(0, world_feed(MX1), 4, 5);
+    assert_true(catchup_is_due(catchup));
+    assert_int_equal(pump(), 1);
+    catchup_release(catchup, peers[0]);
+    assert_true(catchup_is_due(catchup));
+    pump();
+    feed_promise(world.feed, world_feed(MX2), 9);
+    assert_true(catchup_is_due(catchup));
+}
+
 /* Many epochs that are all behind: each gets its turn, and each look costs little. */
 TEST(hundreds_of_feeds_are_asked_for_one_after_the_other)
 {
@@ -469,6 +495,7 @@ int main(void)
         with_peers(a_way_that_is_shut_counts_as_an_answer_without_anything),
         with_peers(nobody_is_asked_where_nobody_is_connected),
         with_peers(a_request_ends_once_and_frees_its_peer_alone),
+        with_peers(a_look_is_due_when_something_may_be_asked_for),
         with_peers(hundreds_of_feeds_are_asked_for_one_after_the_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
