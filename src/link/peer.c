@@ -16,7 +16,7 @@ typedef struct {
 } way_t;
 
 struct peer {
-    zloop_t *loop;
+    readers_t *readers;
     const cert_t *own;
     trusted_t node;
     char endpoint[CERT_ENDPOINT_MAX + 1];
@@ -24,6 +24,8 @@ struct peer {
     const peer_calls_t *calls;
     socket_t *sub; /* both NULL: it is not connected to */
     socket_t *dealer;
+    reader_t *sub_reader;
+    reader_t *dealer_reader;
     lookup_t *sub_lookup; /* both NULL: no name is being looked up */
     lookup_t *dealer_lookup;
     int lookup_timer;                /* -1: none */
@@ -55,11 +57,9 @@ static void note_address(peer_t *self, zmq_msg_t *message)
         self->address.family = 0;
 }
 
-static int read_socket(zloop_t *loop, zsock_t *reader, void *arg)
+static void read_socket(void *arg, socket_t *socket)
 {
-    (void)loop;
     peer_t *self = arg;
-    socket_t *socket = (socket_t *)reader;
     const mono_t since = mono_now();
     zmq_msg_t message;
     zmq_msg_init(&message);
@@ -75,21 +75,21 @@ static int read_socket(zloop_t *loop, zsock_t *reader, void *arg)
     }
     zmq_msg_close(&message);
     self->calls->idle(self->calls->arg);
-    return 0;
 }
 
-static socket_t *connect_one(peer_t *self, int type, const char *endpoint, fault_t *fault)
+static socket_t *connect_one(peer_t *self, int type, const char *endpoint, reader_t **reader,
+                             fault_t *fault)
 {
     socket_t *socket = socket_client(type, self->own, &self->node.curve_public, endpoint, fault);
     if (socket != NULL)
-        socket_read_by(socket, self->loop, read_socket, self);
+        *reader = readers_add(self->readers, socket, read_socket, self);
     return socket;
 }
 
 static void stop_lookup(peer_t *self)
 {
     if (self->lookup_timer != -1)
-        zloop_timer_end(self->loop, self->lookup_timer);
+        zloop_timer_end(readers_loop(self->readers), self->lookup_timer);
     self->lookup_timer = -1;
     lookup_destroy(&self->sub_lookup);
     lookup_destroy(&self->dealer_lookup);
@@ -98,10 +98,8 @@ static void stop_lookup(peer_t *self)
 static void disconnect_both(peer_t *self)
 {
     stop_lookup(self);
-    if (self->sub != NULL)
-        socket_read_end(self->sub, self->loop);
-    if (self->dealer != NULL)
-        socket_read_end(self->dealer, self->loop);
+    readers_remove(self->readers, &self->sub_reader);
+    readers_remove(self->readers, &self->dealer_reader);
     socket_destroy(&self->sub, 0);
     socket_destroy(&self->dealer, 0);
 }
@@ -128,9 +126,9 @@ static int connect_found(peer_t *self, const char *endpoint, const char *replay,
 {
     self->made_at = mono_now();
     parse_endpoint(endpoint, &self->endpoint_address);
-    self->sub = connect_one(self, ZMQ_SUB, endpoint, fault);
+    self->sub = connect_one(self, ZMQ_SUB, endpoint, &self->sub_reader, fault);
     if (self->sub != NULL && *replay != '\0')
-        self->dealer = connect_one(self, ZMQ_DEALER, replay, fault);
+        self->dealer = connect_one(self, ZMQ_DEALER, replay, &self->dealer_reader, fault);
     if (self->sub != NULL && (self->dealer != NULL || *replay == '\0'))
         return 0;
     disconnect_both(self);
@@ -149,7 +147,7 @@ static int go_on(peer_t *self, fault_t *fault)
     if (rc == 1 && self->dealer_lookup != NULL)
         rc = lookup_result(self->dealer_lookup, turn, replay, fault);
     if (rc == 0) {
-        self->lookup_timer = zloop_timer(self->loop, LOOKUP_MS, 1, look, self);
+        self->lookup_timer = zloop_timer(readers_loop(self->readers), LOOKUP_MS, 1, look, self);
         return 0;
     }
     stop_lookup(self);
@@ -199,11 +197,11 @@ static void connect_anew(peer_t *self)
         log_warnx("peer %s: %s; trying again", self->node.name, fault.text);
 }
 
-peer_t *peer_new(zloop_t *loop, const cert_t *own, const trusted_t *node, const char *endpoint,
+peer_t *peer_new(readers_t *readers, const cert_t *own, const trusted_t *node, const char *endpoint,
                  const char *replay, const peer_calls_t *calls)
 {
     peer_t *self = xcalloc(1, sizeof *self);
-    self->loop = loop;
+    self->readers = readers;
     self->own = own;
     self->node = *node;
     self->calls = calls;
@@ -249,6 +247,7 @@ int peer_send_out(peer_t *self, const uint8_t *bytes, size_t size)
     if (self->dealer == NULL || !self->out.connected)
         return -1;
     int rc = socket_send(self->dealer, bytes, size);
+    readers_look(self->readers, self->dealer_reader);
     if (rc == -1 && !self->refuses)
         self->refuses_since = mono_now();
     self->refuses = rc == -1;

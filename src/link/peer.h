@@ -9,7 +9,7 @@
 
 #include "addr.h"
 #include "clock.h"
-#include "socket.h"
+#include "readers.h"
 #include "trust.h"
 
 typedef struct peer peer_t;
@@ -40,11 +40,11 @@ typedef struct {
     void *arg;
 } peer_calls_t;
 
-/* Start connecting. own and calls are borrowed for as long as the peer lives; node is copied.
- * endpoint and replay may differ from the certificate's. replay "" means that nothing can be
- * fetched from it; endpoint "" that it is not connected to, and only offers. What cannot be made
+/* Start connecting. readers, own and calls are borrowed for as long as the peer lives; node is
+ * copied. endpoint and replay may differ from the certificate's. replay "" means that nothing can
+ * be fetched from it; endpoint "" that it is not connected to, and only offers. What cannot be made
  * now is said, and tried again later. */
-peer_t *peer_new(zloop_t *loop, const cert_t *own, const trusted_t *node, const char *endpoint,
+peer_t *peer_new(readers_t *readers, const cert_t *own, const trusted_t *node, const char *endpoint,
                  const char *replay, const peer_calls_t *calls);
 void peer_destroy(peer_t **self_p);
 

@@ -61,7 +61,7 @@ void roster_set(roster_t *self, const trust_t *trust, const settings_t *settings
         if (peer == NULL && *endpoint == '\0')
             continue; /* until it offers something */
         if (peer == NULL)
-            peer = peer_new(self->loop, self->own, node, endpoint, replay, self->calls);
+            peer = peer_new(self->readers, self->own, node, endpoint, replay, self->calls);
         self->peers[self->count++] = peer;
     }
     for (size_t i = 0; i < old_count; i++)
@@ -86,7 +86,7 @@ peer_t *roster_offers(roster_t *self, const trusted_t *node)
     for (size_t i = 0; i < self->count; i++)
         if (streq(peer_node(self->peers[i])->name, node->name))
             return self->peers[i];
-    peer_t *peer = peer_new(self->loop, self->own, node, "", "", self->calls);
+    peer_t *peer = peer_new(self->readers, self->own, node, "", "", self->calls);
     self->peers[self->count++] = peer;
     return peer;
 }

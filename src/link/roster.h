@@ -9,7 +9,7 @@
 /* Begins with the first three, borrowed for as long as it lives, and the rest zero. peers and count
  * are read-only to others. */
 typedef struct {
-    zloop_t *loop;
+    readers_t *readers;
     const cert_t *own;
     const peer_calls_t *calls;
     peer_t **peers; /* in the order of the trust set; those that only offer behind them */

@@ -23,6 +23,7 @@ struct mesh {
     heads_t *heads;
     digest_t *digest;
     ticker_t *heartbeat;
+    readers_t *readers; /* of the roster's peers */
     roster_t roster;
     peer_calls_t calls;
     bool failing; /* the databases say no; said so already */
@@ -373,7 +374,8 @@ mesh_t *mesh_new(const mesh_config_t *config, trust_t **trust_p, fault_t *fault)
     self->trust = *trust_p;
     *trust_p = NULL;
     self->calls = (peer_calls_t){receive, settle, send_back, self};
-    self->roster = (roster_t){.loop = config->loop, .own = config->own, .calls = &self->calls};
+    self->readers = readers_new(config->loop);
+    self->roster = (roster_t){.readers = self->readers, .own = config->own, .calls = &self->calls};
     self->surveyed_at = mono_now();
     if (open_parts(self, fault) == -1) {
         mesh_destroy(&self);
@@ -393,6 +395,7 @@ void mesh_destroy(mesh_t **self_p)
     *self_p = NULL;
     ticker_destroy(&self->heartbeat);
     roster_clear(&self->roster);
+    readers_destroy(&self->readers);
     replay_destroy(&self->replay);
     listener_destroy(&self->publisher);
     inbox_destroy(&self->inbox);

@@ -336,7 +336,7 @@ TEST(requests_are_answered_over_the_way_that_they_came_alone)
 
 TEST(only_its_own_head_over_its_own_way_is_a_heartbeat)
 {
-    peer_t *silent = peer_new(world.loop, world.certs[SELF], world_node(MX1), "", "", &calls);
+    peer_t *silent = peer_new(world.readers, world.certs[SELF], world_node(MX1), "", "", &calls);
     peer_t *kept = mx1;
     mx1 = silent;
     take_heartbeat(silent, MX2, FORGE_EPOCH, PEER_ANNOUNCED); /* passed on by hand */
@@ -357,7 +357,7 @@ TEST(only_its_own_head_over_its_own_way_is_a_heartbeat)
 
 TEST(a_heartbeat_that_somebody_quicker_passed_on_still_counts)
 {
-    peer_t *silent = peer_new(world.loop, world.certs[SELF], world_node(MX1), "", "", &calls);
+    peer_t *silent = peer_new(world.readers, world.certs[SELF], world_node(MX1), "", "", &calls);
     peer_t *kept = mx1;
     mx1 = silent;
     forge_head(&world.nodes[MX1], 3, 1, &envelope);

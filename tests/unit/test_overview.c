@@ -58,7 +58,7 @@ static int start(void **state)
     crowd = crowd_new();
     gate = gate_new(world.loop, world.trust, crowd);
     peers[0] = world_peer(MX1, &calls);
-    peers[1] = peer_new(world.loop, world.certs[SELF], world_node(MX2), "", "", &calls);
+    peers[1] = peer_new(world.readers, world.certs[SELF], world_node(MX2), "", "", &calls);
     json = NULL;
     return 0;
 }

@@ -29,11 +29,13 @@ int world_start(void **state)
         return -1;
     world.wire = wire_new(world.certs[SELF]->sign_seed);
     world.loop = zloop_new();
+    world.readers = readers_new(world.loop);
     return 0;
 }
 
 int world_end(void **state)
 {
+    readers_destroy(&world.readers);
     zloop_destroy(&world.loop);
     wire_destroy(&world.wire);
     feed_close(&world.feed);
@@ -56,7 +58,7 @@ peer_t *world_peer(int node, const peer_calls_t *calls)
     uint8_t route = (uint8_t)node;
     zmq_msg_t message;
     zmq_msg_init(&message);
-    peer_t *peer = peer_new(world.loop, world.certs[SELF], world_node(node), "", "", calls);
+    peer_t *peer = peer_new(world.readers, world.certs[SELF], world_node(node), "", "", calls);
     assert_non_null(peer);
     peer_take_route(peer, &route, sizeof route, &message);
     assert_true(peer_heartbeat(peer, FORGE_EPOCH, PEER_OFFERED));

@@ -18,6 +18,7 @@ typedef struct {
     feed_t *feed; /* of self, in the working directory */
     wire_t *wire; /* with self's key */
     zloop_t *loop;
+    readers_t *readers;
 } world_t;
 
 extern world_t world;
