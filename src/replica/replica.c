@@ -1,5 +1,6 @@
 #include "replica.h"
 
+#include "bytes.h"
 #include "early.h"
 #include "heads.h"
 #include "seen.h"
@@ -359,6 +360,24 @@ static int write_head(replica_t *self, feed_ref_t *feed, const uint8_t *envelope
     return 0;
 }
 
+/* Compare what a head says of its batch with the one that is here. Each heartbeat says it again,
+ * with a later time: once is enough. True if they differ. */
+static bool is_forked_by(replica_t *self, const feed_ref_t *feed, const wire_head_t *head)
+{
+    uint8_t said[PUBKEY_BYTES + 8 + 4 + 8 + WIRE_HASH_BYTES];
+    memcpy(said, head->feed.origin.bytes, PUBKEY_BYTES);
+    put_u64(said + PUBKEY_BYTES, head->feed.epoch);
+    put_u32(said + PUBKEY_BYTES + 8, head->feed.channel);
+    put_u64(said + PUBKEY_BYTES + 12, head->seq);
+    memcpy(said + PUBKEY_BYTES + 20, head->hash, WIRE_HASH_BYTES);
+    if (seen_has(self->seen, said, sizeof said))
+        return false;
+    if (is_forked(self, feed, head->seq, head->hash))
+        return true;
+    seen_add(self->seen, said, sizeof said);
+    return false;
+}
+
 static replica_result_t keep_head(replica_t *self, const uint8_t *envelope, size_t size,
                                   const wire_head_t *head)
 {
@@ -370,7 +389,7 @@ static replica_result_t keep_head(replica_t *self, const uint8_t *envelope, size
     if (feed == NULL)
         return open_failure(self);
     if (head->seq > 0 && head->seq <= feed->have)
-        is_forked(self, feed, head->seq, head->hash);
+        is_forked_by(self, feed, head);
     if (numbers_are_ours(self, feed) || forks_holds(self->forks, &head->feed.origin))
         return REPLICA_HEAD;
     if (write_head(self, feed, envelope, size, head) == -1) {

@@ -448,6 +448,24 @@ TEST(a_head_that_does_not_fit_what_is_held_is_a_fork)
     only_fork(1);
 }
 
+/* What agreed once is not compared again; only, somebody else may say something else. */
+TEST(a_fork_is_found_behind_heads_that_agree)
+{
+    assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
+    assert_int_equal(receive_batch(&world.mx1, 2), REPLICA_STORED);
+    wire_head_t head = {.feed = forge_feed(&world.mx1), .seq = 2, .floor = 1};
+    wire_hash(envelope.bytes, envelope.size, head.hash);
+    for (head.time_ms = 1; head.time_ms < 4; head.time_ms++) {
+        envelope.size = wire_write_head(world.mx1.wire, &head, envelope.bytes);
+        assert_int_equal(receive(), REPLICA_HEAD);
+    }
+    assert_null(replica_fork(world.replica, 0));
+    head.seq = 1; /* the same hash for another number */
+    envelope.size = wire_write_head(world.mx1.wire, &head, envelope.bytes);
+    receive();
+    only_fork(1);
+}
+
 TEST(a_batch_that_does_not_fit_the_head_before_it_is_a_fork)
 {
     assert_int_equal(receive_head(&world.mx1, 2, 1), REPLICA_HEAD);
@@ -637,6 +655,7 @@ int main(void)
         in_world(what_was_taken_back_is_taken_in_again),
         in_world(two_batches_under_one_number_put_their_origin_into_quarantine),
         in_world(a_head_that_does_not_fit_what_is_held_is_a_fork),
+        in_world(a_fork_is_found_behind_heads_that_agree),
         in_world(a_batch_that_does_not_fit_the_head_before_it_is_a_fork),
         in_world(other_origins_go_on_beside_a_quarantine),
         in_world(nothing_of_a_quarantined_origin_is_missed_after_others_took_something_back),
