@@ -39,8 +39,8 @@ static void store(uint8_t origin, uint64_t epoch, uint64_t seq)
 
 static void keep_head(uint8_t origin, uint64_t epoch, uint64_t seq, uint64_t floor)
 {
-    assert_int_equal(feed_keep_head(feed, feeds_add(feed, origin, epoch), seq, floor,
-                                    (const uint8_t *)"head", 4),
+    assert_int_equal(feed_keep_head(feed, feeds_add(feed, origin, epoch),
+                                    &(feed_mark_t){seq, floor, 0}, (const uint8_t *)"head", 4),
                      1);
 }
 
