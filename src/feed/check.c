@@ -51,7 +51,7 @@ static int damaged(checker_t *self, fault_t *what, const char *text)
 static int look_at_pages(checker_t *self, fault_t *what)
 {
     fault_t found;
-    int rc = step_once(self->db, "PRAGMA quick_check (1)", &found);
+    int rc = step_once(self->db, "PRAGMA integrity_check (1)", &found);
     if (rc == -1)
         return fault_set(what, "%s", db_error(self->db));
     return strcmp(found.text, "ok") == 0 ? 0 : damaged(self, what, found.text);

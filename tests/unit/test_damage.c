@@ -237,6 +237,26 @@ TEST(a_flipped_bit_in_our_log_leaves_a_wreck)
     feed_close(&feed);
 }
 
+/* SQLite's quick look passes over it, and the feed could not be opened, start after start. */
+TEST(a_damaged_index_of_feeds_is_damage)
+{
+    make_state(true);
+    int64_t page = ask_sql("state/own.db", "SELECT pageno FROM dbstat "
+                                           "WHERE name = 'sqlite_autoindex_feed_1'");
+    size_t size;
+    char *bytes = support_read("state/own.db", &size);
+    char *at = memmem(bytes + (page - 1) * DAMAGE_PAGE_BYTES, DAMAGE_PAGE_BYTES, feeds_self,
+                      FEED_ORIGIN_BYTES);
+    assert_non_null(at);
+    at[FEED_ORIGIN_BYTES + 5] ^= 1; /* of the epoch */
+    support_write("state/own.db", bytes, size);
+    free(bytes);
+    feed_t *feed = feeds_open();
+    assert_note(feed, "damaged: state/own.db");
+    assert_non_null(state_wreck(feed_state(feed)));
+    feed_close(&feed);
+}
+
 TEST(an_own_db_that_was_not_closed_is_looked_at)
 {
     make_state(false);
@@ -471,6 +491,7 @@ int main(void)
         in_directory(a_database_cut_to_nothing_is_begun_anew_and_said),
         in_directory(the_log_of_a_database_cut_to_nothing_is_kept),
         in_directory(a_flipped_bit_in_our_log_leaves_a_wreck),
+        in_directory(a_damaged_index_of_feeds_is_damage),
         in_directory(an_own_db_that_was_not_closed_is_looked_at),
         in_directory(setting_aside_that_was_interrupted_goes_on),
         in_directory(a_wreck_is_not_replaced_by_what_was_begun_from_it),
