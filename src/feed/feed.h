@@ -46,10 +46,6 @@ feed_ref_t *feed_find(feed_t *self, const feed_id_t *id);
  * NULL: errno EDQUOT if its origin has too many, or of db_step. */
 feed_ref_t *feed_add(feed_t *self, const feed_id_t *id);
 
-/* An older epoch of ours, in own.db if it is made here: for what is read back from a wreck. NULL as
- * feed_add. */
-feed_ref_t *feed_add_own(feed_t *self, uint64_t epoch, uint32_t channel);
-
 /* Our own feed to append to, next number have + 1. The first call after a start begins a new epoch,
  * the larger of now and one more than any that we know of ours: so neither a restored backup nor a
  * lost disk ever uses a number twice. Call outside a transaction. NULL as feed_add. */
@@ -70,6 +66,10 @@ int feed_store(feed_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *byte
  * head tells of. Holds for the feeds that are here, also after feed_forget. */
 void feed_quarantine(feed_t *self, const uint8_t origin[static FEED_ORIGIN_BYTES],
                      bool quarantined);
+
+/* Commit a transaction of own.db, and note beside it how far our own feed is (witness.h). 0, or -1
+ * and errno as db_commit. */
+int feed_commit_own(feed_t *self);
 
 /* After a rolled back transaction: read where all feeds stand from disk again. A failure here is
  * fatal: the databases cannot be trusted. */

@@ -206,7 +206,7 @@ int own_feed_append(own_feed_t *self, own_feed_item_t *items, size_t count)
     if (ref == NULL || db_begin(db) == -1)
         return -1;
     compaction_follow(self->compaction, ref);
-    if (append_all(self, ref, items, count) == -1 || db_commit(db) == -1)
+    if (append_all(self, ref, items, count) == -1 || feed_commit_own(self->feed) == -1)
         return take_back(self);
     for (size_t i = 0; i < count; i++) {
         const event_t event = {.kind = EVENT_BAN, .ban = *items[i].ban};
@@ -257,7 +257,7 @@ static int carry_out(own_feed_t *self)
         compaction_follow(self->compaction, ref);
     if (write_copies(self, ref) == -1 ||
         (plan->from->own_db && feed_raise_floor(self->feed, plan->from, plan->floor) == -1) ||
-        db_commit(db) == -1)
+        feed_commit_own(self->feed) == -1)
         return take_back(self);
     if (!plan->from->own_db && feed_raise_floor(self->feed, plan->from, plan->floor) == -1)
         return -1;
