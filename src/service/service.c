@@ -342,7 +342,7 @@ static int open_feed(service_t *self, fault_t *fault)
     if (salvaged.name[0] != '\0')
         log_warnx("%s: %" PRIu64 " batches of this host could be read, %" PRIu64
                   " bans of theirs are announced again; peers bring back what they have of the "
-                  "rest",
+                  "rest; if they lack something: banmesh recover --help",
                   salvaged.name, salvaged.batches, salvaged.copied);
     return 0;
 }
