@@ -70,7 +70,7 @@ static part_t read_feed(sqlite3_stmt *row)
     int64_t sum = sum_feed(&part.id, (uint64_t)part.floor, (uint64_t)sqlite3_column_int64(row, 5),
                            sqlite3_column_blob(row, 6), (size_t)sqlite3_column_bytes(row, 6));
     part.lost = !has_key || part.floor < 1 || part.number < 1 || part.number > NUMBER_MAX ||
-                (sqlite3_column_type(row, 7) != SQLITE_NULL && sqlite3_column_int64(row, 7) != sum);
+                sqlite3_column_int64(row, 7) != sum;
     return part;
 }
 
@@ -114,9 +114,8 @@ static void look_at_batch(checker_t *self, sqlite3_stmt *row)
         return;
     const uint8_t *bytes = sqlite3_column_blob(row, 1);
     size_t size = (size_t)sqlite3_column_bytes(row, 1);
-    bool has_sum = sqlite3_column_type(row, 2) != SQLITE_NULL;
     if (seq == part->next && size > 0 &&
-        (!has_sum || sqlite3_column_int64(row, 2) == sum_batch(&part->id, id, bytes, size))) {
+        sqlite3_column_int64(row, 2) == sum_batch(&part->id, id, bytes, size)) {
         part->next++;
         return;
     }
@@ -154,9 +153,16 @@ static int cut(checker_t *self, const part_t *part)
     if (run(self, "DELETE FROM batch WHERE id BETWEEN ? AND ?", first | part->next,
             first | (int64_t)FEED_SEQ_MAX) == -1)
         return -1;
-    /* A sum of NULL: any value counts. */
-    return run(self, "UPDATE cursor SET seq = ?2 - 1, sum = NULL WHERE feed = ?1 AND seq >= ?2",
-               part->number, part->next);
+    sqlite3_stmt *move =
+        db_prepare(self->db, "UPDATE cursor SET seq = ?2, sum = ?3 WHERE feed = ?1 AND seq > ?2");
+    sqlite3_bind_int64(move, 1, part->number);
+    sqlite3_bind_int64(move, 2, part->next - 1);
+    sqlite3_bind_int64(move, 3, sum_cursor(&part->id, (uint64_t)part->next - 1));
+    int rc = db_step(self->db, move);
+    int saved = errno;
+    sqlite3_finalize(move);
+    errno = saved;
+    return rc;
 }
 
 /* Its batches become strays. A parameter that the SQL has not is not bound. */

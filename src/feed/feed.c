@@ -125,8 +125,7 @@ static int load_feeds(feed_t *self, rows_t *rows)
 static uint64_t read_cursor(const feed_ref_t *feed, sqlite3_stmt *row)
 {
     uint64_t seq = (uint64_t)sqlite3_column_int64(row, 0);
-    bool has_sum = sqlite3_column_type(row, 1) != SQLITE_NULL;
-    return !has_sum || sqlite3_column_int64(row, 1) == sum_cursor(&feed->id, seq) ? seq : 0;
+    return sqlite3_column_int64(row, 1) == sum_cursor(&feed->id, seq) ? seq : 0;
 }
 
 static int load_cursors(feed_t *self)

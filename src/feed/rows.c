@@ -108,8 +108,7 @@ static int open_feed(rows_t *self, const feed_ref_t *feed)
         db_fail(self->db, "feed %lld is not there", (long long)feed->number);
     if (rc != 1)
         return -1;
-    if (sqlite3_column_type(row, 3) == SQLITE_NULL ||
-        sqlite3_column_int64(row, 3) == sum_row(feed, row, (uint64_t)sqlite3_column_int64(row, 0)))
+    if (sqlite3_column_int64(row, 3) == sum_row(feed, row, (uint64_t)sqlite3_column_int64(row, 0)))
         return 0;
     sqlite3_reset(row);
     db_fail(self->db, "feed %lld is damaged", (long long)feed->number);
@@ -202,8 +201,7 @@ size_t rows_read_batch(rows_t *self, const feed_ref_t *feed, uint64_t seq, const
     if (read_row(self, row) != 1)
         return 0;
     size_t size = copy(self, row);
-    bool is_whole = sqlite3_column_type(row, 1) == SQLITE_NULL ||
-                    sqlite3_column_int64(row, 1) == sum_batch(&feed->id, key, self->buffer, size);
+    bool is_whole = sqlite3_column_int64(row, 1) == sum_batch(&feed->id, key, self->buffer, size);
     sqlite3_reset(row);
     *bytes = self->buffer;
     return is_whole ? size : 0;

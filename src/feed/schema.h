@@ -6,8 +6,8 @@
 #define SCHEMA_VERSION 2
 
 /* batch.id is feed.number << 40 | seq: one B-tree, ascending within a feed, the feed's rows
- * together. sum: see sum.h; NULL in rows of version 1. Whoever writes a row writes its sum, or the
- * row counts as damaged. `batches` shows batch in columns. */
+ * together. sum: see sum.h. Whoever writes a row writes its sum, or the row counts as damaged.
+ * `batches` shows batch in columns. */
 #define SCHEMA_FEEDS                                                                               \
     "CREATE TABLE feed (number INTEGER PRIMARY KEY AUTOINCREMENT, origin BLOB NOT NULL, "          \
     " epoch INTEGER NOT NULL, channel INTEGER NOT NULL, floor INTEGER NOT NULL DEFAULT 1, "        \
@@ -45,20 +45,5 @@
     " origin BLOB NOT NULL, address BLOB NOT NULL, prefix INTEGER NOT NULL, "                      \
     " jail TEXT NOT NULL, time_ms INTEGER NOT NULL, duration_s INTEGER NOT NULL);"                 \
     "CREATE INDEX pending_due ON pending (due_ms);" SCHEMA_FORK
-
-/* SQL that makes version v + 1 of version v, by v. */
-#define SCHEMA_FEEDS_TO_2                                                                          \
-    "ALTER TABLE feed ADD COLUMN sum INTEGER;"                                                     \
-    "ALTER TABLE batch ADD COLUMN sum INTEGER"
-#define SCHEMA_OWN_UPGRADES                                                                        \
-    {                                                                                              \
-        NULL, SCHEMA_FEEDS_TO_2 ";ALTER TABLE attempt ADD COLUMN at_epoch INTEGER;"                \
-                                "ALTER TABLE attempt ADD COLUMN at_seq INTEGER;"                   \
-                                "ALTER TABLE attempt ADD COLUMN at_idx INTEGER"                    \
-    }
-#define SCHEMA_PEERS_UPGRADES                                                                      \
-    {                                                                                              \
-        NULL, SCHEMA_FEEDS_TO_2 ";ALTER TABLE cursor ADD COLUMN sum INTEGER;" SCHEMA_FORK          \
-    }
 
 #endif

@@ -48,9 +48,6 @@ typedef struct {
     bool durable; /* own.db: nobody else need have what is in it */
 } file_t;
 
-static const char *const own_upgrades[] = SCHEMA_OWN_UPGRADES;
-static const char *const peers_upgrades[] = SCHEMA_PEERS_UPGRADES;
-
 static void note(state_t *self, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void note(state_t *self, const char *format, ...)
 {
@@ -189,8 +186,8 @@ static db_t *open_db(state_t *self, const file_t *file, fault_t *fault)
 
 static int open_both(state_t *self, fault_t *fault)
 {
-    file_t own = {.schema = {SCHEMA_VERSION, SCHEMA_OWN, own_upgrades}, .durable = true};
-    file_t peers = {.schema = {SCHEMA_VERSION, SCHEMA_PEERS, peers_upgrades}};
+    file_t own = {.schema = {SCHEMA_VERSION, SCHEMA_OWN, NULL}, .durable = true};
+    file_t peers = {.schema = {SCHEMA_VERSION, SCHEMA_PEERS, NULL}};
     snprintf(own.path, sizeof own.path, "%s/own.db", self->directory);
     snprintf(peers.path, sizeof peers.path, "%s/peers.db", self->directory);
     snprintf(self->wreck, sizeof self->wreck, "%s/own.db" WRECK, self->directory);
