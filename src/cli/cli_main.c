@@ -9,6 +9,7 @@ static const command_t *const commands[] = {
     &command_keygen,
     &command_trust,
     &command_status,
+    &command_recover,
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])

@@ -38,5 +38,6 @@ bool command_expects(const command_t *command, int argc, char **argv, int count)
 extern const command_t command_keygen;
 extern const command_t command_trust;
 extern const command_t command_status;
+extern const command_t command_recover;
 
 #endif

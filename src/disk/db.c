@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DB_APPLICATION_ID 0x626d7368 /* "bmsh": tells file (1) and us whose it is */
@@ -161,6 +162,14 @@ const char *db_path(const db_t *self)
     return self->path;
 }
 
+int64_t db_log_bytes(const char *path)
+{
+    char name[PATH_MAX];
+    struct stat status;
+    snprintf(name, sizeof name, "%s-wal", path);
+    return stat(name, &status) == 0 ? status.st_size : 0;
+}
+
 /* ---- opening ---- */
 
 static int fail(db_t *self, int code, fault_t *fault)
@@ -271,7 +280,7 @@ static int check_version(db_t *self, const db_schema_t *schema, fault_t *fault)
         read_number(self, "PRAGMA application_id", &application, fault) == -1 ||
         read_number(self, "PRAGMA user_version", &found, fault) == -1)
         return -1;
-    /* wal.h counts on the size, db_shrink on the other. */
+    /* db_shrink counts on both. */
     if (tables == 0 && application == 0)
         return run(self, "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL", fault) == -1
                    ? -1

@@ -96,6 +96,10 @@ void db_fail(db_t *self, const char *format, ...) __attribute__((format(printf, 
 
 const char *db_path(const db_t *self);
 
+/* Bytes of the write-ahead log of a database; 0: missing or empty, as one leaves it that is closed.
+ */
+int64_t db_log_bytes(const char *path);
+
 /* The mark that an error was seen. */
 bool db_is_marked(const char *path);
 void db_unmark(const char *path);

@@ -51,7 +51,7 @@ static int damaged(checker_t *self, fault_t *what, const char *text)
 static int look_at_pages(checker_t *self, fault_t *what)
 {
     fault_t found;
-    int rc = step_once(self->db, "PRAGMA quick_check (1)", &found);
+    int rc = step_once(self->db, "PRAGMA integrity_check (1)", &found);
     if (rc == -1)
         return fault_set(what, "%s", db_error(self->db));
     return strcmp(found.text, "ok") == 0 ? 0 : damaged(self, what, found.text);
@@ -157,7 +157,16 @@ static int cut(checker_t *self, const part_t *part)
     if (run(self, "DELETE FROM batch WHERE id BETWEEN ? AND ?", first | part->next,
             first | (int64_t)FEED_SEQ_MAX) == -1)
         return -1;
-    return run(self, "DELETE FROM cursor WHERE feed = ?1 AND seq >= ?2", part->number, part->next);
+    sqlite3_stmt *move =
+        db_prepare(self->db, "UPDATE cursor SET seq = ?2, sum = ?3 WHERE feed = ?1 AND seq > ?2");
+    sqlite3_bind_int64(move, 1, part->number);
+    sqlite3_bind_int64(move, 2, part->next - 1);
+    sqlite3_bind_int64(move, 3, sum_cursor(&part->id, (uint64_t)part->next - 1));
+    int rc = db_step(self->db, move);
+    int saved = errno;
+    sqlite3_finalize(move);
+    errno = saved;
+    return rc;
 }
 
 /* Its batches become strays. A parameter that the SQL has not is not bound. */

@@ -2,6 +2,7 @@
 
 #include "rows.h"
 #include "sum.h"
+#include "witness.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@ struct feed {
     state_t *state;
     rows_t *own;
     rows_t *peers;
+    witness_t *witness;
     sqlite3_stmt *set_cursor;
     sqlite3_stmt *drop_cursor;
     catalog_t *catalog;
@@ -216,6 +218,7 @@ static feed_t *open_once(const char *directory, const pubkey_t *self_key, fault_
     self->catalog = catalog_new();
     self->own = rows_new(state_own_db(self->state));
     self->peers = rows_new(state_peers_db(self->state));
+    self->witness = witness_new(db_path(state_own_db(self->state)));
     self->set_cursor =
         db_prepare(rows_db(self->peers), "INSERT OR REPLACE INTO cursor (consumer, feed, seq, sum) "
                                          "VALUES ('" CONSUMER "', ?, ?, ?)");
@@ -248,6 +251,7 @@ void feed_close(feed_t **self_p)
     catalog_destroy(&self->catalog);
     rows_destroy(&self->own);
     rows_destroy(&self->peers);
+    witness_destroy(&self->witness);
     state_close(&self->state);
     free(self);
 }
@@ -393,13 +397,6 @@ feed_ref_t *feed_add(feed_t *self, const feed_id_t *id)
     return feed;
 }
 
-feed_ref_t *feed_add_own(feed_t *self, uint64_t epoch, uint32_t channel)
-{
-    feed_id_t id = {.origin = self->self, .epoch = epoch, .channel = channel};
-    feed_ref_t *feed = feed_find(self, &id);
-    return feed != NULL ? feed : add_to(self, self->own, &id);
-}
-
 feed_ref_t *feed_own_at(feed_t *self, size_t index)
 {
     return feed_of(self, &self->self, index);
@@ -493,6 +490,15 @@ int feed_store(feed_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *byte
     if (feed->ended && feed->floor <= seq)
         feed->floor = seq + 1;
     note_change(self, feed);
+    return 0;
+}
+
+int feed_commit_own(feed_t *self)
+{
+    if (db_commit(rows_db(self->own)) == -1)
+        return -1;
+    if (self->current != NULL && self->current->have > 0)
+        witness_note(self->witness, self->current->id.epoch, self->current->have);
     return 0;
 }
 

@@ -58,10 +58,6 @@ feed_ref_t *feed_find(feed_t *self, const feed_id_t *id);
  * origin has too many; or of db_step. */
 feed_ref_t *feed_add(feed_t *self, const feed_id_t *id);
 
-/* An older epoch of ours, in own.db if it is made here: for what is read back from a wreck. NULL as
- * feed_add. */
-feed_ref_t *feed_add_own(feed_t *self, uint64_t epoch, uint32_t channel);
-
 /* True if that is the key of this node, the one given to feed_open. */
 bool feed_is_ours(const feed_t *self, const pubkey_t *origin);
 
@@ -125,6 +121,10 @@ void feed_promise(feed_t *self, feed_ref_t *feed, uint64_t seq);
  * here is not missed, so nobody is to ask for it. Of any other origin all is missed that a kept
  * head tells of. Holds for the feeds that are here, also after feed_forget. */
 void feed_quarantine(feed_t *self, const pubkey_t *origin, bool quarantined);
+
+/* Commit a transaction of own.db, and note beside it how far our own feed is (witness.h). 0, or -1
+ * and errno as db_commit. */
+int feed_commit_own(feed_t *self);
 
 /* After a rolled back transaction: read where all feeds stand from disk again. A failure here is
  * fatal: the databases cannot be trusted. */

@@ -12,9 +12,9 @@
     "CREATE TABLE feed (number INTEGER PRIMARY KEY AUTOINCREMENT, origin BLOB NOT NULL, "          \
     " epoch INTEGER NOT NULL, channel INTEGER NOT NULL, floor INTEGER NOT NULL DEFAULT 1, "        \
     " head_seq INTEGER NOT NULL DEFAULT 0, epoch_floor INTEGER NOT NULL DEFAULT 0, head BLOB, "    \
-    " sum INTEGER NOT NULL, "                                                                      \
+    " sum INTEGER, "                                                                               \
     " UNIQUE (origin, epoch, channel));"                                                           \
-    "CREATE TABLE batch (id INTEGER PRIMARY KEY, envelope BLOB NOT NULL, sum INTEGER NOT NULL);"   \
+    "CREATE TABLE batch (id INTEGER PRIMARY KEY, envelope BLOB NOT NULL, sum INTEGER);"            \
     "CREATE VIEW batches AS SELECT hex (origin) AS origin, epoch, channel, "                       \
     " batch.id & 1099511627775 AS seq, length (envelope) AS bytes, envelope "                      \
     " FROM batch JOIN feed ON feed.number = batch.id >> 40"
@@ -39,7 +39,7 @@
 #define SCHEMA_PEERS                                                                               \
     SCHEMA_FEEDS                                                                                   \
     ";CREATE TABLE cursor (consumer TEXT NOT NULL, feed INTEGER NOT NULL, seq INTEGER NOT NULL, "  \
-    " sum INTEGER NOT NULL, PRIMARY KEY (consumer, feed)) WITHOUT ROWID;"                          \
+    " sum INTEGER, PRIMARY KEY (consumer, feed)) WITHOUT ROWID;"                                   \
     "CREATE TABLE held (id INTEGER PRIMARY KEY, nid INTEGER NOT NULL, address BLOB NOT NULL, "     \
     " prefix INTEGER NOT NULL, until_ms INTEGER NOT NULL);"                                        \
     "CREATE TABLE pending (nid INTEGER PRIMARY KEY, due_ms INTEGER NOT NULL, "                     \

@@ -5,10 +5,11 @@
 #include "check.h"
 #include "clock.h"
 #include "schema.h"
-#include "wal.h"
+#include "witness.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,25 +83,26 @@ static int64_t size_of(const char *path)
 }
 
 /* What SQLite would not tell of: it removes the log of an empty database, and passes over all that
- * stands behind a broken frame. */
+ * stands behind a broken frame; nor can it know of a file that was put back alone. */
 static int look_before(state_t *self, const file_t *file, fault_t *fault)
 {
     int64_t size = size_of(file->path);
+    uint64_t missing = size > 0 ? witness_missing(file->path) : 0;
     errno = EBADMSG;
-    if (size <= 0 && wal_size(file->path) > 0)
+    if (missing > 0)
+        return fault_set(fault,
+                         "%s: %" PRIu64 " batches or more that were on disk are not in it: a part "
+                         "of its write-ahead log is damaged, or it is an older copy",
+                         file->path, missing);
+    if (size <= 0 && db_log_bytes(file->path) > 0)
         return fault_set(fault, "%s: is %s, but its write-ahead log is there", file->path,
                          size == 0 ? "empty" : "missing");
-    if (size == 0)
-        note(self, "%s was empty and is made anew: what was in it comes back from peers",
-             file->path);
-    if (!file->durable)
-        return 0;
-    wal_t *log = wal_open(file->path);
-    bool damaged = wal_is_damaged(log);
-    wal_close(&log);
-    errno = EBADMSG;
-    return damaged ? fault_set(fault, "%s-wal: a part of it is not what was written", file->path)
-                   : 0;
+    if (size == 0 || (size == -1 && witness_is_there(file->path)))
+        note(self, "%s was %s and is made anew: what was in it comes back from peers", file->path,
+             size == 0 ? "empty" : "missing");
+    if (size <= 0)
+        witness_forget(file->path);
+    return 0;
 }
 
 static int look_at_whole(state_t *self, const file_t *file, db_t *db, fault_t *fault)
@@ -117,11 +119,11 @@ static db_t *open_once(state_t *self, const file_t *file, fault_t *fault)
 {
     if (look_before(self, file, fault) == -1)
         return NULL;
-    bool was_closed = wal_size(file->path) == 0;
+    bool was_closed = db_log_bytes(file->path) == 0;
     bool is_small = size_of(file->path) <= CHECK_BYTES;
+    bool is_doubted = db_is_marked(file->path) || (file->durable && !was_closed && is_small);
     db_t *db = db_open(file->path, &file->schema, file->durable, fault);
-    if (db != NULL && (db_is_marked(file->path) || (file->durable && !was_closed && is_small)) &&
-        look_at_whole(self, file, db, fault) == -1) {
+    if (db != NULL && is_doubted && look_at_whole(self, file, db, fault) == -1) {
         int saved = errno;
         db_destroy(&db);
         errno = saved;
@@ -134,7 +136,7 @@ static db_t *open_once(state_t *self, const file_t *file, fault_t *fault)
  * renaming that was interrupted, between the file and its log. */
 static bool becomes_wreck(const state_t *self, const file_t *file)
 {
-    bool is_log_alone = size_of(file->path) < 0 && wal_size(self->wreck) == 0;
+    bool is_log_alone = size_of(file->path) < 0 && db_log_bytes(self->wreck) == 0;
     return file->durable && (size_of(self->wreck) < 0 || is_log_alone);
 }
 
@@ -145,6 +147,7 @@ static int set_aside(state_t *self, const file_t *file, const fault_t *why, faul
                                   : aside_keep(file->path, file->path, name, fault) == -1)
         return -1;
     db_unmark(file->path);
+    witness_forget(file->path);
     if (file->durable)
         note(self, "damaged: %s; begun anew with what can still be read of it", why->text);
     else
@@ -173,7 +176,7 @@ static db_t *open_db(state_t *self, const file_t *file, fault_t *fault)
             break;
     }
     fault_set(fault, "%s", why.text);
-    if (size_of(file->path) == 0 && wal_size(file->path) == 0)
+    if (size_of(file->path) == 0 && db_log_bytes(file->path) == 0)
         unlink(file->path); /* it was to be made now: no trace of one that was lost */
     errno = error;
     return NULL;
@@ -262,7 +265,7 @@ const char *state_note(const state_t *self, size_t index)
 
 const char *state_wreck(const state_t *self)
 {
-    return size_of(self->wreck) >= 0 || wal_size(self->wreck) > 0 ? self->wreck : NULL;
+    return size_of(self->wreck) >= 0 || db_log_bytes(self->wreck) > 0 ? self->wreck : NULL;
 }
 
 int state_salvaged(state_t *self, char name[static PATH_MAX], fault_t *fault)

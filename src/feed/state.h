@@ -6,7 +6,8 @@
  *   own.db.wreck             an own.db that was damaged, until what it still holds is taken over
  *   own.db.damaged-TIME ...  set aside for the operator, the newest two of each
  *   ballast                  ballast.h
- *   own.db-check ...         db.h: an error was seen, look at the whole file at the next start */
+ *   own.db-check ...         db.h: an error was seen, look at the whole file at the next start
+ *   own.db-newest            witness.h: how far our feed was when the last commit returned */
 #ifndef BANMESH_FEED_STATE_H
 #define BANMESH_FEED_STATE_H
 

@@ -39,7 +39,8 @@ int attempts_move(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES]
                   const event_position_t *place, int64_t duration_s);
 
 /* Take in a ban that is known from a feed: what claim, find and prolong would have done when it was
- * announced. Old ones are passed over. 0, or -1 and errno. */
+ * announced. Old ones are passed over. Returns 0 if that ban was known, by this position and for as
+ * long; else 1; -1 and errno. */
 int attempts_learn(attempts_t *self, const ban_t *ban, const event_position_t *position,
                    wall_t now);
 

@@ -172,7 +172,7 @@ int own_feed_append(own_feed_t *self, own_feed_item_t *items, size_t count)
     feed_ref_t *ref = feed_own(self->feed, wall_now());
     if (ref == NULL || db_begin(db) == -1)
         return -1;
-    if (append_all(self, ref, items, count) == -1 || db_commit(db) == -1)
+    if (append_all(self, ref, items, count) == -1 || feed_commit_own(self->feed) == -1)
         return take_back(self);
     publish_batches(self);
     return 0;
@@ -224,7 +224,8 @@ static int carry_out(own_feed_t *self)
     start_batches(self);
     if (ref == NULL || db_begin(db) == -1)
         return -1;
-    if (write_copies(self, ref) == -1 || raise_floors(self, true) == -1 || db_commit(db) == -1)
+    if (write_copies(self, ref) == -1 || raise_floors(self, true) == -1 ||
+        feed_commit_own(self->feed) == -1)
         return take_back(self);
     publish_batches(self);
     return raise_floors(self, false);
@@ -236,7 +237,7 @@ static int end_epochs(own_feed_t *self, uint64_t epoch)
     db_t *db = feed_own_db(self->feed);
     if (feed_own(self->feed, wall_now()) == NULL || db_begin(db) == -1)
         return -1;
-    if (feed_end_own_epochs(self->feed, epoch) == -1 || db_commit(db) == -1)
+    if (feed_end_own_epochs(self->feed, epoch) == -1 || feed_commit_own(self->feed) == -1)
         return take_back(self);
     return 0;
 }

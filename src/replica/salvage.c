@@ -1,49 +1,26 @@
 #include "salvage.h"
 
+#include "around.h"
 #include "attempts.h"
 #include "sum.h"
-#include "wreck.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define COMMIT_BATCHES 512 /* in one transaction */
-
-/* What the columns of `batch` and `feed` are, by place (schema.h). */
-enum {
-    BATCH_ENVELOPE = 1,
-    FEED_ORIGIN = 1,
-    FEED_EPOCH,
-    FEED_CHANNEL,
-    FEED_FLOOR,
-    FEED_HEAD_SEQ,
-    FEED_EPOCH_FLOOR,
-    FEED_HEAD,
-    FEED_SUM,
-    FEED_COLUMNS
-};
-
-/* A batch of ours in the wreck, or with place 0 the row of a feed of ours: its floor is in seq. */
-typedef struct {
-    uint64_t epoch;
-    uint32_t channel;
-    uint64_t seq;
-    uint64_t place;
-} find_t;
+/* The columns of a row, by place. */
+enum { ROW_KEY, ROW_ID, ROW_ENVELOPE, ROW_SUM };
 
 typedef struct {
     feed_t *feed;
     db_t *db;
     wire_t *wire;
     attempts_t *attempts;
-    wreck_t *wreck;
+    sqlite3_stmt *taken; /* notes that a batch was taken: in file and log it is found twice */
     salvage_result_t *result;
-    find_t *finds;
-    size_t count;
-    size_t size;
-    const find_t *last; /* that was taken */
-    size_t uncommitted;
+    uint64_t newest; /* epoch that was found */
+    int error;       /* what writing failed of; from then on nothing more is taken */
+    bool is_open;    /* a transaction */
     event_t events[WIRE_EVENTS_MAX]; /* of the batch at hand */
     event_t copies[WIRE_EVENTS_MAX]; /* that the next batch will hold */
     size_t copy_count;
@@ -51,152 +28,97 @@ typedef struct {
     uint8_t out[WIRE_ENVELOPE_MAX];
 } salvager_t;
 
-/* ---- what is there ---- */
+/* ---- a row ---- */
 
-static void add_find(salvager_t *self, const find_t *find)
-{
-    if (self->count == self->size) {
-        self->size = self->size * 2 + 256;
-        self->finds = xrealloc(self->finds, self->size * sizeof *self->finds);
-    }
-    self->finds[self->count++] = *find;
-}
+typedef struct {
+    const uint8_t *bytes;
+    size_t size;
+    wire_batch_t batch;
+    bool is_whole; /* by its checksum: under this key, these bytes were stored */
+} find_t;
 
 /* Whether a row looks like a batch of ours. What it is worth is asked when it is taken: verifying
  * is what costs time. */
-static bool is_own_batch(salvager_t *self, const wreck_row_t *row, wire_batch_t *batch)
+static bool read_row(salvager_t *self, sqlite3_stmt *row, find_t *find)
 {
-    if (row->count <= BATCH_ENVELOPE || row->columns[BATCH_ENVELOPE].bytes == NULL)
+    find->bytes = sqlite3_column_blob(row, ROW_ENVELOPE);
+    find->size = (size_t)sqlite3_column_bytes(row, ROW_ENVELOPE);
+    if (find->bytes == NULL || wire_check(find->bytes, find->size) != WIRE_OK ||
+        wire_kind(find->bytes) != WIRE_BATCH ||
+        !feed_is_ours(self->feed, wire_origin(find->bytes)) ||
+        wire_read_batch(self->wire, find->bytes, find->size, &find->batch) != WIRE_OK)
         return false;
-    const uint8_t *bytes = row->columns[BATCH_ENVELOPE].bytes;
-    size_t size = row->columns[BATCH_ENVELOPE].size;
-    return wire_check(bytes, size) == WIRE_OK && wire_kind(bytes) == WIRE_BATCH &&
-           feed_is_ours(self->feed, wire_origin(bytes)) &&
-           wire_read_batch(self->wire, bytes, size, batch) == WIRE_OK;
+    find->is_whole =
+        sqlite3_column_int64(row, ROW_SUM) ==
+        sum_batch(&find->batch.feed, sqlite3_column_int64(row, ROW_ID), find->bytes, find->size);
+    return true;
 }
 
-/* A row of ours in `feed`, and whole: its floor decides what no longer counts. */
-static bool is_own_feed(const salvager_t *self, const wreck_row_t *row)
+static bool is_verified(salvager_t *self, const find_t *find)
 {
-    const wreck_value_t *column = row->columns;
-    if (row->count != FEED_COLUMNS || column[FEED_ORIGIN].size != PUBKEY_BYTES)
-        return false;
-    feed_id_t id = {.epoch = (uint64_t)column[FEED_EPOCH].number,
-                    .channel = (uint32_t)column[FEED_CHANNEL].number};
-    memcpy(id.origin.bytes, column[FEED_ORIGIN].bytes, PUBKEY_BYTES);
-    const feed_mark_t mark = {.floor = (uint64_t)column[FEED_FLOOR].number,
-                              .seq = (uint64_t)column[FEED_HEAD_SEQ].number,
-                              .epoch_floor = (uint64_t)column[FEED_EPOCH_FLOOR].number};
-    return feed_is_ours(self->feed, &id.origin) &&
-           column[FEED_SUM].number ==
-               sum_feed(&id, &mark, column[FEED_HEAD].bytes, column[FEED_HEAD].size);
+    return wire_verify(self->wire, find->bytes, find->size) == WIRE_OK;
 }
 
-static void look(void *arg, const wreck_row_t *row)
-{
-    salvager_t *self = arg;
-    wire_batch_t batch;
-    find_t find = {.place = row->place};
-    if (is_own_batch(self, row, &batch)) {
-        find.epoch = batch.feed.epoch;
-        find.channel = batch.feed.channel;
-        find.seq = batch.seq;
-    } else if (is_own_feed(self, row)) {
-        find.epoch = (uint64_t)row->columns[FEED_EPOCH].number;
-        find.channel = (uint32_t)row->columns[FEED_CHANNEL].number;
-        find.seq = (uint64_t)row->columns[FEED_FLOOR].number;
-        find.place = 0;
-    } else
-        return;
-    add_find(self, &find);
-}
+/* ---- writing ---- */
 
-/* By feed; in it first its floors, the highest first, then its batches in order. */
-static int in_order(const void *one_p, const void *other_p)
+/* What is learned and what is copied is committed together: an attempt that is known has an event
+ * in a feed of ours. */
+static int flush(salvager_t *self)
 {
-    const find_t *one = one_p;
-    const find_t *other = other_p;
-    if (one->epoch != other->epoch)
-        return one->epoch < other->epoch ? -1 : 1;
-    if (one->channel != other->channel)
-        return one->channel < other->channel ? -1 : 1;
-    if ((one->place == 0) != (other->place == 0))
-        return one->place == 0 ? -1 : 1;
-    if (one->seq == other->seq)
+    if (!self->is_open)
         return 0;
-    return (one->seq < other->seq) == (one->place != 0) ? -1 : 1;
-}
-
-/* ---- taking it over ---- */
-
-static int begin(salvager_t *self)
-{
-    return self->uncommitted > 0 ? 0 : db_begin(self->db);
-}
-
-static int commit(salvager_t *self)
-{
-    if (self->uncommitted == 0)
-        return 0;
-    self->uncommitted = 0;
-    return db_commit(self->db);
-}
-
-static int store(salvager_t *self, feed_ref_t *feed, const uint8_t *bytes, size_t size)
-{
-    if (begin(self) == -1)
+    if (self->copy_count > 0) {
+        feed_ref_t *feed = feed_own_current(self->feed);
+        wire_batch_t batch = {.feed = feed->id,
+                              .seq = feed->have + 1,
+                              .time_ms = wall_now().ms,
+                              .event_count = self->copy_count};
+        size_t size = wire_write_batch(self->wire, &batch, self->copies, self->out);
+        if (size == 0)
+            fatalx("%zu events of at most %zu bytes do not fit a batch", self->copy_count,
+                   self->body_size);
+        if (feed_store(self->feed, feed, batch.seq, self->out, size) == -1)
+            return -1;
+    }
+    self->is_open = false;
+    if (feed_commit_own(self->feed) == -1)
         return -1;
-    self->uncommitted++;
-    if (feed_store(self->feed, feed, feed->have + 1, bytes, size) == -1)
-        return -1;
-    return self->uncommitted == COMMIT_BATCHES ? commit(self) : 0;
-}
-
-static int write_copies(salvager_t *self)
-{
-    if (self->copy_count == 0)
-        return 0;
-    feed_ref_t *feed = feed_own_current(self->feed);
-    wire_batch_t batch = {.feed = feed->id, .seq = feed->have + 1, .event_count = self->copy_count};
-    size_t size = wire_write_batch(self->wire, &batch, self->copies, self->out);
-    if (size == 0)
-        fatalx("%zu events of at most %zu bytes do not fit a batch", self->copy_count,
-               self->body_size);
     self->result->copied += self->copy_count;
     self->copy_count = self->body_size = 0;
-    return store(self, feed, self->out, size);
-}
-
-/* An event that must be announced again. */
-static int copy(salvager_t *self, const event_t *event, const event_position_t *position)
-{
-    if (feed_own_current(self->feed) == NULL &&
-        (commit(self) == -1 || feed_own(self->feed, wall_now()) == NULL))
-        return -1;
-    size_t size = wire_event_size(event);
-    if ((self->copy_count == WIRE_EVENTS_MAX || self->body_size + size > WIRE_BODY_MAX) &&
-        write_copies(self) == -1)
-        return -1;
-    event_t *out = &self->copies[self->copy_count++];
-    *out = *event;
-    out->has_original = true;
-    out->original = *position;
-    self->body_size += wire_event_size(out);
     return 0;
 }
 
-/* The intake would take a repeated request for a new ban otherwise. */
-static int remember(salvager_t *self, const event_t *event, const event_position_t *position)
+/* Have room for an event in an open transaction. */
+static int make_room(salvager_t *self, const event_t *event)
 {
-    if (event->kind != EVENT_BAN)
-        return 0;
-    if (begin(self) == -1)
+    if ((self->copy_count == WIRE_EVENTS_MAX ||
+         self->body_size + wire_event_size(event) > WIRE_BODY_MAX) &&
+        flush(self) == -1)
         return -1;
-    self->uncommitted++;
-    return attempts_learn(self->attempts, &event->ban, position, wall_now());
+    if (!self->is_open && db_begin(self->db) == -1)
+        return -1;
+    self->is_open = true;
+    return 0;
 }
 
-/* Copied out before anything is written: the decoder's memory is the encoder's, too. */
+/* Announce an event again, unless it is known here; the intake is to know it, too, or it would take
+ * a repeated request for a new ban. */
+static int copy(salvager_t *self, const event_t *event)
+{
+    if (make_room(self, event) == -1)
+        return -1;
+    int rc = event->kind == EVENT_BAN
+                 ? attempts_learn(self->attempts, &event->ban, &event->original, wall_now())
+                 : 1;
+    if (rc == 1) {
+        self->copies[self->copy_count++] = *event;
+        self->body_size += wire_event_size(event);
+    }
+    return rc == -1 ? -1 : 0;
+}
+
+/* Copied out before anything is written: the decoder's memory is the encoder's, too. What only a
+ * later version knows cannot be copied. */
 static size_t read_events(salvager_t *self, const wire_batch_t *batch)
 {
     size_t count = 0;
@@ -207,79 +129,146 @@ static size_t read_events(salvager_t *self, const wire_batch_t *batch)
         if (!event->has_original)
             event->original =
                 (event_position_t){batch->feed.epoch, batch->seq, batch->feed.channel, (uint32_t)i};
+        event->has_original = true;
         count++;
     }
     return count;
 }
 
-/* One batch of the wreck: under its number if all before it are there, else as copies. */
-static int take_batch(salvager_t *self, const find_t *find, feed_ref_t *feed)
+/* ---- two rounds ---- */
+
+/* The epoch that copies go to must be later than any that is there. */
+static bool look(void *arg, sqlite3_stmt *row)
 {
-    wreck_row_t row;
-    wire_batch_t batch;
-    if (!wreck_again(self->wreck, find->place, &row) || !is_own_batch(self, &row, &batch))
-        return 0; /* the disk says something else than before: as if not found */
-    const wreck_value_t *envelope = &row.columns[BATCH_ENVELOPE];
-    if (wire_verify(self->wire, envelope->bytes, envelope->size) != WIRE_OK)
-        return 0;
-    size_t count = read_events(self, &batch);
-    bool is_next = find->seq == feed->have + 1;
-    if (is_next && store(self, feed, envelope->bytes, envelope->size) == -1)
+    salvager_t *self = arg;
+    find_t find;
+    if (!read_row(self, row, &find))
+        return false;
+    if (find.batch.feed.epoch > self->newest && is_verified(self, &find))
+        self->newest = find.batch.feed.epoch;
+    return find.is_whole;
+}
+
+/* Returns 1; 0 if it was taken before; -1 and errno. */
+static int note_taken(salvager_t *self, const wire_batch_t *batch)
+{
+    sqlite3_bind_int64(self->taken, 1, (int64_t)batch->feed.epoch);
+    sqlite3_bind_int64(self->taken, 2, batch->feed.channel);
+    sqlite3_bind_int64(self->taken, 3, (int64_t)batch->seq);
+    if (db_step(self->db, self->taken) == -1)
         return -1;
-    self->result->kept += is_next;
-    self->last = find;
-    for (size_t i = 0; i < count; i++) {
-        const event_t *event = &self->events[i];
-        if (remember(self, event, &event->original) == -1 ||
-            (!is_next && copy(self, event, &event->original) == -1))
-            return -1;
-    }
-    return 0;
+    return db_changed(self->db) > 0;
 }
 
-static bool is_of_same_feed(const find_t *one, const find_t *other)
+static int take_batch(salvager_t *self, const wire_batch_t *batch)
 {
-    return one->epoch == other->epoch && one->channel == other->channel;
-}
-
-/* The row of a feed; its floor, too, if that is above what a new feed has. */
-static int open_feed(salvager_t *self, const find_t *first)
-{
-    static const uint8_t no_head[1];
-    feed_ref_t *feed = feed_add_own(self->feed, first->epoch, first->channel);
-    if (feed == NULL)
-        return -1;
-    if (first->place != 0 || first->seq <= feed->have + 1)
-        return 0;
-    const feed_mark_t mark = {.seq = first->seq - 1, .floor = first->seq};
-    return feed_keep_head(self->feed, feed, &mark, no_head, 0) == -1 ? -1 : 0;
-}
-
-/* All of them first: the epoch that copies go to must be later than any. */
-static int open_feeds(salvager_t *self)
-{
-    for (size_t i = 0; i < self->count; i++)
-        if ((i == 0 || !is_of_same_feed(&self->finds[i - 1], &self->finds[i])) &&
-            open_feed(self, &self->finds[i]) == -1)
+    int rc = note_taken(self, batch);
+    if (rc != 1)
+        return rc;
+    self->result->batches++;
+    size_t count = read_events(self, batch);
+    for (size_t i = 0; i < count; i++)
+        if (copy(self, &self->events[i]) == -1)
             return -1;
     return 0;
 }
 
-/* A batch that is found twice, in the file and in its log, is taken once. */
-static int take_all(salvager_t *self)
+static bool take(void *arg, sqlite3_stmt *row)
 {
-    if (open_feeds(self) == -1)
+    salvager_t *self = arg;
+    find_t find;
+    if (self->error != 0 || !read_row(self, row, &find) || !is_verified(self, &find))
+        return false;
+    if (take_batch(self, &find.batch) == -1)
+        self->error = errno;
+    return find.is_whole;
+}
+
+/* Each table that may hold batches; without the log, too, if there is one or it is in the way. -1
+ * with the fault if there is nothing to be read at all. */
+static int each_row(salvager_t *self, const char *path, around_row_fn *row, fault_t *fault)
+{
+    /* What .recover finds on pages of which it cannot tell the table. */
+    static const around_t tables[] = {
+        {.table = "batch", .key = "id", .columns = "id, envelope, sum"},
+        {.table = "lost_and_found", .key = "rowid", .columns = "id, c1, c2"},
+    };
+    fault_t ignored;
+    int rc = -1;
+    for (int pass = 0; pass == 0 || (pass == 1 && (rc == -1 || db_log_bytes(path) > 0)); pass++)
+        for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+            around_t from = tables[i];
+            from.path = path;
+            from.without_log = pass == 1;
+            if (around_read(&from, row, self, pass == 0 && i == 0 ? fault : &ignored) == 0)
+                rc = 0;
+        }
+    return rc;
+}
+
+static feed_ref_t *begin_epoch(salvager_t *self)
+{
+    wall_t now = wall_now();
+    if (now.ms <= (int64_t)self->newest)
+        now.ms = (int64_t)self->newest + 1;
+    return feed_own(self->feed, now);
+}
+
+static int begin_taking(salvager_t *self)
+{
+    sqlite3_stmt *make =
+        db_prepare(self->db, "CREATE TEMP TABLE IF NOT EXISTS taken (epoch, channel, seq, "
+                             "PRIMARY KEY (epoch, channel, seq)) WITHOUT ROWID");
+    int rc = db_step(self->db, make);
+    sqlite3_finalize(make);
+    if (rc == 0)
+        self->taken = db_prepare(self->db, "INSERT OR IGNORE INTO taken VALUES (?, ?, ?)");
+    return rc;
+}
+
+static void end_taking(salvager_t *self)
+{
+    sqlite3_finalize(self->taken);
+    sqlite3_stmt *drop = db_prepare(self->db, "DROP TABLE taken");
+    db_step(self->db, drop);
+    sqlite3_finalize(drop);
+}
+
+/* Returns 0; 1 with the fault if SQLite refuses the whole; -1 and errno if writing fails. */
+static int take_all(salvager_t *self, const char *path, fault_t *fault)
+{
+    if (each_row(self, path, look, fault) == -1)
+        return 1;
+    if (self->newest == 0)
+        return 0;
+    if (begin_epoch(self) == NULL || begin_taking(self) == -1)
         return -1;
-    for (size_t i = 0; i < self->count; i++) {
-        const find_t *find = &self->finds[i];
-        bool again =
-            self->last != NULL && is_of_same_feed(self->last, find) && self->last->seq == find->seq;
-        feed_ref_t *feed = feed_add_own(self->feed, find->epoch, find->channel);
-        if (find->place != 0 && !again && find->seq > feed->have &&
-            take_batch(self, find, feed) == -1)
-            return -1;
+    each_row(self, path, take, fault);
+    if (self->error == 0 && flush(self) == -1)
+        self->error = errno;
+    end_taking(self);
+    errno = self->error;
+    return self->error == 0 ? 0 : -1;
+}
+
+static int salvage(feed_t *feed, wire_t *wire, const char *path, salvage_result_t *result,
+                   fault_t *fault)
+{
+    salvager_t *self = xcalloc(1, sizeof *self);
+    self->feed = feed;
+    self->db = feed_own_db(feed);
+    self->wire = wire;
+    self->attempts = attempts_new(self->db);
+    self->result = result;
+    int rc = take_all(self, path, fault);
+    if (rc == -1) {
+        fault_set(fault, "%s: cannot be taken over: %s", path, strerror(errno));
+        db_rollback(self->db);
+        feed_forget(feed);
     }
-    return write_copies(self) == -1 ? -1 : commit(self);
+    attempts_destroy(&self->attempts);
+    free(self);
+    return rc;
 }
 
 int salvage_run(feed_t *feed, wire_t *wire, salvage_result_t *result, fault_t *fault)
@@ -288,28 +277,14 @@ int salvage_run(feed_t *feed, wire_t *wire, salvage_result_t *result, fault_t *f
     *result = (salvage_result_t){0};
     if (state_wreck(state) == NULL)
         return 0;
-    wreck_t *wreck = wreck_open(state_wreck(state), fault);
-    if (wreck == NULL)
+    if (salvage(feed, wire, state_wreck(state), result, fault) == -1)
         return -1;
-    salvager_t *self = xcalloc(1, sizeof *self);
-    self->feed = feed;
-    self->db = feed_own_db(feed);
-    self->wire = wire;
-    self->attempts = attempts_new(self->db);
-    self->wreck = wreck;
-    self->result = result;
-    wreck_each(wreck, look, self);
-    if (self->count > 0)
-        qsort(self->finds, self->count, sizeof *self->finds, in_order);
-    int rc = take_all(self);
-    if (rc == -1) {
-        fault_set(fault, "%s: cannot be taken over: %s", state_wreck(state), strerror(errno));
-        db_rollback(self->db);
-        feed_forget(feed);
-    }
-    wreck_close(&self->wreck);
-    attempts_destroy(&self->attempts);
-    free(self->finds);
-    free(self);
-    return rc == -1 ? -1 : state_salvaged(state, result->name, fault);
+    return state_salvaged(state, result->name, fault);
+}
+
+int salvage_file(feed_t *feed, wire_t *wire, const char *path, salvage_result_t *result,
+                 fault_t *fault)
+{
+    *result = (salvage_result_t){0};
+    return salvage(feed, wire, path, result, fault) == 0 ? 0 : -1;
 }

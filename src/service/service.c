@@ -353,10 +353,10 @@ static int open_feed(service_t *self, fault_t *fault)
     if (salvage_run(self->feed, self->wire, &salvaged, fault) == -1)
         return -1;
     if (salvaged.name[0] != '\0')
-        log_warnx("%s: %" PRIu64 " batches of this host taken over from it; %" PRIu64
-                  " bans that stand behind a lost one announced again; peers bring back what they "
-                  "have of the rest",
-                  salvaged.name, salvaged.kept, salvaged.copied);
+        log_warnx("%s: %" PRIu64 " batches of this host could be read, %" PRIu64
+                  " bans of theirs are announced again; peers bring back what they have of the "
+                  "rest; if they lack something: banmesh recover --help",
+                  salvaged.name, salvaged.batches, salvaged.copied);
     return 0;
 }
 

@@ -30,9 +30,10 @@ def backup(node, name):
 
 
 def put_back(node, source, files=STATE_FILES):
-    """Replace some databases by those of a backup; without a source they are lost."""
+    """Replace some databases, each with what belongs to it, by those of a backup; without a source
+    they are lost."""
     for file in files:
-        for suffix in ("", "-wal", "-shm", "-check"):
+        for suffix in ("", "-wal", "-shm", "-check", "-newest"):
             path = os.path.join(state_dir(node), file + suffix)
             if os.path.exists(path):
                 os.unlink(path)
@@ -142,6 +143,32 @@ def test_a_repeated_request_is_known_after_its_epoch_came_back(tmp_path):
         wait_until(lambda: "of ours: complete again" in mx1.output(), mx1.output)
         mx1.publish("80.94.95.112", time=when)
         assert mx1.status()["intake"] == {"stored": 0, "repeated": 1}
+
+
+def test_an_own_db_that_is_put_back_alone_is_said_and_loses_nothing(tmp_path):
+    """Whoever copies only own.db takes acknowledged bans back; what tells is the file beside it."""
+    first, later = public_addresses(4, seed=7), public_addresses(3, seed=8)
+    with Mesh(tmp_path, ["mx1", "mx2"]) as mesh:
+        mx1, mx2 = mesh.nodes
+        publish_all(mx1, first)
+        mx2.wait_reported(first)
+        mx1.stop()
+        copy = backup(mx1, "copy")
+        mx1.start()
+        publish_all(mx1, later)
+        mx2.wait_reported(first + later)
+        wait_heads_kept([mx2])
+        mx1.stop()
+        for file in ("own.db-wal", "own.db-shm"):
+            if os.path.exists(os.path.join(state_dir(mx1), file)):
+                os.unlink(os.path.join(state_dir(mx1), file))
+        shutil.copy(os.path.join(copy, "own.db"), os.path.join(state_dir(mx1), "own.db"))
+        mx1.start()
+        assert "3 batches or more that were on disk are not in it" in mx1.output()
+        assert "4 batches of this host could be read, 4 bans of theirs" in mx1.output()
+        wait_same_feeds(mesh.nodes)
+        assert_one_body_each(mesh.nodes)
+        assert sorted(mx2.reported()) == sorted(first + later), "each once"
 
 
 @pytest.mark.parametrize("files", [("own.db",), ("peers.db",)], ids=["own", "peers"])

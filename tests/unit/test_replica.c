@@ -331,7 +331,7 @@ TEST(nobody_gives_numbers_in_our_running_epoch)
 
 TEST(an_older_epoch_of_ours_comes_back_from_peers)
 {
-    feed_own(world.feed, (wall_t){FORGE_EPOCH + 1});
+    feed_own(world.feed, (wall_t){FORGE_EPOCH + 2});
     assert_int_equal(receive_batch(&world.self, 1), REPLICA_STORED);
     assert_int_equal(receive_batch(&world.self, 2), REPLICA_STORED);
     assert_int_equal(replica_commit(world.replica), 0);
@@ -569,9 +569,12 @@ TEST(with_the_disk_full_only_a_floor_that_rises_is_kept)
 
 static feed_ref_t *make_older_epoch_of_ours(void)
 {
-    feed_ref_t *own = feed_add_own(world.feed, FORGE_EPOCH, 0);
-    assert_non_null(own);
+    feed_ref_t *own = feed_own(world.feed, (wall_t){FORGE_EPOCH});
+    feed_id_t later = own->id;
     assert_true(own->own_db);
+    later.epoch++;
+    assert_non_null(feed_add(world.feed, &later));
+    assert_null(feed_own_current(world.feed));
     return own;
 }
 
@@ -579,7 +582,7 @@ static feed_ref_t *make_older_epoch_of_ours(void)
 TEST(batches_of_ours_that_come_back_into_own_db_are_committed_together)
 {
     feed_ref_t *own = make_older_epoch_of_ours();
-    feed_own(world.feed, (wall_t){FORGE_EPOCH + 1});
+    feed_own(world.feed, (wall_t){FORGE_EPOCH + 2});
     assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
     assert_int_equal(receive_head(&world.self, 3, 1), REPLICA_HEAD);
     for (uint64_t seq = 1; seq <= 3; seq++)
@@ -613,7 +616,7 @@ TEST(what_fails_in_one_database_is_taken_back_in_both)
 {
     feed_ref_t *own = make_older_epoch_of_ours();
     uint64_t seq = 0;
-    feed_own(world.feed, (wall_t){FORGE_EPOCH + 1});
+    feed_own(world.feed, (wall_t){FORGE_EPOCH + 2});
     limit_own_db(1);
     assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
     while (receive_batch(&world.self, seq + 1) == REPLICA_STORED)
