@@ -34,7 +34,7 @@ static void name_origin(const reader_t *self, const feed_ref_t *feed,
 }
 
 static void take_event(reader_t *self, attempt_record_t *record, const feed_ref_t *feed,
-                       uint64_t seq, size_t index)
+                       size_t index)
 {
     event_t event;
     event_error_t malformed = wire_event(service_wire(self->service), index, &event);
@@ -46,10 +46,7 @@ static void take_event(reader_t *self, attempt_record_t *record, const feed_ref_
     else if (!allow_special && special_name(&event.ban.address) != NULL)
         block_refuse(self->block, BLOCK_SPECIAL);
     else {
-        event_position_t position = {feed->id.epoch, seq, feed->id.channel, (uint32_t)index};
-        if (event.has_original)
-            position = event.original;
-        record->nid = nid_of(&feed->id.origin, &position);
+        record->nid = nid_of(&feed->id.origin, &event.original);
         record->ban = event.ban;
         enrich_country(self->enrich, &event.ban.address, record->country);
         block_add(self->block, record, event.has_original);
@@ -72,7 +69,7 @@ static bool take_batch(reader_t *self, attempt_record_t *record, const feed_ref_
         return true;
     }
     for (size_t i = 0; i < batch.event_count; i++)
-        take_event(self, record, feed, seq, i);
+        take_event(self, record, feed, i);
     return true;
 }
 

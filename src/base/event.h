@@ -60,8 +60,8 @@ typedef struct {
 
 typedef struct {
     event_kind_t kind;
-    bool has_original; /* a copy or a prolongation: original is its true identity */
-    event_position_t original;
+    bool has_original;         /* a copy or a prolongation */
+    event_position_t original; /* its true identity; of any other event that was read: its place */
     union {
         ban_t ban;
         grace_t grace;

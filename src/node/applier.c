@@ -119,10 +119,7 @@ static void decide_batch(applier_t *self, const feed_ref_t *feed, uint64_t seq)
     for (size_t i = 0; i < batch.event_count; i++) {
         event_t event;
         event_error_t malformed = wire_event(wire, i, &event);
-        event_position_t position = {feed->id.epoch, seq, feed->id.channel, (uint32_t)i};
-        if (event.has_original)
-            position = event.original;
-        decide(self, &feed->id.origin, &event, malformed, nid_of(&feed->id.origin, &position),
+        decide(self, &feed->id.origin, &event, malformed, nid_of(&feed->id.origin, &event.original),
                sink_pace(self->sink));
     }
 }

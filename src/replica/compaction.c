@@ -198,10 +198,7 @@ static int make_copy(compaction_t *self, event_t *event, const event_position_t 
     uint8_t key[ATTEMPTS_KEY_BYTES];
     attempt_t attempt;
     int found = 0;
-    if (!event->has_original) {
-        event->has_original = true;
-        event->original = *place;
-    }
+    event->has_original = true;
     if (event->kind == EVENT_BAN) {
         attempts_key(&event->ban, key);
         found = attempts_find(self->attempts, key, &attempt);

@@ -199,12 +199,8 @@ static size_t read_events(salvager_t *self, const wire_batch_t *batch)
     size_t count = 0;
     for (size_t i = 0; i < batch->event_count; i++) {
         event_t *event = &self->events[count];
-        if (wire_event(self->wire, i, event) != EVENT_OK || event->kind == EVENT_UNKNOWN)
-            continue;
-        if (!event->has_original)
-            event->original =
-                (event_position_t){batch->feed.epoch, batch->seq, batch->feed.channel, (uint32_t)i};
-        count++;
+        if (wire_event(self->wire, i, event) == EVENT_OK && event->kind != EVENT_UNKNOWN)
+            count++;
     }
     return count;
 }

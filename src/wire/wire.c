@@ -182,7 +182,12 @@ wire_error_t wire_read_batch(wire_t *self, const uint8_t *envelope, size_t size,
 
 event_error_t wire_event(wire_t *self, size_t index, event_t *out)
 {
-    return codec_read(self->batch->events[index], out);
+    const Banmesh__Batch *batch = self->batch;
+    event_error_t error = codec_read(batch->events[index], out);
+    if (!out->has_original)
+        out->original =
+            (event_position_t){batch->epoch, batch->seq, batch->channel, (uint32_t)index};
+    return error;
 }
 
 wire_error_t wire_read_head(wire_t *self, const uint8_t *envelope, size_t size, wire_head_t *out)

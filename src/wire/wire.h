@@ -129,8 +129,8 @@ typedef struct {
 wire_error_t wire_read_bundle(wire_t *self, const uint8_t *envelope, size_t size,
                               wire_bundle_t *bundle);
 
-/* Event `index` of the batch that wire_read_batch read last. Returns EVENT_OK, or why the event
- * (not the batch) is malformed. */
+/* Event `index` of the batch that wire_read_batch read last, its identity included. Returns
+ * EVENT_OK, or why the event (not the batch) is malformed. */
 event_error_t wire_event(wire_t *self, size_t index, event_t *out);
 
 /* ---- writing: each returns the envelope's size; `out` has WIRE_ENVELOPE_MAX bytes ---- */

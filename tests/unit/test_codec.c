@@ -247,6 +247,9 @@ TEST(an_event_of_an_unknown_kind_is_kept_as_such)
     assert_int_equal(send_event(&event, &read), EVENT_OK);
     assert_int_equal(read.kind, EVENT_UNKNOWN);
     assert_false(read.has_original);
+    assert_int_equal(read.original.epoch, FORGE_EPOCH);
+    assert_int_equal(read.original.seq, 1);
+    assert_int_equal(read.original.index, 1);
     original.epoch = 7;
     original.seq = 8;
     event.original = &original;

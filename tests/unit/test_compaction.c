@@ -168,13 +168,9 @@ static attempt_model_t *model_of(int64_t nid)
 }
 
 /* Check an event of our log; mark its attempt as found if it says how long it runs. */
-static void check_event(const feed_ref_t *ref, uint64_t seq, uint32_t index, const event_t *event,
-                        bool *found)
+static void check_event(const event_t *event, bool *found)
 {
-    event_position_t position = {ref->id.epoch, seq, ref->id.channel, index};
-    if (event->has_original)
-        position = event->original;
-    const attempt_model_t *attempt = model_of(nid_of(&world.node.public_key, &position));
+    const attempt_model_t *attempt = model_of(nid_of(&world.node.public_key, &event->original));
     assert_non_null(attempt); /* nothing is invented */
     assert_true(memcmp(&attempt->ban.address, &event->ban.address, sizeof(addr_t)) == 0);
     assert_int_equal(attempt->ban.time_ms, event->ban.time_ms);
@@ -193,7 +189,7 @@ static size_t check_feed(const feed_ref_t *ref, bool *found)
         assert_int_equal(wire_read_batch(world.node.wire, bytes, size, &batch), WIRE_OK);
         for (size_t i = 0; i < batch.event_count; i++, events++) {
             assert_int_equal(wire_event(world.node.wire, i, &event), EVENT_OK);
-            check_event(ref, seq, (uint32_t)i, &event, found);
+            check_event(&event, found);
         }
     }
     return events;

@@ -169,15 +169,11 @@ static int by_nid(const void *one, const void *other)
     return (a > b) - (a < b);
 }
 
-static void note_event(wire_t *reader, const feed_ref_t *feed, uint64_t seq, size_t index,
-                       const record_t *sorted)
+static void note_event(wire_t *reader, size_t index, const record_t *sorted)
 {
     event_t event;
     assert_int_equal(wire_event(reader, index, &event), EVENT_OK);
-    event_position_t position = {feed->id.epoch, seq, feed->id.channel, (uint32_t)index};
-    if (event.has_original)
-        position = event.original;
-    record_t key = {.nid = nid_of(&world.node.public_key, &position)};
+    record_t key = {.nid = nid_of(&world.node.public_key, &event.original)};
     const record_t *record = bsearch(&key, sorted, world.record_count, sizeof *sorted, by_nid);
     assert_non_null(record);
     support_assert_same_ban(&event.ban, &record->ban);
@@ -210,7 +206,7 @@ static void take_stock(void)
             assert_int_equal(wire_read_batch(reader, bytes, size, &batch), WIRE_OK);
             assert_int_equal(batch.seq, seq);
             for (size_t k = 0; k < batch.event_count; k++)
-                note_event(reader, feed, seq, k, sorted);
+                note_event(reader, k, sorted);
         }
     }
     free(sorted);
