@@ -3,6 +3,7 @@
 #include "bytes.h"
 #include "nid.h"
 #include "special.h"
+#include "stored.h"
 
 /* Of one feed at a time, so that a busy one does not hold up the others. */
 #define FEED_BATCHES 64
@@ -57,20 +58,14 @@ static void take_event(reader_t *self, attempt_record_t *record, const feed_ref_
 static bool take_batch(reader_t *self, attempt_record_t *record, const feed_ref_t *feed,
                        uint64_t seq)
 {
-    const uint8_t *bytes;
     wire_batch_t batch;
-    wire_t *wire = service_wire(self->service);
-    size_t size = feed_read(service_feed(self->service), feed, seq, &bytes);
-    if (size == 0)
-        return false;
-    if (wire_check(bytes, size) != WIRE_OK ||
-        wire_read_batch(wire, bytes, size, &batch) != WIRE_OK) {
+    feed_t *feeds = service_feed(self->service);
+    stored_t stored = stored_batch(feeds, service_wire(self->service), feed, seq, &batch);
+    if (stored == STORED_UNREADABLE)
         block_refuse(self->block, BLOCK_UNREADABLE_BATCH);
-        return true;
-    }
-    for (size_t i = 0; i < batch.event_count; i++)
+    for (size_t i = 0; stored == STORED_BATCH && i < batch.event_count; i++)
         take_event(self, record, feed, i);
-    return true;
+    return stored != STORED_NOTHING;
 }
 
 /* What is there and cannot be read is the disk's fault, and waits. */

@@ -4,6 +4,7 @@
 #include "nid.h"
 #include "protect.h"
 #include "sink.h"
+#include "stored.h"
 #include "ticker.h"
 
 #include <inttypes.h>
@@ -108,13 +109,9 @@ static int finish(applier_t *self)
 
 static void decide_batch(applier_t *self, const feed_ref_t *feed, uint64_t seq)
 {
-    const uint8_t *bytes;
     wire_batch_t batch;
     wire_t *wire = service_wire(self->service);
-    size_t size = feed_read(service_feed(self->service), feed, seq, &bytes);
-    /* Of a shape that a newer version checks in another way: pass over. */
-    if (size == 0 || wire_check(bytes, size) != WIRE_OK ||
-        wire_read_batch(wire, bytes, size, &batch) != WIRE_OK)
+    if (stored_batch(service_feed(self->service), wire, feed, seq, &batch) != STORED_BATCH)
         return;
     for (size_t i = 0; i < batch.event_count; i++) {
         event_t event;
@@ -340,12 +337,9 @@ static void recall_own_feed(applier_t *self, const feed_ref_t *feed)
 {
     wire_t *wire = service_wire(self->service);
     for (uint64_t seq = feed->floor; seq <= feed->have; seq++) {
-        const uint8_t *bytes;
         wire_batch_t batch;
         event_t event;
-        size_t size = feed_read(service_feed(self->service), feed, seq, &bytes);
-        if (size == 0 || wire_check(bytes, size) != WIRE_OK ||
-            wire_read_batch(wire, bytes, size, &batch) != WIRE_OK)
+        if (stored_batch(service_feed(self->service), wire, feed, seq, &batch) != STORED_BATCH)
             continue;
         for (size_t i = 0; i < batch.event_count; i++)
             if (wire_event(wire, i, &event) == EVENT_OK && event.kind == EVENT_BAN)

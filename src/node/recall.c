@@ -1,6 +1,7 @@
 #include "recall.h"
 
 #include "attempts.h"
+#include "stored.h"
 #include "ticker.h"
 
 #define TICK_MS      1000
@@ -71,12 +72,9 @@ static int learn(recall_t *self, const wire_batch_t *batch)
 
 static int take_batch(recall_t *self, const feed_ref_t *feed, uint64_t seq)
 {
-    const uint8_t *bytes;
     wire_batch_t batch;
-    wire_t *wire = service_wire(self->service);
-    size_t size = feed_read(service_feed(self->service), feed, seq, &bytes);
-    if (size == 0 || wire_check(bytes, size) != WIRE_OK ||
-        wire_read_batch(wire, bytes, size, &batch) != WIRE_OK)
+    feed_t *feeds = service_feed(self->service);
+    if (stored_batch(feeds, service_wire(self->service), feed, seq, &batch) != STORED_BATCH)
         return 0;
     return learn(self, &batch);
 }

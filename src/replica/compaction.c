@@ -1,6 +1,7 @@
 #include "compaction.h"
 
 #include "expiries.h"
+#include "stored.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -113,21 +114,12 @@ static void follow_feeds(compaction_t *self)
     self->tally_count = count;
 }
 
-/* Open a batch of ours. False: not there, or of a shape that this version cannot read. */
-static bool open_batch(compaction_t *self, const feed_ref_t *ref, uint64_t seq, wire_batch_t *batch)
-{
-    const uint8_t *bytes;
-    size_t size = feed_read(self->feed, ref, seq, &bytes);
-    return size > 0 && wire_check(bytes, size) == WIRE_OK &&
-           wire_read_batch(self->wire, bytes, size, batch) == WIRE_OK;
-}
-
 /* Returns what it cost. */
 static size_t count_batch(compaction_t *self, const feed_ref_t *ref, uint64_t seq, wall_t now)
 {
     wire_batch_t batch;
     event_t event;
-    if (!open_batch(self, ref, seq, &batch))
+    if (stored_batch(self->feed, self->wire, ref, seq, &batch) != STORED_BATCH)
         return COUNT_EVENTS / STEP_BATCHES;
     for (size_t i = 0; i < batch.event_count; i++)
         if (wire_event(self->wire, i, &event) == EVENT_OK)
@@ -224,7 +216,7 @@ static int plan_batch(compaction_t *self, wall_t now, uint64_t seq, compaction_p
         return -1;
     if ((uint64_t)next != seq)
         return 1; /* lost: there is nothing to copy */
-    if (!open_batch(self, plan->from, seq, &batch))
+    if (stored_batch(self->feed, self->wire, plan->from, seq, &batch) != STORED_BATCH)
         return 0;
     for (size_t i = 0; i < batch.event_count; i++) {
         if (count == WIRE_EVENTS_MAX)

@@ -4,6 +4,7 @@
 #include "forge.h"
 #include "nid.h"
 #include "own_feed.h"
+#include "stored.h"
 #include "trimmer.h"
 
 #include <sodium.h>
@@ -182,11 +183,9 @@ static size_t check_feed(const feed_ref_t *ref, bool *found)
 {
     size_t events = 0;
     for (uint64_t seq = ref->floor; seq <= ref->have; seq++) {
-        const uint8_t *bytes;
         wire_batch_t batch;
         event_t event;
-        size_t size = feed_read(world.feed, ref, seq, &bytes);
-        assert_int_equal(wire_read_batch(world.node.wire, bytes, size, &batch), WIRE_OK);
+        assert_int_equal(stored_batch(world.feed, world.node.wire, ref, seq, &batch), STORED_BATCH);
         for (size_t i = 0; i < batch.event_count; i++, events++) {
             assert_int_equal(wire_event(world.node.wire, i, &event), EVENT_OK);
             check_event(&event, found);
@@ -389,11 +388,11 @@ TEST(an_epoch_that_came_back_from_peers_is_emptied_as_well)
     assert_false(ref->own_db);
     assert_int_equal(ref->floor, 2);
     const feed_ref_t *own = feed_own_current(world.feed);
-    const uint8_t *bytes;
     wire_batch_t batch;
     event_t event;
-    size_t size = feed_read(world.feed, own, 2 * COMPACTION_SLACK_EVENTS + 1, &bytes);
-    assert_int_equal(wire_read_batch(world.node.wire, bytes, size, &batch), WIRE_OK);
+    assert_int_equal(stored_batch(world.feed, world.node.wire, own, 2 * COMPACTION_SLACK_EVENTS + 1,
+                                  &batch),
+                     STORED_BATCH);
     assert_int_equal(batch.event_count, 1);
     assert_int_equal(wire_event(world.node.wire, 0, &event), EVENT_OK);
     assert_true(event.has_original);
@@ -411,12 +410,11 @@ TEST(a_pardon_lives_as_long_as_what_it_may_void)
     for (int i = 0; i < 2 * COMPACTION_SLACK_EVENTS; i++)
         append_new(false);
     compact_all();
-    const uint8_t *bytes;
     wire_batch_t batch;
     event_t event;
-    size_t size = feed_read(world.feed, feed_own_current(world.feed),
-                            2 * COMPACTION_SLACK_EVENTS + 1, &bytes);
-    assert_int_equal(wire_read_batch(world.node.wire, bytes, size, &batch), WIRE_OK);
+    assert_int_equal(stored_batch(world.feed, world.node.wire, feed_own_current(world.feed),
+                                  2 * COMPACTION_SLACK_EVENTS + 1, &batch),
+                     STORED_BATCH);
     assert_int_equal(batch.event_count, 1);
     assert_int_equal(wire_event(world.node.wire, 0, &event), EVENT_OK);
     assert_int_equal(event.kind, EVENT_PARDON);

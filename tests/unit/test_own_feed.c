@@ -2,6 +2,7 @@
 #include "forge.h"
 #include "nid.h"
 #include "own_feed.h"
+#include "stored.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -82,12 +83,11 @@ static own_feed_item_t append(const ban_t *ban)
 /* The event at a place of our current feed. */
 static event_t stored_event(uint64_t seq, size_t index)
 {
-    const uint8_t *bytes;
     wire_batch_t batch;
     event_t event;
     wire_t *reader = wire_new(NULL);
-    size_t size = feed_read(world.feed, feed_own_newest(world.feed), seq, &bytes);
-    assert_int_equal(wire_read_batch(reader, bytes, size, &batch), WIRE_OK);
+    assert_int_equal(stored_batch(world.feed, reader, feed_own_newest(world.feed), seq, &batch),
+                     STORED_BATCH);
     assert_int_equal(wire_event(reader, index, &event), EVENT_OK);
     wire_destroy(&reader);
     return event;
