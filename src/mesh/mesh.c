@@ -41,7 +41,7 @@ struct mesh {
 static void receive(void *arg, peer_t *peer, const peer_message_t *message)
 {
     mesh_t *self = arg;
-    inbox_take(self->inbox, peer, message);
+    inbox_receive(self->inbox, peer, message);
 }
 
 static void survey(mesh_t *self, peer_t *peer)
@@ -69,11 +69,11 @@ static bool send_out(void *to, const uint8_t *bytes, size_t size)
     return peer_send_out(to, bytes, size) == 0;
 }
 
-static void asked(void *arg, peer_t *peer, const uint8_t *envelope, size_t size)
+static void asked(void *arg, peer_t *peer, const envelope_t *envelope)
 {
     mesh_t *self = arg;
     const replay_way_t way = {send_out, peer};
-    replay_answer(self->replay, &way, peer_node(peer), envelope, size);
+    replay_answer(self->replay, &way, peer_node(peer), envelope);
 }
 
 /* From a node that connected to us: it may be one that we cannot connect to. */
@@ -88,9 +88,7 @@ static void offered(void *arg, const replay_offer_t *offer)
     }
     peer_t *peer = roster_offers(&self->roster, offer->sender);
     peer_take_route(peer, offer->route, offer->route_size, offer->message);
-    const peer_message_t message = {zmq_msg_data(offer->message), zmq_msg_size(offer->message),
-                                    false, PEER_OFFERED};
-    inbox_take(self->inbox, peer, &message);
+    inbox_take(self->inbox, peer, offer->envelope, PEER_OFFERED);
 }
 
 static bool send_back(void *arg, const uint8_t *route, size_t route_size, const uint8_t *bytes,
@@ -158,12 +156,12 @@ void mesh_publish(mesh_t *self, const uint8_t *envelope, size_t size)
 
 /* What was accepted for the first time goes on at once, with the origin's signature: in a ring or
  * among many relays each passes it on once, and nobody takes it in twice. */
-static void relay(void *arg, const uint8_t *envelope, size_t size)
+static void relay(void *arg, const envelope_t *batch)
 {
     mesh_t *self = arg;
     if (self->config.settings->mesh.relay == 0)
         return;
-    tell_all(self, envelope, size);
+    tell_all(self, batch->bytes, batch->size);
     self->relayed++;
 }
 

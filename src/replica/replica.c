@@ -3,6 +3,7 @@
 #include "early.h"
 #include "heads.h"
 #include "seen.h"
+#include "stored.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -109,14 +110,8 @@ static replica_result_t refuse_wire(replica_t *self, wire_error_t error)
 }
 
 /* Whether what this key signed counts here at all; asked before the costly verification. */
-static bool is_trusted(const replica_t *self, const pubkey_t *origin)
+static bool is_aggregator(const replica_t *self, const trusted_t *node)
 {
-    return feed_is_ours(self->feed, origin) || trust_by_sign(self->trust, origin) != NULL;
-}
-
-static bool is_aggregator(const replica_t *self, const pubkey_t *origin)
-{
-    const trusted_t *node = trust_by_sign(self->trust, origin);
     return node != NULL && text_list_has(&self->settings->roles.aggregators, node->name);
 }
 
@@ -213,13 +208,11 @@ static void complain(const replica_t *self, const fork_t *fork)
 static bool is_forked(replica_t *self, const feed_ref_t *feed, uint64_t seq,
                       const uint8_t hash_there[static WIRE_HASH_BYTES])
 {
-    const uint8_t *bytes;
+    envelope_t here;
     fork_t fork = {.feed = feed->id, .seq = seq, .found_ms = wall_now().ms};
-    size_t size =
-        forks_compares(self->forks, &feed->id) ? feed_read(self->feed, feed, seq, &bytes) : 0;
-    if (size == 0)
+    if (!forks_compares(self->forks, &feed->id) || !stored_open(self->feed, feed, seq, &here))
         return false;
-    wire_hash(bytes, size, fork.hash_here);
+    wire_hash(&here, fork.hash_here);
     if (memcmp(fork.hash_here, hash_there, WIRE_HASH_BYTES) == 0)
         return false;
     memcpy(fork.hash_there, hash_there, WIRE_HASH_BYTES);
@@ -233,69 +226,69 @@ static bool is_forked(replica_t *self, const feed_ref_t *feed, uint64_t seq,
 static bool differs_from_head(replica_t *self, const feed_ref_t *feed)
 {
     uint8_t bytes[HEADS_ENVELOPE_MAX];
+    envelope_t kept;
     wire_head_t head;
     size_t size = feed_read_head(self->feed, feed, bytes, sizeof bytes);
-    return size > 0 && wire_read_head(self->wire, bytes, size, &head) == WIRE_OK && head.seq > 0 &&
+    return wire_open(bytes, size, &kept) == WIRE_OK &&
+           wire_read_head(self->wire, &kept, &head) == WIRE_OK && head.seq > 0 &&
            is_forked(self, feed, head.seq, head.hash);
 }
 
 /* ---- batches and heads ---- */
 
-static replica_result_t store(replica_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *bytes,
-                              size_t size, bool live)
+static replica_result_t store(replica_t *self, feed_ref_t *feed, uint64_t seq, const arrival_t *in)
 {
+    const envelope_t *envelope = &in->envelope;
     if (begin(self, feed, false) == -1)
         return REPLICA_FAILED;
-    if (feed_store(self->feed, feed, seq, bytes, size) == -1) {
+    if (feed_store(self->feed, feed, seq, envelope->bytes, envelope->size) == -1) {
         roll_back(self);
         return REPLICA_FAILED;
     }
     self->counters.stored++;
-    seen_add(self->seen, bytes, size);
+    seen_add(self->seen, envelope->bytes, envelope->size);
     if (seq == feed->kept_seq)
         differs_from_head(self, feed);
-    if (live && self->config.stored_live != NULL)
-        self->config.stored_live(self->config.arg, bytes, size);
-    self->uncommitted_bytes += size;
+    if (in->live && self->config.stored_live != NULL)
+        self->config.stored_live(self->config.arg, envelope);
+    self->uncommitted_bytes += envelope->size;
     if (self->uncommitted_bytes >= COMMIT_BYTES && replica_commit(self) == -1)
         return REPLICA_FAILED;
     return REPLICA_STORED;
 }
 
-/* Those were live, only too early. */
-static replica_result_t store_early_ones(replica_t *self, feed_ref_t *feed)
+/* Of the same origin as the one before them. Those were live, only too early. */
+static replica_result_t store_early_ones(replica_t *self, feed_ref_t *feed, const trusted_t *signer)
 {
-    uint8_t *bytes;
-    size_t size;
+    arrival_t in = {.signer = signer, .live = true};
     replica_result_t result = REPLICA_STORED;
     while (result == REPLICA_STORED &&
-           (size = early_take(self->early, feed, feed->have + 1, &bytes)) > 0) {
-        result = store(self, feed, feed->have + 1, bytes, size, true);
-        free(bytes);
+           early_take(self->early, feed, feed->have + 1, &in.envelope)) {
+        result = store(self, feed, feed->have + 1, &in);
+        wire_free(&in.envelope);
     }
     return result;
 }
 
 static replica_result_t receive_known(replica_t *self, const feed_ref_t *feed, uint64_t seq,
-                                      const uint8_t *envelope, size_t size)
+                                      const envelope_t *envelope)
 {
     uint8_t hash[WIRE_HASH_BYTES];
-    wire_hash(envelope, size, hash);
+    wire_hash(envelope, hash);
     if (is_forked(self, feed, seq, hash))
         return refuse(self, REPLICA_QUARANTINED);
-    seen_add(self->seen, envelope, size);
+    seen_add(self->seen, envelope->bytes, envelope->size);
     self->counters.known++;
     return REPLICA_KNOWN;
 }
 
-static replica_result_t receive_batch(replica_t *self, const uint8_t *envelope, size_t size,
-                                      bool live)
+static replica_result_t receive_batch(replica_t *self, const arrival_t *in)
 {
     wire_batch_t batch;
-    wire_error_t error = wire_read_batch(self->wire, envelope, size, &batch);
+    wire_error_t error = wire_read_batch(self->wire, &in->envelope, &batch);
     if (error != WIRE_OK)
         return refuse_wire(self, error);
-    if (is_aggregator(self, &batch.feed.origin))
+    if (is_aggregator(self, in->signer))
         return refuse(self, REPLICA_AGGREGATOR_ROLE);
     if (forks_holds(self->forks, &batch.feed.origin))
         return refuse(self, REPLICA_QUARANTINED);
@@ -303,32 +296,33 @@ static replica_result_t receive_batch(replica_t *self, const uint8_t *envelope, 
     if (feed == NULL)
         return open_failure(self);
     if (batch.seq <= feed->have)
-        return receive_known(self, feed, batch.seq, envelope, size);
+        return receive_known(self, feed, batch.seq, &in->envelope);
     if (numbers_are_ours(self, feed))
         return refuse(self, REPLICA_OUR_NUMBERS);
     if (feed->head_seq < batch.seq)
         feed->head_seq = batch.seq;
     if (batch.seq > feed->have + 1) {
         self->counters.early++;
-        early_put(self->early, feed, batch.seq, envelope, size);
+        early_put(self->early, feed, batch.seq, &in->envelope);
         return REPLICA_EARLY;
     }
-    replica_result_t result = store(self, feed, batch.seq, envelope, size, live);
-    return result == REPLICA_STORED ? store_early_ones(self, feed) : result;
+    replica_result_t result = store(self, feed, batch.seq, in);
+    return result == REPLICA_STORED ? store_early_ones(self, feed, in->signer) : result;
 }
 
 /* A floor that rises makes room. */
-static int write_head(replica_t *self, feed_ref_t *feed, const uint8_t *envelope, size_t size,
+static int write_head(replica_t *self, feed_ref_t *feed, const envelope_t *envelope,
                       const wire_head_t *head)
 {
     if (begin(self, feed, head->floor > feed->floor) == -1)
         return -1;
-    if (feed_keep_head(self->feed, feed, head->seq, head->floor, envelope, size) == -1)
+    if (feed_keep_head(self->feed, feed, head->seq, head->floor, envelope->bytes, envelope->size) ==
+        -1)
         return roll_back(self);
     return 0;
 }
 
-static replica_result_t keep_head(replica_t *self, const uint8_t *envelope, size_t size,
+static replica_result_t keep_head(replica_t *self, const envelope_t *envelope,
                                   const wire_head_t *head)
 {
     feed_ref_t *feed = open_feed(self, &head->feed);
@@ -339,57 +333,63 @@ static replica_result_t keep_head(replica_t *self, const uint8_t *envelope, size
     if (numbers_are_ours(self, feed) || forks_holds(self->forks, &head->feed.origin))
         return REPLICA_HEAD;
     bool newer = head->seq > feed->kept_seq || head->floor > feed->floor;
-    if (newer && write_head(self, feed, envelope, size, head) == -1) {
+    if (newer && write_head(self, feed, envelope, head) == -1) {
         if (feed->head_seq < head->seq)
             feed->head_seq = head->seq; /* to be fetched as soon as it can be stored */
         return REPLICA_FAILED;
     }
-    seen_add(self->seen, envelope, size);
+    seen_add(self->seen, envelope->bytes, envelope->size);
     return REPLICA_HEAD;
 }
 
-static replica_result_t receive_head(replica_t *self, const uint8_t *envelope, size_t size,
-                                     wire_head_t *head)
+static replica_result_t receive_head(replica_t *self, const arrival_t *in, wire_head_t *head)
 {
-    wire_error_t error = size > HEADS_ENVELOPE_MAX
+    wire_error_t error = in->envelope.size > HEADS_ENVELOPE_MAX
                              ? WIRE_TOO_LONG
-                             : wire_read_head(self->wire, envelope, size, head);
+                             : wire_read_head(self->wire, &in->envelope, head);
     if (error != WIRE_OK)
         return refuse_wire(self, error);
     self->counters.heads++;
     /* A heartbeat, nothing to fetch. */
-    if (head->feed.epoch == 0 || is_aggregator(self, &head->feed.origin) ||
+    if (head->feed.epoch == 0 || is_aggregator(self, in->signer) ||
         forks_holds(self->forks, &head->feed.origin))
         return REPLICA_HEAD;
-    return keep_head(self, envelope, size, head);
+    return keep_head(self, &in->envelope, head);
 }
 
 bool replica_takes(const replica_t *self, const pubkey_t *origin)
 {
-    return is_trusted(self, origin) && !is_aggregator(self, origin) &&
+    const trusted_t *node = trust_by_sign(self->trust, origin);
+    return (node != NULL || feed_is_ours(self->feed, origin)) && !is_aggregator(self, node) &&
            !forks_holds(self->forks, origin);
 }
 
-replica_result_t replica_look(replica_t *self, const uint8_t *envelope, size_t size)
+bool replica_resolve(replica_t *self, arrival_t *in)
 {
-    if (!is_trusted(self, wire_origin(envelope)))
-        return refuse(self, REPLICA_UNKNOWN_ORIGIN);
-    if (wire_kind(envelope) == WIRE_BATCH && forks_holds(self->forks, wire_origin(envelope)))
+    const pubkey_t *origin = in->envelope.origin;
+    in->signer = trust_by_sign(self->trust, origin);
+    if (in->signer != NULL || feed_is_ours(self->feed, origin))
+        return true;
+    replica_refuse(self, REPLICA_UNKNOWN_ORIGIN);
+    return false;
+}
+
+replica_result_t replica_look(replica_t *self, arrival_t *in)
+{
+    const envelope_t *envelope = &in->envelope;
+    if (!replica_resolve(self, in))
+        return REPLICA_REFUSED;
+    if (envelope->kind == WIRE_BATCH && forks_holds(self->forks, envelope->origin))
         return refuse(self, REPLICA_QUARANTINED);
-    if (!seen_has(self->seen, envelope, size))
+    if (!seen_has(self->seen, envelope->bytes, envelope->size))
         return REPLICA_WANTED;
     self->counters.known++;
     return REPLICA_KNOWN;
 }
 
-replica_result_t replica_receive(replica_t *self, const uint8_t *envelope, size_t size, bool live,
-                                 wire_head_t *head)
+replica_result_t replica_receive(replica_t *self, const arrival_t *in, wire_head_t *head)
 {
-    /* Asked again: the set may have changed while the signature was checked. */
-    if (!is_trusted(self, wire_origin(envelope)))
-        return refuse(self, REPLICA_UNKNOWN_ORIGIN);
-    return wire_kind(envelope) == WIRE_HEAD ? receive_head(self, envelope, size, head)
-                                            : receive_batch(self, envelope, size, live);
+    return in->envelope.kind == WIRE_HEAD ? receive_head(self, in, head) : receive_batch(self, in);
 }
 
 int replica_reset(replica_t *self, const pubkey_t *origin)

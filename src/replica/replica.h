@@ -43,13 +43,20 @@ typedef struct {
 
 const char *replica_reason_name(replica_reason_t reason);
 
+/* A batch or head on its way in. */
+typedef struct {
+    envelope_t envelope;
+    const trusted_t *signer; /* as replica_resolve says; NULL: this node */
+    bool live;               /* it was announced or offered, not asked for */
+} arrival_t;
+
 typedef struct replica replica_t;
 
 typedef struct {
     feed_t *feed;
     wire_t *wire;
     /* A batch that was announced, not asked for, is stored: before the commit, in order. */
-    void (*stored_live)(void *arg, const uint8_t *envelope, size_t size);
+    void (*stored_live)(void *arg, const envelope_t *batch);
     void *arg;
 } replica_config_t;
 
@@ -65,16 +72,18 @@ void replica_set_trust(replica_t *self, const trust_t *trust, const settings_t *
  */
 bool replica_takes(const replica_t *self, const pubkey_t *origin);
 
-/* Look at an envelope that passed wire_check, before the costly check of its signature. Returns
- * REPLICA_WANTED, REPLICA_KNOWN (the same bytes were taken in a moment ago) or REPLICA_REFUSED. */
-replica_result_t replica_look(replica_t *self, const uint8_t *envelope, size_t size);
+/* Say who signed: sets in->signer, which lives as long as the trust set. False: nobody whom we
+ * trust; counted. */
+bool replica_resolve(replica_t *self, arrival_t *in);
 
-/* Take in one envelope of kind batch or head whose signature is right. Stored batches are on disk
- * after replica_commit.
- *   live  it was announced or offered, not asked for
+/* Resolve an envelope and look at it, before the costly check of its signature. Returns
+ * REPLICA_WANTED, REPLICA_KNOWN (the same bytes were taken in a moment ago) or REPLICA_REFUSED. */
+replica_result_t replica_look(replica_t *self, arrival_t *in);
+
+/* Take in one batch or head that is resolved and whose signature is right. Stored batches are on
+ * disk after replica_commit.
  *   head  filled for REPLICA_HEAD */
-replica_result_t replica_receive(replica_t *self, const uint8_t *envelope, size_t size, bool live,
-                                 wire_head_t *head);
+replica_result_t replica_receive(replica_t *self, const arrival_t *in, wire_head_t *head);
 
 /* End the transaction that receiving began, if any. 0, or -1 and errno: all of it is forgotten and
  * will be fetched again. */

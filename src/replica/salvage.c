@@ -63,15 +63,15 @@ static void add_find(salvager_t *self, const find_t *find)
 
 /* Whether a row looks like a batch of ours. What it is worth is asked when it is taken: verifying
  * is what costs time. */
-static bool is_own_batch(salvager_t *self, const wreck_row_t *row, wire_batch_t *batch)
+static bool is_own_batch(salvager_t *self, const wreck_row_t *row, envelope_t *envelope,
+                         wire_batch_t *batch)
 {
     if (row->count <= BATCH_ENVELOPE || row->columns[BATCH_ENVELOPE].bytes == NULL)
         return false;
-    const uint8_t *bytes = row->columns[BATCH_ENVELOPE].bytes;
-    size_t size = row->columns[BATCH_ENVELOPE].size;
-    return wire_check(bytes, size) == WIRE_OK && wire_kind(bytes) == WIRE_BATCH &&
-           feed_is_ours(self->feed, wire_origin(bytes)) &&
-           wire_read_batch(self->wire, bytes, size, batch) == WIRE_OK;
+    const wreck_value_t *column = &row->columns[BATCH_ENVELOPE];
+    return wire_open(column->bytes, column->size, envelope) == WIRE_OK &&
+           envelope->kind == WIRE_BATCH && feed_is_ours(self->feed, envelope->origin) &&
+           wire_read_batch(self->wire, envelope, batch) == WIRE_OK;
 }
 
 /* A row of ours in `feed`, and whole: its floor decides what no longer counts. */
@@ -92,9 +92,10 @@ static bool is_own_feed(const salvager_t *self, const wreck_row_t *row)
 static void look(void *arg, const wreck_row_t *row)
 {
     salvager_t *self = arg;
+    envelope_t envelope;
     wire_batch_t batch;
     find_t find = {.place = row->place};
-    if (is_own_batch(self, row, &batch)) {
+    if (is_own_batch(self, row, &envelope, &batch)) {
         find.epoch = batch.feed.epoch;
         find.channel = batch.feed.channel;
         find.seq = batch.seq;
@@ -209,15 +210,16 @@ static size_t read_events(salvager_t *self, const wire_batch_t *batch)
 static int take_batch(salvager_t *self, const find_t *find, feed_ref_t *feed)
 {
     wreck_row_t row;
+    envelope_t envelope;
     wire_batch_t batch;
-    if (!wreck_again(self->wreck, find->place, &row) || !is_own_batch(self, &row, &batch))
-        return 0; /* the disk says something else than before: as if not found */
-    const wreck_value_t *envelope = &row.columns[BATCH_ENVELOPE];
-    if (wire_verify(self->wire, envelope->bytes, envelope->size) != WIRE_OK)
+    /* If the disk says something else than before: as if not found. */
+    if (!wreck_again(self->wreck, find->place, &row) ||
+        !is_own_batch(self, &row, &envelope, &batch) ||
+        wire_verify(self->wire, &envelope) != WIRE_OK)
         return 0;
     size_t count = read_events(self, &batch);
     bool is_next = find->seq == feed->have + 1;
-    if (is_next && store(self, feed, envelope->bytes, envelope->size) == -1)
+    if (is_next && store(self, feed, envelope.bytes, envelope.size) == -1)
         return -1;
     self->result->kept += is_next;
     self->last = find;

@@ -21,6 +21,6 @@ wire_done_t golden_done(void);
 
 /* Name and bytes of each file; index 0..GOLDEN_KINDS - 1. */
 const char *golden_file(size_t index);
-void golden_make(size_t index, envelope_t *out);
+void golden_make(size_t index, forged_t *out);
 
 #endif

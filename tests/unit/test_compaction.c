@@ -366,7 +366,7 @@ TEST(a_log_whose_ends_were_forgotten_is_counted_again_and_not_copied_for_ever)
 /* Put a batch of ours into the other database, as one that came back from peers. */
 static feed_ref_t *recover(uint64_t epoch, const event_t *events, size_t count)
 {
-    static envelope_t envelope;
+    static forged_t envelope;
     feed_id_t id = {.epoch = epoch};
     id.origin = world.node.public_key;
     feed_ref_t *ref = feed_add(world.feed, &id);
@@ -448,7 +448,7 @@ TEST(our_own_batches_stay_for_aggregators_and_go_in_time)
 TEST(copies_of_others_go_at_once_unless_the_history_is_kept)
 {
     forge_node_t other = forge_node(9);
-    envelope_t envelope;
+    forged_t envelope;
     feed_id_t id = forge_feed(&other);
     feed_ref_t *ref = feed_add(world.feed, &id);
     for (uint64_t seq = 1; seq <= 500; seq++) {
@@ -472,7 +472,7 @@ TEST(copies_of_others_go_at_once_unless_the_history_is_kept)
 static feed_ref_t *store_batches(const forge_node_t *node, uint64_t epoch, uint64_t first,
                                  uint64_t last)
 {
-    static envelope_t envelope;
+    static forged_t envelope;
     feed_id_t id = forge_feed(node);
     id.epoch = epoch;
     feed_ref_t *ref = feed_add(world.feed, &id);

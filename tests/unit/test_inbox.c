@@ -9,7 +9,7 @@ static catchup_t *catchup;
 static inbox_t *inbox;
 static peer_t *mx1;
 static peer_t *mx2;
-static envelope_t envelope;
+static forged_t envelope;
 static wire_bundle_t bundle;
 static size_t live_count;
 static size_t connected_count;
@@ -18,10 +18,10 @@ static size_t asked_count;
 static size_t idle_count;
 static size_t wanted; /* `stored` at which the loop stops */
 
-static void count_live(void *arg, const uint8_t *bytes, size_t size)
+static void count_live(void *arg, const envelope_t *batch)
 {
     (void)arg;
-    assert_int_equal(wire_check(bytes, size), WIRE_OK);
+    assert_int_equal(batch->kind, WIRE_BATCH);
     live_count++;
 }
 
@@ -39,11 +39,11 @@ static void count_began(void *arg, peer_t *peer)
     began_count++;
 }
 
-static void count_asked(void *arg, peer_t *peer, const uint8_t *bytes, size_t size)
+static void count_asked(void *arg, peer_t *peer, const envelope_t *request)
 {
     (void)arg;
     assert_ptr_equal(peer, mx1);
-    assert_int_equal(wire_check(bytes, size), WIRE_OK);
+    assert_true(request->kind == WIRE_FETCH || request->kind == WIRE_SURVEY);
     asked_count++;
 }
 
@@ -110,7 +110,7 @@ static int end(void **state)
 static void take(peer_t *peer, peer_way_t way)
 {
     const peer_message_t message = {envelope.bytes, envelope.size, false, way};
-    inbox_take(inbox, peer, &message);
+    inbox_receive(inbox, peer, &message);
     memset(envelope.bytes, 0xff, envelope.size); /* it was borrowed for the call */
 }
 
@@ -416,7 +416,7 @@ TEST(heads_of_made_up_epochs_are_kept_up_to_a_limit)
 TEST(a_message_of_several_frames_is_only_counted)
 {
     const peer_message_t message = {NULL, 0, true, PEER_ANNOUNCED};
-    inbox_take(inbox, mx1, &message);
+    inbox_receive(inbox, mx1, &message);
     assert_int_equal(refused(REPLICA_MORE_FRAMES), 1);
 }
 

@@ -23,14 +23,14 @@ typedef struct {
 } world_t;
 
 static world_t world;
-static envelope_t envelope;
+static forged_t envelope;
 static char *aggregators[] = {"hist1"};
 
-static void note_live(void *arg, const uint8_t *bytes, size_t size)
+static void note_live(void *arg, const envelope_t *live)
 {
     wire_batch_t batch;
     (void)arg;
-    assert_int_equal(wire_read_batch(world.wire, bytes, size, &batch), WIRE_OK);
+    assert_int_equal(wire_read_batch(world.wire, live, &batch), WIRE_OK);
     world.live_count++;
     world.last_live = batch.seq;
 }
@@ -84,13 +84,13 @@ static int end(void **state)
 static replica_result_t receive_as(bool live)
 {
     wire_head_t head;
-    assert_int_equal(wire_check(envelope.bytes, envelope.size), WIRE_OK);
-    replica_result_t look = replica_look(world.replica, envelope.bytes, envelope.size);
+    arrival_t in = {.envelope = *forge_open(&envelope), .live = live};
+    replica_result_t look = replica_look(world.replica, &in);
     if (look != REPLICA_WANTED)
         return look;
-    wire_error_t error = wire_verify(world.wire, envelope.bytes, envelope.size);
+    wire_error_t error = wire_verify(world.wire, &in.envelope);
     if (error == WIRE_OK)
-        return replica_receive(world.replica, envelope.bytes, envelope.size, live, &head);
+        return replica_receive(world.replica, &in, &head);
     replica_refuse_wire(world.replica, error);
     return REPLICA_REFUSED;
 }

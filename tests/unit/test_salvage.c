@@ -54,7 +54,7 @@ static void note_published(void *arg, const uint8_t *envelope, size_t size)
     wire_batch_t batch;
     (void)arg;
     wire_t *reader = wire_new(NULL);
-    assert_int_equal(wire_read_batch(reader, envelope, size, &batch), WIRE_OK);
+    assert_int_equal(wire_read_batch(reader, forge_envelope(envelope, size), &batch), WIRE_OK);
     wire_destroy(&reader);
     body_t *body = &world.bodies[world.body_count++];
     *body = (body_t){batch.feed.epoch, batch.seq, xmalloc(size), size, 0, 0, 0};
@@ -198,12 +198,12 @@ static void take_stock(void)
             wire_batch_t batch;
             size_t size = feed_read(world.feed, feed, seq, &bytes);
             const body_t *body = find_body(feed->id.epoch, seq);
-            assert_int_equal(wire_verify(reader, bytes, size), WIRE_OK);
+            assert_int_equal(wire_verify(reader, forge_envelope(bytes, size)), WIRE_OK);
             if (body != NULL) {
                 assert_int_equal(size, body->size);
                 assert_memory_equal(bytes, body->bytes, size);
             }
-            assert_int_equal(wire_read_batch(reader, bytes, size, &batch), WIRE_OK);
+            assert_int_equal(wire_read_batch(reader, forge_envelope(bytes, size), &batch), WIRE_OK);
             assert_int_equal(batch.seq, seq);
             for (size_t k = 0; k < batch.event_count; k++)
                 note_event(reader, k, sorted);
