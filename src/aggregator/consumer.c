@@ -387,9 +387,9 @@ static void tick(void *arg)
         check(self);
 }
 
-void consumer_run(consumer_t *self)
+static void advanced(void *arg)
 {
-    pump(self);
+    pump(arg);
 }
 
 consumer_t *consumer_new(service_t *service, enrich_t *enrich, fault_t *fault)
@@ -408,10 +408,13 @@ consumer_t *consumer_new(service_t *service, enrich_t *enrich, fault_t *fault)
     self->reader = reader_new(service, enrich, self->cursors);
     history_set_timezone(service_settings(service)->history.timezone);
     self->store = store_new(service_loop(service), service_settings(service), &calls, fault);
-    if (self->store == NULL)
+    if (self->store == NULL) {
         consumer_destroy(&self);
-    else
-        self->ticker = ticker_new(service_loop(service), TICK_MS, tick, self);
+        return NULL;
+    }
+    const mesh_follower_t follower = {.advanced = advanced, .arg = self};
+    mesh_follow(service_mesh(service), &follower);
+    self->ticker = ticker_new(service_loop(service), TICK_MS, tick, self);
     return self;
 }
 
@@ -421,6 +424,7 @@ void consumer_destroy(consumer_t **self_p)
     if (self == NULL)
         return;
     *self_p = NULL;
+    mesh_follow(service_mesh(self->service), NULL);
     ticker_destroy(&self->ticker);
     store_destroy(&self->store);
     chain_destroy(&self->chain);

@@ -14,6 +14,7 @@
 
 struct mesh {
     mesh_config_t config;
+    mesh_follower_t follower;
     trust_t *trust;
     crowd_t *crowd;
     gate_t *gate;
@@ -131,7 +132,8 @@ static void settle(void *arg)
         storage_failed(self);
     else if (advanced) {
         self->failing = false;
-        self->config.advanced(self->config.arg);
+        if (self->follower.advanced != NULL)
+            self->follower.advanced(self->follower.arg);
     }
     pump(self);
 }
@@ -156,13 +158,26 @@ void mesh_publish(mesh_t *self, const uint8_t *envelope, size_t size)
 
 /* What was accepted for the first time goes on at once, with the origin's signature: in a ring or
  * among many relays each passes it on once, and nobody takes it in twice. */
-static void relay(void *arg, const envelope_t *batch)
+static void relay(mesh_t *self, const envelope_t *batch)
 {
-    mesh_t *self = arg;
-    if (self->config.settings->mesh.relay == 0)
-        return;
     tell_all(self, batch->bytes, batch->size);
     self->relayed++;
+}
+
+static void stored(void *arg, const arrival_t *in, feed_ref_t *feed, const wire_batch_t *batch)
+{
+    mesh_t *self = arg;
+    if (in->live && self->config.settings->mesh.relay != 0)
+        relay(self, &in->envelope);
+    if (self->follower.stored != NULL)
+        self->follower.stored(self->follower.arg, in, feed, batch);
+}
+
+static void taken_back(void *arg)
+{
+    mesh_t *self = arg;
+    if (self->follower.taken_back != NULL)
+        self->follower.taken_back(self->follower.arg);
 }
 
 /* Our newest head is the heartbeat. The others follow if they changed: so whoever is connected to
@@ -321,6 +336,11 @@ void mesh_reload(mesh_t *self, trust_t **trust_p, const settings_t *settings)
              trust_size(self->trust), drop ? ", connections of removed ones cut" : "");
 }
 
+void mesh_follow(mesh_t *self, const mesh_follower_t *follower)
+{
+    self->follower = follower != NULL ? *follower : (mesh_follower_t){0};
+}
+
 const trust_t *mesh_trust(const mesh_t *self)
 {
     return self->trust;
@@ -334,7 +354,7 @@ bool mesh_is_peer_address(const mesh_t *self, const addr_t *addr)
 static int open_parts(mesh_t *self, fault_t *fault)
 {
     const mesh_config_t *config = &self->config;
-    const replica_config_t replica = {config->feed, config->wire, relay, self};
+    const replica_config_t replica = {config->feed, config->wire, stored, taken_back, self};
     self->crowd = crowd_new();
     self->gate = gate_new(config->loop, self->trust, self->crowd);
     self->heads = heads_new(config->feed, config->wire);

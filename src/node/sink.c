@@ -153,6 +153,11 @@ void sink_count(sink_t *self, const guard_verdict_t *verdict)
     self->slice.events++;
 }
 
+uint64_t sink_reach(const sink_t *self, const feed_ref_t *feed)
+{
+    return slice_reach(&self->slice, feed);
+}
+
 size_t sink_events(const sink_t *self)
 {
     return self->slice.events;
@@ -168,7 +173,7 @@ bool sink_is_half_done(const sink_t *self)
     return self->lines_stand;
 }
 
-static void take_back(sink_t *self)
+void sink_take_back(sink_t *self)
 {
     slice_t *slice = &self->slice;
     for (size_t i = slice->hold_count; i > 0; i--)
@@ -192,7 +197,7 @@ int sink_finish(sink_t *self, fault_t *fault)
 {
     slice_t *slice = &self->slice;
     if (!self->lines_stand && shared_log_write(self->log, unsure(self), fault) == -1) {
-        take_back(self);
+        sink_take_back(self);
         return -1;
     }
     if (!self->lines_stand)

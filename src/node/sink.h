@@ -38,8 +38,9 @@ void sink_wait(sink_t *self, const pending_row_t *row);
 /* A row that waited is decided; to be called before what is decided about it. */
 void sink_waited(sink_t *self, const pending_row_t *row);
 
-/* The consumer is done with a feed up to seq. */
+/* The consumer is done with a feed up to seq; and how far it is, with what is in the slice. */
 void sink_move(sink_t *self, feed_ref_t *feed, uint64_t seq);
+uint64_t sink_reach(const sink_t *self, const feed_ref_t *feed);
 
 void sink_count(sink_t *self, const guard_verdict_t *verdict);
 
@@ -53,6 +54,9 @@ size_t sink_moves(const sink_t *self);
  * A damaged database is fatal. */
 int sink_finish(sink_t *self, fault_t *fault);
 bool sink_is_half_done(const sink_t *self);
+
+/* Nothing of the slice counts: decide it again. Not if it is half done. */
+void sink_take_back(sink_t *self);
 
 /* Have everything that still counts decided anew: the cursors go back to the floors, and a row that
  * waits and cannot be read goes. What is held stays. 0, or -1 with the fault: nothing of it is

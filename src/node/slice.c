@@ -34,11 +34,29 @@ void slice_waited(slice_t *self, const pending_row_t *row)
     add_row(&self->waited, row);
 }
 
+/* The feed that moved last is asked for most. */
+static size_t find(const slice_t *self, const feed_ref_t *feed)
+{
+    size_t i = self->move_count;
+    while (i > 0 && self->moves[i - 1].feed != feed)
+        i--;
+    return i;
+}
+
 void slice_move(slice_t *self, feed_ref_t *feed, uint64_t seq)
 {
-    if (self->move_count == SLICE_FEEDS)
+    size_t found = find(self, feed);
+    if (found == 0 && self->move_count == SLICE_FEEDS)
         fatalx("more than %d feeds in a slice", SLICE_FEEDS);
-    self->moves[self->move_count++] = (slice_move_t){feed, seq};
+    if (found == 0)
+        found = ++self->move_count;
+    self->moves[found - 1] = (slice_move_t){feed, seq};
+}
+
+uint64_t slice_reach(const slice_t *self, const feed_ref_t *feed)
+{
+    size_t found = find(self, feed);
+    return found > 0 ? self->moves[found - 1].seq : feed->cursor;
 }
 
 static int put_rows(const slice_t *self, feed_t *feed, held_t *held, pending_t *pending)

@@ -47,6 +47,9 @@ void slice_waited(slice_t *self, const pending_row_t *row);
 /* The consumer is done with a feed up to seq. At most SLICE_FEEDS of them. */
 void slice_move(slice_t *self, feed_ref_t *feed, uint64_t seq);
 
+/* How far it is done with a feed once the slice is written. */
+uint64_t slice_reach(const slice_t *self, const feed_ref_t *feed);
+
 /* Write all of it in one transaction of peers.db. Returns 0 once it is committed; -1 and errno of
  * db_step: nothing is written, and the slice is as it was. */
 int slice_commit(const slice_t *self, feed_t *feed, held_t *held, pending_t *pending);

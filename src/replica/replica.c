@@ -161,6 +161,8 @@ static int roll_back(replica_t *self)
     self->uncommitted_bytes = 0;
     seen_clear(self->seen);
     feed_forget(self->feed);
+    if (self->config.taken_back != NULL)
+        self->config.taken_back(self->config.arg);
     errno = saved;
     return -1;
 }
@@ -236,35 +238,40 @@ static bool differs_from_head(replica_t *self, const feed_ref_t *feed)
 
 /* ---- batches and heads ---- */
 
-static replica_result_t store(replica_t *self, feed_ref_t *feed, uint64_t seq, const arrival_t *in)
+/* The next batch of a feed, decoded last of all. */
+static replica_result_t store(replica_t *self, feed_ref_t *feed, const arrival_t *in,
+                              const wire_batch_t *batch)
 {
     const envelope_t *envelope = &in->envelope;
     if (begin(self, feed, false) == -1)
         return REPLICA_FAILED;
-    if (feed_store(self->feed, feed, seq, envelope->bytes, envelope->size) == -1) {
+    if (feed_store(self->feed, feed, batch->seq, envelope->bytes, envelope->size) == -1) {
         roll_back(self);
         return REPLICA_FAILED;
     }
     self->counters.stored++;
     seen_add(self->seen, envelope->bytes, envelope->size);
-    if (seq == feed->kept_seq)
+    if (self->config.stored != NULL)
+        self->config.stored(self->config.arg, in, feed, batch);
+    if (batch->seq == feed->kept_seq)
         differs_from_head(self, feed);
-    if (in->live && self->config.stored_live != NULL)
-        self->config.stored_live(self->config.arg, envelope);
     self->uncommitted_bytes += envelope->size;
     if (self->uncommitted_bytes >= COMMIT_BYTES && replica_commit(self) == -1)
         return REPLICA_FAILED;
     return REPLICA_STORED;
 }
 
-/* Of the same origin as the one before them. Those were live, only too early. */
+/* Of the same origin as the one before them. Those were live, only too early, and were read well
+ * when they came. */
 static replica_result_t store_early_ones(replica_t *self, feed_ref_t *feed, const trusted_t *signer)
 {
     arrival_t in = {.signer = signer, .live = true};
+    wire_batch_t batch;
     replica_result_t result = REPLICA_STORED;
     while (result == REPLICA_STORED &&
            early_take(self->early, feed, feed->have + 1, &in.envelope)) {
-        result = store(self, feed, feed->have + 1, &in);
+        if (wire_read_batch(self->wire, &in.envelope, &batch) == WIRE_OK)
+            result = store(self, feed, &in, &batch);
         wire_free(&in.envelope);
     }
     return result;
@@ -306,7 +313,7 @@ static replica_result_t receive_batch(replica_t *self, const arrival_t *in)
         early_put(self->early, feed, batch.seq, &in->envelope);
         return REPLICA_EARLY;
     }
-    replica_result_t result = store(self, feed, batch.seq, in);
+    replica_result_t result = store(self, feed, in, &batch);
     return result == REPLICA_STORED ? store_early_ones(self, feed, in->signer) : result;
 }
 

@@ -55,13 +55,16 @@ typedef struct replica replica_t;
 typedef struct {
     feed_t *feed;
     wire_t *wire;
-    /* A batch that was announced, not asked for, is stored: before the commit, in order. */
-    void (*stored_live)(void *arg, const envelope_t *batch);
+    /* A batch is stored, in order, before the commit. It is decoded: its events are those of
+     * wire_event. */
+    void (*stored)(void *arg, const arrival_t *in, feed_ref_t *feed, const wire_batch_t *batch);
+    /* What was stored since the last commit is not. */
+    void (*taken_back)(void *arg);
     void *arg;
 } replica_config_t;
 
 /* Everything in config is borrowed for as long as the replica lives; trust and settings until
- * replica_set_trust. NULL with the fault. */
+ * replica_set_trust. Callbacks may be NULL. NULL with the fault. */
 replica_t *replica_new(const replica_config_t *config, const trust_t *trust,
                        const settings_t *settings, fault_t *fault);
 void replica_destroy(replica_t **self_p);

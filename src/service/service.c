@@ -268,12 +268,6 @@ static void block_signals(sigset_t *set)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static void advanced(void *arg)
-{
-    service_t *self = arg;
-    self->program->advanced(self->state);
-}
-
 static json_t *reset(service_t *self, const char *name)
 {
     int count = mesh_reset(self->mesh, name);
@@ -359,8 +353,7 @@ static int open_parts(service_t *self, trust_t **trust_p, fault_t *fault)
     if (open_feed(self, fault) == -1)
         return -1;
     self->storage = storage_new(self->loop, self->feed, self->settings->node.state);
-    mesh_config_t config = {self->loop,     self->feed, self->wire, self->cert,
-                            self->settings, advanced,   self};
+    mesh_config_t config = {self->loop, self->feed, self->wire, self->cert, self->settings};
     self->mesh = mesh_new(&config, trust_p, fault);
     if (self->mesh != NULL)
         self->state = self->program->start(self, fault);

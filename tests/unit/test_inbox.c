@@ -18,11 +18,12 @@ static size_t asked_count;
 static size_t idle_count;
 static size_t wanted; /* `stored` at which the loop stops */
 
-static void count_live(void *arg, const envelope_t *batch)
+static void count_live(void *arg, const arrival_t *in, feed_ref_t *feed, const wire_batch_t *batch)
 {
     (void)arg;
-    assert_int_equal(batch->kind, WIRE_BATCH);
-    live_count++;
+    assert_int_equal(in->envelope.kind, WIRE_BATCH);
+    assert_int_equal(feed->have, batch->seq);
+    live_count += in->live;
 }
 
 static void count_connected(void *arg, peer_t *peer)
@@ -79,7 +80,7 @@ static int start(void **state)
     fault_t fault;
     if (world_start(state) == -1)
         return -1;
-    const replica_config_t in = {.feed = world.feed, .wire = world.wire, .stored_live = count_live};
+    const replica_config_t in = {.feed = world.feed, .wire = world.wire, .stored = count_live};
     replica = replica_new(&in, world.trust, &world.settings, &fault);
     if (replica == NULL)
         return -1;
