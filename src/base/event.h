@@ -95,9 +95,15 @@ event_error_t event_check(const event_t *event);
 event_error_t event_check_ban(const ban_t *ban);
 
 /* Whether one duration is longer than another; -1 is for ever. */
-bool ban_is_longer(int64_t duration_s, int64_t than_s);
+static inline bool ban_is_longer(int64_t duration_s, int64_t than_s)
+{
+    return than_s >= 0 && (duration_s < 0 || duration_s > than_s);
+}
 
 /* When a ban ends, ms since 1970; EVENT_FOREVER if it never does. */
-int64_t ban_end_ms(const ban_t *ban);
+static inline int64_t ban_end_ms(const ban_t *ban)
+{
+    return ban->duration_s < 0 ? EVENT_FOREVER : ban->time_ms + ban->duration_s * 1000;
+}
 
 #endif
