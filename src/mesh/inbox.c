@@ -3,7 +3,6 @@
 struct inbox {
     inbox_config_t config;
     verifier_t *verifier;
-    bool advanced;
     wire_bundle_t bundle; /* being taken apart */
 };
 
@@ -19,13 +18,11 @@ static void take_verified(inbox_t *self, peer_t *peer, const arrival_t *in, peer
     replica_result_t result = replica_receive(self->config.replica, in, &head);
     if (result == REPLICA_FAILED)
         self->config.failed(self->config.arg);
-    if (result == REPLICA_STORED)
-        self->advanced = true;
     /* A head that cannot be kept now shows all the same that its sender is there; but only over its
      * own connection. */
-    else if ((result == REPLICA_HEAD || result == REPLICA_FAILED) &&
-             in->envelope.kind == WIRE_HEAD && peer != NULL && way != PEER_ANSWERED &&
-             is_signed_by(peer, &in->envelope) && peer_heartbeat(peer, head.time_ms, way))
+    if ((result == REPLICA_HEAD || result == REPLICA_FAILED) && in->envelope.kind == WIRE_HEAD &&
+        peer != NULL && way != PEER_ANSWERED && is_signed_by(peer, &in->envelope) &&
+        peer_heartbeat(peer, head.time_ms, way))
         self->config.connected(self->config.arg, peer);
 }
 
@@ -234,11 +231,4 @@ void inbox_destroy(inbox_t **self_p)
 void inbox_forget(inbox_t *self, const peer_t *peer)
 {
     verifier_forget(self->verifier, peer);
-}
-
-bool inbox_advanced(inbox_t *self)
-{
-    bool advanced = self->advanced;
-    self->advanced = false;
-    return advanced;
 }

@@ -43,7 +43,4 @@ void inbox_take(inbox_t *self, peer_t *peer, const envelope_t *envelope, peer_wa
 /* A peer goes away. */
 void inbox_forget(inbox_t *self, const peer_t *peer);
 
-/* True if batches were stored since the last call. */
-bool inbox_advanced(inbox_t *self);
-
 #endif

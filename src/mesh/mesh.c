@@ -29,7 +29,8 @@ struct mesh {
     ticker_t *heartbeat;
     roster_t roster;
     peer_calls_t calls;
-    bool failing; /* the databases say no; said so already */
+    bool advanced; /* batches were stored in this burst */
+    bool failing;  /* the databases say no; said so already */
     mono_t surveyed_at;
     uint64_t announced;
     uint64_t relayed;
@@ -127,7 +128,8 @@ static void pump(mesh_t *self)
 static void settle(void *arg)
 {
     mesh_t *self = arg;
-    bool advanced = inbox_advanced(self->inbox);
+    bool advanced = self->advanced;
+    self->advanced = false;
     if (replica_commit(self->replica) == -1)
         storage_failed(self);
     else if (advanced) {
@@ -167,6 +169,7 @@ static void relay(mesh_t *self, const envelope_t *batch)
 static void stored(void *arg, const arrival_t *in, feed_ref_t *feed, const wire_batch_t *batch)
 {
     mesh_t *self = arg;
+    self->advanced = true;
     if (in->live && self->config.settings->mesh.relay != 0)
         relay(self, &in->envelope);
     if (self->follower.stored != NULL)
