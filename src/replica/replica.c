@@ -22,7 +22,8 @@ struct replica {
     early_t *early;
     seen_t *seen;
     forks_t *forks;
-    bool in_transaction[2]; /* of peers.db, of own.db */
+    db_t *databases[2]; /* peers.db, own.db */
+    bool in_transaction[2];
     size_t uncommitted_bytes;
     replica_counters_t counters;
 };
@@ -54,6 +55,8 @@ replica_t *replica_new(const replica_config_t *config, const trust_t *trust,
     self->config = *config;
     self->feed = config->feed;
     self->wire = config->wire;
+    self->databases[false] = feed_peers_db(config->feed);
+    self->databases[true] = feed_own_db(config->feed);
     self->early = early_new();
     self->seen = seen_new();
     self->forks = forks_new(feed_peers_db(config->feed), fault);
@@ -130,33 +133,27 @@ static replica_result_t open_failure(replica_t *self)
     return errno == EDQUOT ? refuse(self, REPLICA_TOO_MANY_FEEDS) : REPLICA_FAILED;
 }
 
-static db_t *database(const replica_t *self, bool own_db)
-{
-    return own_db ? feed_own_db(self->feed) : feed_peers_db(self->feed);
-}
-
 /* Of the database that a feed is in: an older epoch of ours that comes back may be in own.db.
  *   frees  it leaves more room than it takes: also while the disk is full */
 static int begin(replica_t *self, const feed_ref_t *feed, bool frees)
 {
-    db_t *db = database(self, feed->own_db);
-    if (db_is_frozen(db) && !frees) {
+    db_t *db = self->databases[feed->own_db];
+    bool *begun = &self->in_transaction[feed->own_db];
+    if (*begun && !frees && db_is_frozen(db)) {
         errno = ENOSPC;
         return -1;
     }
-    if (self->in_transaction[feed->own_db])
-        return 0;
-    if (db_begin_freeing(db) == -1)
+    if (!*begun && (frees ? db_begin_freeing(db) : db_begin(db)) == -1)
         return -1;
-    self->in_transaction[feed->own_db] = true;
+    *begun = true;
     return 0;
 }
 
 static int roll_back(replica_t *self)
 {
     int saved = errno;
-    db_rollback(database(self, false));
-    db_rollback(database(self, true));
+    db_rollback(self->databases[false]);
+    db_rollback(self->databases[true]);
     self->in_transaction[false] = self->in_transaction[true] = false;
     self->uncommitted_bytes = 0;
     seen_clear(self->seen);
@@ -170,7 +167,7 @@ static int roll_back(replica_t *self)
 int replica_commit(replica_t *self)
 {
     for (int own_db = 0; own_db < 2; own_db++) {
-        if (self->in_transaction[own_db] && db_commit(database(self, own_db)) == -1)
+        if (self->in_transaction[own_db] && db_commit(self->databases[own_db]) == -1)
             return roll_back(self);
         self->in_transaction[own_db] = false;
     }
