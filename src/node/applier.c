@@ -8,9 +8,8 @@
 #include <inttypes.h>
 
 #define SLICE_BATCHES 64
-#define SLICE_EVENTS  4096 /* soft: a batch is never cut */
-#define FEW_BATCHES   8    /* a feed with no more behind its cursor goes before those with many */
-#define ROWS_MAX      512  /* that waited, in a slice */
+#define FEW_BATCHES   8   /* a feed with no more behind its cursor goes before those with many */
+#define ROWS_MAX      512 /* that waited, in a slice */
 #define TICK_MS       1000
 #define DRAIN_MS      100 /* how often the backlog gets what the pace allows */
 #define REFRESH_MS    60000
@@ -44,11 +43,6 @@ static int fail(applier_t *self, const fault_t *fault)
     return -1;
 }
 
-static bool is_full(const applier_t *self)
-{
-    return sink_moves(self->sink) == SLICE_FEEDS || sink_events(self->sink) >= SLICE_EVENTS;
-}
-
 static int finish(applier_t *self)
 {
     fault_t fault;
@@ -64,8 +58,7 @@ static void stored(void *arg, const arrival_t *in, feed_ref_t *feed, const wire_
     applier_t *self = arg;
     if (feed->own_db)
         return;
-    if (self->failing || sink_is_half_done(self->sink) || is_full(self) ||
-        sink_reach(self->sink, feed) != batch->seq - 1) {
+    if (self->failing || !sink_takes(self->sink, feed, batch->seq)) {
         self->behind = true;
         return;
     }
@@ -77,8 +70,7 @@ static void taken_back(void *arg)
 {
     applier_t *self = arg;
     self->behind = true;
-    if (!sink_is_half_done(self->sink))
-        sink_take_back(self->sink);
+    sink_take_back(self->sink);
 }
 
 /* ---- what the replica has got ---- */
@@ -109,7 +101,7 @@ static bool decide_feed(applier_t *self, feed_ref_t *feed)
 {
     uint64_t seq = feed->cursor;
     for (int i = 0; i < SLICE_BATCHES && seq < feed->have; i++) {
-        if (sink_events(self->sink) >= SLICE_EVENTS)
+        if (sink_is_full(self->sink))
             break;
         uint64_t next = next_batch(self, feed, seq);
         if (next <= feed->have)
@@ -131,7 +123,7 @@ static bool decide_feeds(applier_t *self, bool many)
         if (feed->own_db || feed->cursor >= feed->have ||
             (feed->have - feed->cursor > FEW_BATCHES) != many)
             continue;
-        if (is_full(self))
+        if (sink_is_full(self->sink))
             return true;
         if (decide_feed(self, feed))
             more = true;
@@ -145,7 +137,7 @@ static int run_feeds(applier_t *self)
 {
     bool more = decide_feeds(self, false);
     more = decide_feeds(self, true) || more;
-    if (sink_moves(self->sink) > 0 && finish(self) == -1)
+    if (sink_is_begun(self->sink) && finish(self) == -1)
         return -1;
     self->behind = more;
     return more;
@@ -222,19 +214,14 @@ static void arm(applier_t *self, size_t delay_ms)
         self->armed = zloop_timer(service_loop(self->service), delay_ms, 1, go_on, self) != -1;
 }
 
-/* What was decided as it came in goes first, or a slice that was left half done. */
-static bool is_begun(const applier_t *self)
-{
-    return sink_events(self->sink) > 0 || sink_is_half_done(self->sink);
-}
-
-/* One slice of each kind, others on the loop in between. */
+/* What was decided as it came in goes first, or what was left half done; then one slice of each
+ * kind, others on the loop in between. */
 static void run(applier_t *self)
 {
     int due = 0;
     int events = 0;
     int backlog = 0;
-    if ((is_begun(self) && finish(self) == -1) || (due = run_due(self)) == -1 ||
+    if ((sink_is_begun(self->sink) && finish(self) == -1) || (due = run_due(self)) == -1 ||
         (self->behind && (events = run_feeds(self)) == -1) || (backlog = run_backlog(self)) == -1)
         return;
     if (due || events || backlog)
@@ -262,7 +249,7 @@ static void begin_anew(applier_t *self)
     fault_t fault;
     int64_t back_ms = self->clock_ms - clock_beyond();
     bool damaged = sink_is_damaged(self->sink);
-    if ((back_ms < CLOCK_BACK_MS && !damaged) || is_begun(self))
+    if ((back_ms < CLOCK_BACK_MS && !damaged) || sink_is_begun(self->sink))
         return;
     if (sink_begin_anew(self->sink, &fault) == -1) {
         fail(self, &fault);

@@ -6,6 +6,9 @@
 
 struct judge {
     service_t *service;
+    const settings_t *settings; /* as of the last refresh: each reload is one */
+    feed_t *feed;
+    wire_t *wire;
     mesh_t *mesh;
     sink_t *sink;
     protect_t *protect;
@@ -16,6 +19,8 @@ judge_t *judge_new(service_t *service, sink_t *sink)
 {
     judge_t *self = xcalloc(1, sizeof *self);
     self->service = service;
+    self->feed = service_feed(service);
+    self->wire = service_wire(service);
     self->mesh = service_mesh(service);
     self->sink = sink;
     self->protect = protect_new();
@@ -37,7 +42,8 @@ void judge_destroy(judge_t **self_p)
 
 void judge_refresh(judge_t *self)
 {
-    protect_refresh(self->protect, service_settings(self->service));
+    self->settings = service_settings(self->service);
+    protect_refresh(self->protect, self->settings);
 }
 
 const trusted_t *judge_node(const judge_t *self, const pubkey_t *origin)
@@ -74,10 +80,10 @@ static void act(judge_t *self, const guard_case_t *in, const guard_verdict_t *ve
 /* What is the same for all events of an origin. */
 static guard_case_t case_of(const judge_t *self, const pubkey_t *origin, const trusted_t *node)
 {
-    const settings_t *settings = service_settings(self->service);
+    const settings_t *settings = self->settings;
     return (guard_case_t){
         .origin_trusted = node != NULL,
-        .from_ourselves = feed_is_ours(service_feed(self->service), origin),
+        .from_ourselves = feed_is_ours(self->feed, origin),
         .now = wall_now(),
         .shared_jail = settings->shared.jail,
         .allow_special = settings->guard.allow_special != 0,
@@ -102,12 +108,11 @@ static void decide(judge_t *self, guard_case_t *in, const trusted_t *node, int64
 void judge_batch(judge_t *self, const trusted_t *node, const wire_batch_t *batch)
 {
     const pubkey_t *origin = &batch->feed.origin;
-    wire_t *wire = service_wire(self->service);
     guard_case_t in = case_of(self, origin, node);
     event_t event;
     in.event = &event;
     for (size_t i = 0; i < batch->event_count; i++) {
-        in.malformed = wire_event(wire, i, &event);
+        in.malformed = wire_event(self->wire, i, &event);
         in.pace = sink_pace(self->sink);
         decide(self, &in, node, nid_of(origin, &event.original));
     }

@@ -53,10 +53,16 @@ void slice_move(slice_t *self, feed_ref_t *feed, uint64_t seq)
     self->moves[found - 1] = (slice_move_t){feed, seq};
 }
 
-uint64_t slice_reach(const slice_t *self, const feed_ref_t *feed)
+bool slice_is_full(const slice_t *self)
+{
+    return self->events >= SLICE_EVENTS || self->move_count == SLICE_FEEDS;
+}
+
+bool slice_takes(const slice_t *self, const feed_ref_t *feed, uint64_t seq)
 {
     size_t found = find(self, feed);
-    return found > 0 ? self->moves[found - 1].seq : feed->cursor;
+    uint64_t reach = found > 0 ? self->moves[found - 1].seq : feed->cursor;
+    return reach == seq - 1 && !slice_is_full(self);
 }
 
 static int put_rows(const slice_t *self, feed_t *feed, held_t *held, pending_t *pending)
@@ -86,9 +92,8 @@ int slice_roll_back(feed_t *feed, pending_t *pending)
     return -1;
 }
 
-int slice_commit(const slice_t *self, feed_t *feed, held_t *held, pending_t *pending)
+int slice_commit(const slice_t *self, db_t *db, feed_t *feed, held_t *held, pending_t *pending)
 {
-    db_t *db = feed_peers_db(feed);
     if (db_begin(db) == 0 && put_rows(self, feed, held, pending) == 0 && db_commit(db) == 0)
         return 0;
     return slice_roll_back(feed, pending);
