@@ -16,6 +16,7 @@ typedef struct {
 
 typedef struct {
     size_t cursor;
+    cursor_reach_t from;
     cursor_reach_t to;
 } move_t;
 
@@ -139,9 +140,22 @@ void block_add(block_t *self, const attempt_record_t *record, bool prolongs)
     }
 }
 
-void block_move(block_t *self, size_t cursor, cursor_reach_t to)
+void block_move(block_t *self, cursors_t *cursors, size_t cursor, cursor_reach_t to)
 {
-    self->moves[self->move_count++] = (move_t){cursor, to};
+    cursor_reach_t *taken = &cursors_at(cursors, cursor)->taken;
+    move_t *last = self->move_count > 0 ? &self->moves[self->move_count - 1] : NULL;
+    if (last != NULL && last->cursor == cursor)
+        last->to = to;
+    else
+        self->moves[self->move_count++] = (move_t){cursor, *taken, to};
+    *taken = to;
+}
+
+void block_take_back(block_t *self, cursors_t *cursors)
+{
+    for (size_t i = self->move_count; i > 0; i--)
+        cursors_at(cursors, self->moves[i - 1].cursor)->taken = self->moves[i - 1].from;
+    block_clear(self);
 }
 
 /* ---- what the store knows ---- */

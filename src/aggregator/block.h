@@ -47,8 +47,11 @@ void block_refuse(block_t *self, block_outcome_t outcome);
  *   prolongs  the event named an original: its nid is probably in the store */
 void block_add(block_t *self, const attempt_record_t *record, bool prolongs);
 
-/* A feed's batches up to there are in this block. */
-void block_move(block_t *self, size_t cursor, cursor_reach_t to);
+/* A feed's batches up to there are in this block; `taken` says so from now on. */
+void block_move(block_t *self, cursors_t *cursors, size_t cursor, cursor_reach_t to);
+
+/* Nothing of it was ever there: empty it, and put `taken` back. Of the newest block only. */
+void block_take_back(block_t *self, cursors_t *cursors);
 
 /* ---- writing ---- */
 

@@ -16,17 +16,16 @@ struct reader {
     cursors_t *cursors;
     block_t *block;          /* being filled */
     size_t turn;             /* the feed that is first in the next block */
+    size_t found;            /* the cursor that was asked for last */
     const feed_ref_t *stuck; /* has a batch that cannot be read; said so */
     unsigned told;           /* gaps in the log */
 };
 
 /* The name of a feed's origin. One that is no longer trusted was so when its bans came in: they
  * stay part of the history, under its key. */
-static void name_origin(const reader_t *self, const feed_ref_t *feed,
+static void name_origin(const trusted_t *node, const feed_ref_t *feed,
                         char out[static EVENT_NAME_MAX + 1])
 {
-    const trusted_t *node =
-        trust_by_sign(mesh_trust(service_mesh(self->service)), &feed->id.origin);
     if (node != NULL)
         memcpy(out, node->name, EVENT_NAME_MAX + 1);
     else
@@ -54,6 +53,13 @@ static void take_event(reader_t *self, attempt_record_t *record, const feed_ref_
     }
 }
 
+static void take_events(reader_t *self, attempt_record_t *record, const feed_ref_t *feed,
+                        const wire_batch_t *batch)
+{
+    for (size_t i = 0; i < batch->event_count; i++)
+        take_event(self, record, feed, i);
+}
+
 /* Returns false if the batch cannot be read now: nothing of it was taken. */
 static bool take_batch(reader_t *self, attempt_record_t *record, const feed_ref_t *feed,
                        uint64_t seq)
@@ -63,8 +69,8 @@ static bool take_batch(reader_t *self, attempt_record_t *record, const feed_ref_
     stored_t stored = stored_batch(feeds, service_wire(self->service), feed, seq, &batch);
     if (stored == STORED_UNREADABLE)
         block_refuse(self->block, BLOCK_UNREADABLE_BATCH);
-    for (size_t i = 0; stored == STORED_BATCH && i < batch.event_count; i++)
-        take_event(self, record, feed, i);
+    if (stored == STORED_BATCH)
+        take_events(self, record, feed, &batch);
     return stored != STORED_NOTHING;
 }
 
@@ -127,7 +133,8 @@ static bool take_feed(reader_t *self, size_t index)
     cursor_reach_t at = cursor->taken;
     if (!cursor->known || at.seq >= feed->have)
         return false;
-    name_origin(self, feed, record.node);
+    name_origin(trust_by_sign(mesh_trust(service_mesh(self->service)), &feed->id.origin), feed,
+                record.node);
     for (int i = 0; i < FEED_BATCHES && at.seq < feed->have && !block_is_full(self->block); i++) {
         if (take_batch(self, &record, feed, at.seq + 1))
             at.seq++;
@@ -136,9 +143,38 @@ static bool take_feed(reader_t *self, size_t index)
     }
     if (at.seq == cursor->taken.seq)
         return false;
-    cursor->taken = at;
-    block_move(self->block, index, at);
+    block_move(self->block, self->cursors, index, at);
     return true;
+}
+
+/* The cursor of a feed; the number of cursors if it has none. Often the same one again. */
+static size_t find(reader_t *self, const feed_ref_t *feed)
+{
+    size_t count = cursors_count(self->cursors);
+    size_t i = self->found < count ? self->found : 0;
+    if (count == 0 || cursors_at(self->cursors, i)->feed == feed)
+        return i;
+    for (i = 0; i < count && cursors_at(self->cursors, i)->feed != feed; i++)
+        ;
+    self->found = i;
+    return i;
+}
+
+void reader_take(reader_t *self, block_t *block, const trusted_t *node, const feed_ref_t *feed,
+                 const wire_batch_t *batch)
+{
+    attempt_record_t record;
+    size_t index = find(self, feed);
+    if (index == cursors_count(self->cursors) || block_is_full(block))
+        return;
+    const cursor_t *cursor = cursors_at(self->cursors, index);
+    if (!cursor->known || cursor->taken.seq != batch->seq - 1)
+        return;
+    name_origin(node, feed, record.node);
+    self->block = block;
+    take_events(self, &record, feed, batch);
+    self->block = NULL;
+    block_move(block, self->cursors, index, (cursor_reach_t){batch->seq, cursor->taken.missed});
 }
 
 void reader_fill(reader_t *self, block_t *block)
