@@ -294,7 +294,7 @@ static replica_result_t receive_batch(replica_t *self, const arrival_t *in)
         return refuse_wire(self, error);
     if (is_aggregator(self, in->signer))
         return refuse(self, REPLICA_AGGREGATOR_ROLE);
-    if (forks_holds(self->forks, &batch.feed.origin))
+    if (in->quarantined)
         return refuse(self, REPLICA_QUARANTINED);
     feed_ref_t *feed = open_feed(self, &batch.feed);
     if (feed == NULL)
@@ -372,6 +372,7 @@ bool replica_resolve(replica_t *self, arrival_t *in)
 {
     const pubkey_t *origin = in->envelope.origin;
     in->signer = trust_by_sign(self->trust, origin);
+    in->quarantined = forks_holds(self->forks, origin);
     if (in->signer != NULL || feed_is_ours(self->feed, origin))
         return true;
     replica_refuse(self, REPLICA_UNKNOWN_ORIGIN);
@@ -383,7 +384,7 @@ replica_result_t replica_look(replica_t *self, arrival_t *in)
     const envelope_t *envelope = &in->envelope;
     if (!replica_resolve(self, in))
         return REPLICA_REFUSED;
-    if (envelope->kind == WIRE_BATCH && forks_holds(self->forks, envelope->origin))
+    if (envelope->kind == WIRE_BATCH && in->quarantined)
         return refuse(self, REPLICA_QUARANTINED);
     if (!seen_has(self->seen, envelope->bytes, envelope->size))
         return REPLICA_WANTED;

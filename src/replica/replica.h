@@ -47,6 +47,7 @@ const char *replica_reason_name(replica_reason_t reason);
 typedef struct {
     envelope_t envelope;
     const trusted_t *signer; /* as replica_resolve says; NULL: this node */
+    bool quarantined;        /* the same */
     bool live;               /* it was announced or offered, not asked for */
 } arrival_t;
 
@@ -75,8 +76,8 @@ void replica_set_trust(replica_t *self, const trust_t *trust, const settings_t *
  */
 bool replica_takes(const replica_t *self, const pubkey_t *origin);
 
-/* Say who signed: sets in->signer, which lives as long as the trust set. False: nobody whom we
- * trust; counted. */
+/* Say who signed: sets in->signer, which lives as long as the trust set, and whether that is in
+ * quarantine. False: nobody whom we trust; counted. */
 bool replica_resolve(replica_t *self, arrival_t *in);
 
 /* Resolve an envelope and look at it, before the costly check of its signature. Returns
