@@ -101,11 +101,6 @@ static void *start(service_t *service, fault_t *fault)
     return self;
 }
 
-static void advanced(void *state)
-{
-    consumer_run(((aggregator_t *)state)->consumer);
-}
-
 static void reloaded(void *state)
 {
     refresh(state);
@@ -127,7 +122,6 @@ int main(int argc, char **argv)
         .check = check,
         .advise = advise,
         .start = start,
-        .advanced = advanced,
         .reloaded = reloaded,
         .status = status,
         .stop = stop,

@@ -16,6 +16,7 @@ typedef struct {
 
 typedef struct {
     cursor_t *cursor;
+    cursor_reach_t from;
     cursor_reach_t to;
 } move_t;
 
@@ -143,8 +144,21 @@ void block_add(block_t *self, const attempt_record_t *record, bool prolongs)
 
 void block_move(block_t *self, cursor_t *cursor, cursor_reach_t to)
 {
-    cursor->blocks++;
-    self->moves[self->move_count++] = (move_t){cursor, to};
+    move_t *last = self->move_count > 0 ? &self->moves[self->move_count - 1] : NULL;
+    if (last != NULL && last->cursor == cursor)
+        last->to = to;
+    else {
+        cursor->blocks++;
+        self->moves[self->move_count++] = (move_t){cursor, cursor->taken, to};
+    }
+    cursor->taken = to;
+}
+
+void block_take_back(block_t *self)
+{
+    for (size_t i = self->move_count; i > 0; i--)
+        self->moves[i - 1].cursor->taken = self->moves[i - 1].from;
+    block_clear(self);
 }
 
 /* ---- what the store knows ---- */

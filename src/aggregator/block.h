@@ -47,9 +47,12 @@ void block_refuse(block_t *self, block_outcome_t outcome);
  *   prolongs  the event named an original: its nid is probably in the store */
 void block_add(block_t *self, const attempt_record_t *record, bool prolongs);
 
-/* A feed's batches up to there are in this block; the cursor is borrowed until the block is cleared
- * or finished, and knows it (cursor_t.blocks). */
+/* A feed's batches up to there are in this block; `taken` says so from now on. The cursor is
+ * borrowed until the block is cleared or finished, and knows it (cursor_t.blocks). */
 void block_move(block_t *self, cursor_t *cursor, cursor_reach_t to);
+
+/* Nothing of it was ever there: empty it, and put `taken` back. Of the newest block only. */
+void block_take_back(block_t *self);
 
 /* ---- writing ---- */
 

@@ -387,9 +387,36 @@ static void tick(void *arg)
         check(self);
 }
 
-void consumer_run(consumer_t *self)
+/* The block that comes next, if it need not wait for those before it to be filled. What it has got
+ * in this burst becomes a block like any in fill, behind the replica's commit. */
+static block_t *coming(const consumer_t *self)
 {
-    pump(self);
+    const slot_t *newest = &self->slots[(self->first + self->count + BLOCKS - 1) % BLOCKS];
+    if (!self->ready || self->broken || self->count == BLOCKS ||
+        (self->count > 0 && newest->stage != WRITING && !block_is_full(newest->block)))
+        return NULL;
+    return self->slots[(self->first + self->count) % BLOCKS].block;
+}
+
+static void stored(void *arg, const arrival_t *in, feed_ref_t *feed, const wire_batch_t *batch)
+{
+    consumer_t *self = arg;
+    block_t *block = coming(self);
+    if (block != NULL)
+        reader_take(self->reader, block, in->signer, feed, batch);
+}
+
+static void taken_back(void *arg)
+{
+    consumer_t *self = arg;
+    block_t *block = coming(self);
+    if (block != NULL)
+        block_take_back(block);
+}
+
+static void advanced(void *arg)
+{
+    pump(arg);
 }
 
 consumer_t *consumer_new(service_t *service, enrich_t *enrich, fault_t *fault)
@@ -408,10 +435,13 @@ consumer_t *consumer_new(service_t *service, enrich_t *enrich, fault_t *fault)
     self->reader = reader_new(service, enrich, self->cursors);
     history_set_timezone(service_settings(service)->history.timezone);
     self->store = store_new(service_loop(service), service_settings(service), &calls, fault);
-    if (self->store == NULL)
+    if (self->store == NULL) {
         consumer_destroy(&self);
-    else
-        self->ticker = ticker_new(service_loop(service), TICK_MS, tick, self);
+        return NULL;
+    }
+    const mesh_follower_t follower = {stored, taken_back, advanced, self};
+    mesh_follow(service_mesh(service), &follower);
+    self->ticker = ticker_new(service_loop(service), TICK_MS, tick, self);
     return self;
 }
 
@@ -421,6 +451,7 @@ void consumer_destroy(consumer_t **self_p)
     if (self == NULL)
         return;
     *self_p = NULL;
+    mesh_follow(service_mesh(self->service), NULL);
     ticker_destroy(&self->ticker);
     store_destroy(&self->store);
     chain_destroy(&self->chain);

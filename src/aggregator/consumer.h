@@ -28,9 +28,6 @@ typedef struct consumer consumer_t;
 consumer_t *consumer_new(service_t *service, enrich_t *enrich, fault_t *fault);
 void consumer_destroy(consumer_t **self_p);
 
-/* The replica moved. */
-void consumer_run(consumer_t *self);
-
 /* Settings or trust changed. */
 void consumer_reload(consumer_t *self);
 

@@ -49,14 +49,19 @@ size_t cursors_count(const cursors_t *self)
     return feed_count(self->feeds);
 }
 
-cursor_t *cursors_at(const cursors_t *self, size_t index)
+cursor_t *cursors_of(const cursors_t *self, const feed_ref_t *feed)
 {
-    const feed_ref_t *feed = feed_at(self->feeds, index);
-    if (feed == NULL || feed_is_ours(self->feeds, &feed->id.origin))
+    if (feed_is_ours(self->feeds, &feed->id.origin))
         return NULL;
     cursor_t *cursor = feed_note(feed, self->note);
     cursor->feed = feed;
     return cursor;
+}
+
+cursor_t *cursors_at(const cursors_t *self, size_t index)
+{
+    const feed_ref_t *feed = feed_at(self->feeds, index);
+    return feed != NULL ? cursors_of(self, feed) : NULL;
 }
 
 void cursors_forget(cursors_t *self)

@@ -48,6 +48,9 @@ typedef struct cursors cursors_t;
 cursors_t *cursors_new(feed_t *feeds);
 void cursors_destroy(cursors_t **self_p);
 
+/* That of a feed; NULL if it is ours. */
+cursor_t *cursors_of(const cursors_t *self, const feed_ref_t *feed);
+
 /* That of the feed at an index, from 0; NULL if there is none: behind the last, or ours. */
 cursor_t *cursors_at(const cursors_t *self, size_t index);
 size_t cursors_count(const cursors_t *self);

@@ -3,6 +3,7 @@
 #include "bytes.h"
 #include "nid.h"
 #include "special.h"
+#include "stored.h"
 
 /* Of one feed at a time, so that a busy one does not hold up the others. */
 #define FEED_BATCHES 64
@@ -21,11 +22,9 @@ struct reader {
 
 /* The name of a feed's origin. One that is no longer trusted was so when its bans came in: they
  * stay part of the history, under its key. */
-static void name_origin(const reader_t *self, const feed_ref_t *feed,
+static void name_origin(const trusted_t *node, const feed_ref_t *feed,
                         char out[static EVENT_NAME_MAX + 1])
 {
-    const trusted_t *node =
-        trust_by_sign(mesh_trust(service_mesh(self->service)), &feed->id.origin);
     if (node != NULL)
         memcpy(out, node->name, EVENT_NAME_MAX + 1);
     else
@@ -34,7 +33,7 @@ static void name_origin(const reader_t *self, const feed_ref_t *feed,
 }
 
 static void take_event(reader_t *self, attempt_record_t *record, const feed_ref_t *feed,
-                       uint64_t seq, size_t index)
+                       size_t index)
 {
     event_t event;
     event_error_t malformed = wire_event(service_wire(self->service), index, &event);
@@ -46,34 +45,32 @@ static void take_event(reader_t *self, attempt_record_t *record, const feed_ref_
     else if (!allow_special && special_name(&event.ban.address) != NULL)
         block_refuse(self->block, BLOCK_SPECIAL);
     else {
-        event_position_t position = {feed->id.epoch, seq, feed->id.channel, (uint32_t)index};
-        if (event.has_original)
-            position = event.original;
-        record->nid = nid_of(&feed->id.origin, &position);
+        record->nid = nid_of(&feed->id.origin, &event.original);
         record->ban = event.ban;
         enrich_country(self->enrich, &event.ban.address, record->country);
         block_add(self->block, record, event.has_original);
     }
 }
 
+static void take_events(reader_t *self, attempt_record_t *record, const feed_ref_t *feed,
+                        const wire_batch_t *batch)
+{
+    for (size_t i = 0; i < batch->event_count; i++)
+        take_event(self, record, feed, i);
+}
+
 /* Returns false if the batch cannot be read now: nothing of it was taken. */
 static bool take_batch(reader_t *self, attempt_record_t *record, const feed_ref_t *feed,
                        uint64_t seq)
 {
-    const uint8_t *bytes;
     wire_batch_t batch;
-    wire_t *wire = service_wire(self->service);
-    size_t size = feed_read(service_feed(self->service), feed, seq, &bytes);
-    if (size == 0)
-        return false;
-    if (wire_check(bytes, size) != WIRE_OK ||
-        wire_read_batch(wire, bytes, size, &batch) != WIRE_OK) {
+    feed_t *feeds = service_feed(self->service);
+    stored_t stored = stored_batch(feeds, service_wire(self->service), feed, seq, &batch);
+    if (stored == STORED_UNREADABLE)
         block_refuse(self->block, BLOCK_UNREADABLE_BATCH);
-        return true;
-    }
-    for (size_t i = 0; i < batch.event_count; i++)
-        take_event(self, record, feed, seq, i);
-    return true;
+    if (stored == STORED_BATCH)
+        take_events(self, record, feed, &batch);
+    return stored != STORED_NOTHING;
 }
 
 /* What is there and cannot be read is the disk's fault, and waits. */
@@ -135,7 +132,8 @@ static bool take_feed(reader_t *self, size_t index)
     const feed_ref_t *feed = cursor->feed;
     attempt_record_t record;
     cursor_reach_t at = cursor->taken;
-    name_origin(self, feed, record.node);
+    name_origin(trust_by_sign(mesh_trust(service_mesh(self->service)), &feed->id.origin), feed,
+                record.node);
     for (int i = 0; i < FEED_BATCHES && at.seq < feed->have && !block_is_full(self->block); i++) {
         if (take_batch(self, &record, feed, at.seq + 1))
             at.seq++;
@@ -144,9 +142,23 @@ static bool take_feed(reader_t *self, size_t index)
     }
     if (at.seq == cursor->taken.seq)
         return false;
-    cursor->taken = at;
     block_move(self->block, cursor, at);
     return true;
+}
+
+void reader_take(reader_t *self, block_t *block, const trusted_t *node, const feed_ref_t *feed,
+                 const wire_batch_t *batch)
+{
+    attempt_record_t record;
+    cursor_t *cursor = cursors_of(self->cursors, feed);
+    if (cursor == NULL || !cursor->known || cursor->taken.seq != batch->seq - 1 ||
+        block_is_full(block))
+        return;
+    name_origin(node, feed, record.node);
+    self->block = block;
+    take_events(self, &record, feed, batch);
+    self->block = NULL;
+    block_move(block, cursor, (cursor_reach_t){batch->seq, cursor->taken.missed});
 }
 
 void reader_fill(reader_t *self, block_t *block)

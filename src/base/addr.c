@@ -98,37 +98,6 @@ addr_error_t addr_parse(const char *text, addr_t *out)
     return addr_from_bytes(bytes, size, prefix, out);
 }
 
-size_t addr_size(const addr_t *addr)
-{
-    return addr->family == 4 ? 4 : 16;
-}
-
-bool addr_is_host(const addr_t *addr)
-{
-    return addr->prefix == addr_size(addr) * 8;
-}
-
-bool addr_contains(const addr_t *outer, const addr_t *inner)
-{
-    if (outer->family != inner->family || outer->prefix > inner->prefix)
-        return false;
-    for (size_t i = 0; i < sizeof outer->bytes; i++)
-        if ((inner->bytes[i] & mask_byte(outer->prefix, i)) != outer->bytes[i])
-            return false;
-    return true;
-}
-
-bool addr_overlaps(const addr_t *one, const addr_t *other)
-{
-    return addr_contains(one, other) || addr_contains(other, one);
-}
-
-bool addr_equal(const addr_t *one, const addr_t *other)
-{
-    return one->family == other->family && one->prefix == other->prefix &&
-           memcmp(one->bytes, other->bytes, sizeof one->bytes) == 0;
-}
-
 const char *addr_print(const addr_t *addr, char buffer[static ADDR_TEXT_MAX])
 {
     int family = addr->family == 4 ? AF_INET : AF_INET6;

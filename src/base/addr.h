@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define ADDR_TEXT_MAX 48 /* "ffff:...:ffff/128" and its NUL */
 
@@ -36,18 +37,38 @@ addr_error_t addr_parse(const char *text, addr_t *out);
 addr_error_t addr_from_bytes(const uint8_t *bytes, size_t size, uint32_t prefix, addr_t *out);
 
 /* 4 or 16: how many of bytes[] belong to the address. */
-size_t addr_size(const addr_t *addr);
+static inline size_t addr_size(const addr_t *addr)
+{
+    return addr->family == 4 ? 4 : 16;
+}
 
 /* True for a /32 or /128: one host. */
-bool addr_is_host(const addr_t *addr);
+static inline bool addr_is_host(const addr_t *addr)
+{
+    return addr->prefix == addr_size(addr) * 8;
+}
+
+static inline bool addr_equal(const addr_t *one, const addr_t *other)
+{
+    return memcmp(one, other, sizeof *one) == 0;
+}
 
 /* Every address of inner lies in outer. */
-bool addr_contains(const addr_t *outer, const addr_t *inner);
+static inline bool addr_contains(const addr_t *outer, const addr_t *inner)
+{
+    size_t whole = outer->prefix / 8;
+    unsigned rest = outer->prefix % 8;
+    if (outer->family != inner->family || outer->prefix > inner->prefix ||
+        memcmp(outer->bytes, inner->bytes, whole) != 0)
+        return false;
+    return rest == 0 || (outer->bytes[whole] ^ inner->bytes[whole]) >> (8 - rest) == 0;
+}
 
 /* Some address lies in both. */
-bool addr_overlaps(const addr_t *one, const addr_t *other);
-
-bool addr_equal(const addr_t *one, const addr_t *other);
+static inline bool addr_overlaps(const addr_t *one, const addr_t *other)
+{
+    return addr_contains(one, other) || addr_contains(other, one);
+}
 
 /* The text, with "/prefix" unless it is one host. Returns buffer. */
 const char *addr_print(const addr_t *addr, char buffer[static ADDR_TEXT_MAX]);

@@ -122,15 +122,3 @@ event_error_t event_check(const event_t *event)
     }
     return EVENT_OK;
 }
-
-bool ban_is_longer(int64_t duration_s, int64_t than_s)
-{
-    return than_s >= 0 && (duration_s < 0 || duration_s > than_s);
-}
-
-int64_t ban_end_ms(const ban_t *ban)
-{
-    if (ban->duration_s < 0)
-        return EVENT_FOREVER;
-    return ban->time_ms + ban->duration_s * 1000;
-}

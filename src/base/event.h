@@ -60,8 +60,8 @@ typedef struct {
 
 typedef struct {
     event_kind_t kind;
-    bool has_original; /* a copy or a prolongation: original is its true identity */
-    event_position_t original;
+    bool has_original;         /* a copy or a prolongation */
+    event_position_t original; /* its true identity; of any other event that was read: its place */
     union {
         ban_t ban;
         grace_t grace;
@@ -95,9 +95,15 @@ event_error_t event_check(const event_t *event);
 event_error_t event_check_ban(const ban_t *ban);
 
 /* Whether one duration is longer than another; -1 is for ever. */
-bool ban_is_longer(int64_t duration_s, int64_t than_s);
+static inline bool ban_is_longer(int64_t duration_s, int64_t than_s)
+{
+    return than_s >= 0 && (duration_s < 0 || duration_s > than_s);
+}
 
 /* When a ban ends, ms since 1970; EVENT_FOREVER if it never does. */
-int64_t ban_end_ms(const ban_t *ban);
+static inline int64_t ban_end_ms(const ban_t *ban)
+{
+    return ban->duration_s < 0 ? EVENT_FOREVER : ban->time_ms + ban->duration_s * 1000;
+}
 
 #endif

@@ -128,12 +128,21 @@ static const struct {
     {"port", set_port},        {"protocol", set_protocol},
 };
 
+#define FIELD_COUNT (sizeof fields / sizeof fields[0])
+
+/* FIELD_COUNT: there is none of that name. */
+static size_t find_field(const char *name)
+{
+    size_t i = 0;
+    while (i < FIELD_COUNT && (*fields[i].name != *name || strcmp(fields[i].name, name) != 0))
+        i++;
+    return i;
+}
+
 int request_set(ban_t *ban, const char *name, const char *value, fault_t *fault)
 {
-    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
-        if (strcmp(fields[i].name, name) == 0)
-            return fields[i].set(ban, value, fault);
-    return 1;
+    size_t i = find_field(name);
+    return i < FIELD_COUNT ? fields[i].set(ban, value, fault) : 1;
 }
 
 void request_init(ban_t *ban)
@@ -176,15 +185,14 @@ int request_parse(const char *line, size_t length, ban_t *ban, fault_t *fault)
         if (equals == NULL)
             return fault_set(fault, "field \"%.40s\": expected name=value", field);
         *equals = '\0';
-        for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
-            if (strcmp(fields[i].name, field) != 0)
-                continue;
-            if ((seen & 1u << i) != 0)
-                return fault_set(fault, "field \"%s\" stands twice", field);
-            seen |= 1u << i;
-            if (fields[i].set(ban, equals + 1, fault) != 0)
-                return -1;
-        }
+        size_t i = find_field(field);
+        if (i == FIELD_COUNT)
+            continue;
+        if ((seen & 1u << i) != 0)
+            return fault_set(fault, "field \"%s\" stands twice", field);
+        seen |= 1u << i;
+        if (fields[i].set(ban, equals + 1, fault) != 0)
+            return -1;
     }
     return check_required(ban, fault);
 }

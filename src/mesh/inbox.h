@@ -21,7 +21,7 @@ typedef struct {
      * notice, and the end of the one before is not announced any more. */
     void (*feed_began)(void *arg, peer_t *peer);
     /* The peer asks us. */
-    void (*asked)(void *arg, peer_t *peer, const uint8_t *envelope, size_t size);
+    void (*asked)(void *arg, peer_t *peer, const envelope_t *envelope);
     /* The disk said no; errno of db_step. */
     void (*failed)(void *arg);
     /* A burst is over: commit, act. */
@@ -33,14 +33,14 @@ typedef struct {
 inbox_t *inbox_new(const inbox_config_t *config);
 void inbox_destroy(inbox_t **self_p);
 
-/* One message. Announcements are taken in at once; answers in bulk go through the verifier, and
- * come out in order. */
-void inbox_take(inbox_t *self, peer_t *peer, const peer_message_t *message);
+/* One message, as it came. */
+void inbox_receive(inbox_t *self, peer_t *peer, const peer_message_t *message);
+
+/* One that is opened. Announcements are taken in at once; answers in bulk go through the verifier,
+ * and come out in order. */
+void inbox_take(inbox_t *self, peer_t *peer, const envelope_t *envelope, peer_way_t way);
 
 /* A peer goes away. */
 void inbox_forget(inbox_t *self, const peer_t *peer);
-
-/* True if batches were stored since the last call. */
-bool inbox_advanced(inbox_t *self);
 
 #endif

@@ -11,6 +11,7 @@
 
 struct mesh {
     mesh_config_t config;
+    mesh_follower_t follower;
     trust_t *trust;
     crowd_t *crowd;
     gate_t *gate;
@@ -26,7 +27,8 @@ struct mesh {
     readers_t *readers; /* of the roster's peers */
     roster_t roster;
     peer_calls_t calls;
-    bool failing; /* the databases say no; said so already */
+    bool advanced; /* batches were stored in this burst */
+    bool failing;  /* the databases say no; said so already */
     mono_t surveyed_at;
     uint64_t announced;
     uint64_t relayed;
@@ -39,7 +41,7 @@ struct mesh {
 static void receive(void *arg, peer_t *peer, const peer_message_t *message)
 {
     mesh_t *self = arg;
-    inbox_take(self->inbox, peer, message);
+    inbox_receive(self->inbox, peer, message);
 }
 
 /* Into self->out; the same for all. */
@@ -84,11 +86,11 @@ static bool send_out(void *to, const uint8_t *bytes, size_t size)
     return peer_send_out(to, bytes, size) == 0;
 }
 
-static void asked(void *arg, peer_t *peer, const uint8_t *envelope, size_t size)
+static void asked(void *arg, peer_t *peer, const envelope_t *envelope)
 {
     mesh_t *self = arg;
     const replay_way_t way = {send_out, peer};
-    replay_answer(self->replay, &way, peer_node(peer), envelope, size);
+    replay_answer(self->replay, &way, peer_node(peer), envelope);
 }
 
 /* From a node that connected to us: it may be one that we cannot connect to. */
@@ -103,9 +105,7 @@ static void offered(void *arg, const replay_offer_t *offer)
     }
     peer_t *peer = roster_offers(&self->roster, offer->sender);
     peer_take_route(peer, offer->route, offer->route_size, offer->message);
-    const peer_message_t message = {zmq_msg_data(offer->message), zmq_msg_size(offer->message),
-                                    false, PEER_OFFERED};
-    inbox_take(self->inbox, peer, &message);
+    inbox_take(self->inbox, peer, offer->envelope, PEER_OFFERED);
 }
 
 static bool send_back(void *arg, const uint8_t *route, size_t route_size, const uint8_t *bytes,
@@ -143,12 +143,14 @@ static void pump(mesh_t *self)
 static void settle(void *arg)
 {
     mesh_t *self = arg;
-    bool advanced = inbox_advanced(self->inbox);
+    bool advanced = self->advanced;
+    self->advanced = false;
     if (replica_commit(self->replica) == -1)
         storage_failed(self);
     else if (advanced) {
         self->failing = false;
-        self->config.advanced(self->config.arg);
+        if (self->follower.advanced != NULL)
+            self->follower.advanced(self->follower.arg);
     }
     if (catchup_is_due(self->catchup))
         pump(self);
@@ -174,13 +176,27 @@ void mesh_publish(mesh_t *self, const uint8_t *envelope, size_t size)
 
 /* What was accepted for the first time goes on at once, with the origin's signature: in a ring or
  * among many relays each passes it on once, and nobody takes it in twice. */
-static void relay(void *arg, const uint8_t *envelope, size_t size)
+static void relay(mesh_t *self, const envelope_t *batch)
+{
+    tell_all(self, batch->bytes, batch->size);
+    self->relayed++;
+}
+
+static void stored(void *arg, const arrival_t *in, feed_ref_t *feed, const wire_batch_t *batch)
 {
     mesh_t *self = arg;
-    if (self->config.settings->mesh.relay == 0)
-        return;
-    tell_all(self, envelope, size);
-    self->relayed++;
+    self->advanced = true;
+    if (in->live && self->config.settings->mesh.relay != 0)
+        relay(self, &in->envelope);
+    if (self->follower.stored != NULL)
+        self->follower.stored(self->follower.arg, in, feed, batch);
+}
+
+static void taken_back(void *arg)
+{
+    mesh_t *self = arg;
+    if (self->follower.taken_back != NULL)
+        self->follower.taken_back(self->follower.arg);
 }
 
 /* Our newest head is the heartbeat. The others follow if they changed: so whoever is connected to
@@ -323,6 +339,11 @@ void mesh_reload(mesh_t *self, trust_t **trust_p, const settings_t *settings)
              trust_size(self->trust), drop ? ", connections of removed ones cut" : "");
 }
 
+void mesh_follow(mesh_t *self, const mesh_follower_t *follower)
+{
+    self->follower = follower != NULL ? *follower : (mesh_follower_t){0};
+}
+
 const trust_t *mesh_trust(const mesh_t *self)
 {
     return self->trust;
@@ -341,7 +362,7 @@ bool mesh_is_peer_address(const mesh_t *self, const addr_t *addr)
 static int open_parts(mesh_t *self, fault_t *fault)
 {
     const mesh_config_t *config = &self->config;
-    const replica_config_t replica = {config->feed, config->wire, relay, self};
+    const replica_config_t replica = {config->feed, config->wire, stored, taken_back, self};
     self->crowd = crowd_new();
     self->gate = gate_new(config->loop, self->trust, self->crowd);
     self->heads = heads_new(config->feed, config->wire);

@@ -20,10 +20,17 @@ typedef struct {
     wire_t *wire; /* with our key */
     const cert_t *own;
     const settings_t *settings;
-    /* The replica moved: consumers have work. On the loop, after the commit. */
+} mesh_config_t;
+
+/* Who follows the replica. */
+typedef struct {
+    /* As replica_config_t has them; may be NULL. */
+    void (*stored)(void *arg, const arrival_t *in, feed_ref_t *feed, const wire_batch_t *batch);
+    void (*taken_back)(void *arg);
+    /* The replica moved: there is work. On the loop, after the commit. */
     void (*advanced)(void *arg);
     void *arg;
-} mesh_config_t;
+} mesh_follower_t;
 
 /* Start: listen, connect, announce. Everything in config is borrowed for as long as the mesh lives;
  * settings until mesh_reload. The trust set is taken over. NULL with the fault. */
@@ -34,6 +41,9 @@ void mesh_destroy(mesh_t **self_p);
  * peers that stayed as they were keep their connections. The set is taken over; listening addresses
  * do not change. Call from a handler of a descriptor or socket, not from a zloop timer. */
 void mesh_reload(mesh_t *self, trust_t **trust_p, const settings_t *settings);
+
+/* One follower, copied; NULL: none any more. */
+void mesh_follow(mesh_t *self, const mesh_follower_t *follower);
 
 const trust_t *mesh_trust(const mesh_t *self);
 replica_t *mesh_replica(mesh_t *self);

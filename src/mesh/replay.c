@@ -199,22 +199,22 @@ static void answer_survey(replay_t *self, const replay_way_t *way, quota_t *quot
 }
 
 void replay_answer(replay_t *self, const replay_way_t *way, const trusted_t *sender,
-                   const uint8_t *envelope, size_t size)
+                   const envelope_t *envelope)
 {
     wire_fetch_t fetch = {0};
     wire_survey_t survey = {0};
-    if (!pubkey_equal(&sender->sign_public, wire_origin(envelope))) {
+    if (!pubkey_equal(&sender->sign_public, envelope->origin)) {
         replica_refuse(self->config.replica, REPLICA_WRONG_PEER);
         return;
     }
-    wire_error_t error = wire_verify(self->config.wire, envelope, size);
+    wire_error_t error = wire_verify(self->config.wire, envelope);
     if (error == WIRE_OK)
-        error = wire_kind(envelope) == WIRE_FETCH
-                    ? wire_read_fetch(self->config.wire, envelope, size, &fetch)
-                    : wire_read_survey(self->config.wire, envelope, size, &survey);
+        error = envelope->kind == WIRE_FETCH
+                    ? wire_read_fetch(self->config.wire, envelope, &fetch)
+                    : wire_read_survey(self->config.wire, envelope, &survey);
     if (error != WIRE_OK)
         replica_refuse_wire(self->config.replica, error);
-    else if (wire_kind(envelope) == WIRE_FETCH)
+    else if (envelope->kind == WIRE_FETCH)
         answer_fetch(self, way, quotas_of(self->quotas, sender), &fetch);
     else
         answer_survey(self, way, quotas_of(self->quotas, sender), &survey);
@@ -246,10 +246,9 @@ static bool is_answered(replay_t *self, quota_t *quota, const trusted_t *sender,
 /* Returns true if it was a request. */
 static bool handle(replay_t *self, zmq_msg_t *routing_id, zmq_msg_t *message)
 {
-    const uint8_t *envelope = zmq_msg_data(message);
-    size_t size = zmq_msg_size(message);
+    envelope_t envelope;
     const trusted_t *sender = sender_of(self, message);
-    wire_error_t error = wire_check(envelope, size);
+    wire_error_t error = wire_open(zmq_msg_data(message), zmq_msg_size(message), &envelope);
     if (error != WIRE_OK) {
         replica_refuse_wire(self->config.replica, error);
         return false;
@@ -258,16 +257,16 @@ static bool handle(replay_t *self, zmq_msg_t *routing_id, zmq_msg_t *message)
         replica_refuse(self->config.replica, REPLICA_WRONG_PEER);
         return false;
     }
-    if (wire_kind(envelope) != WIRE_FETCH && wire_kind(envelope) != WIRE_SURVEY) {
-        replay_offer_t offer = {sender, zmq_msg_data(routing_id), zmq_msg_size(routing_id),
-                                message};
+    if (envelope.kind != WIRE_FETCH && envelope.kind != WIRE_SURVEY) {
+        replay_offer_t offer = {sender, &envelope, zmq_msg_data(routing_id),
+                                zmq_msg_size(routing_id), message};
         self->config.offered(self->config.arg, &offer);
         return false;
     }
     route_t route = {self, routing_id};
     replay_way_t way = {send_back, &route};
     if (is_answered(self, quotas_of(self->quotas, sender), sender, routing_id))
-        replay_answer(self, &way, sender, envelope, size);
+        replay_answer(self, &way, sender, &envelope);
     return true;
 }
 

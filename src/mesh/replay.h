@@ -33,10 +33,11 @@ typedef struct {
     void *to;
 } replay_way_t;
 
-/* What came over a connection of a trusted node and is no request; route is how to send back. */
+/* What came over a connection of a trusted node and is no request. */
 typedef struct {
     const trusted_t *sender;
-    const uint8_t *route;
+    const envelope_t *envelope;
+    const uint8_t *route; /* how to send back */
     size_t route_size;
     zmq_msg_t *message;
 } replay_offer_t;
@@ -59,9 +60,9 @@ replay_t *replay_new(const replay_config_t *config, const char *endpoint, const 
                      fault_t *fault);
 void replay_destroy(replay_t **self_p);
 
-/* Answer one FETCH or SURVEY that passed wire_check and came from that node. */
+/* Answer one FETCH or SURVEY that came from that node. */
 void replay_answer(replay_t *self, const replay_way_t *way, const trusted_t *sender,
-                   const uint8_t *envelope, size_t size);
+                   const envelope_t *envelope);
 
 /* Send along a route that an offer brought. False if it is full or gone. */
 bool replay_send(replay_t *self, const uint8_t *route, size_t route_size, const uint8_t *bytes,

@@ -17,17 +17,18 @@ static size_t send_some(int fd, answer_t *const *answers, size_t count)
 {
     struct iovec parts[PACKETS_MAX];
     size_t sent = 0;
-    size_t some = 0;
-    size_t group = 0;
-    do {
-        sent += some;
-        for (group = 0; group < PACKETS_MAX && sent + group < count; group++) {
+    while (sent < count) {
+        size_t group = 0;
+        for (; group < PACKETS_MAX && sent + group < count; group++) {
             answer_t *answer = answers[sent + group];
             parts[group] = (struct iovec){answer->text, strlen(answer->text)};
         }
-        some = packets_send(fd, parts, group);
-    } while (group > 0 && some == group);
-    return sent + some;
+        size_t some = packets_send(fd, parts, group);
+        sent += some;
+        if (some < group)
+            break;
+    }
+    return sent;
 }
 
 bool answers_send(answers_t *self, int fd, answer_t *const *answers, size_t count)

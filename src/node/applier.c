@@ -1,17 +1,15 @@
 #include "applier.h"
 
-#include "ahead.h"
-#include "nid.h"
-#include "protect.h"
+#include "judge.h"
 #include "sink.h"
+#include "stored.h"
 #include "ticker.h"
 
 #include <inttypes.h>
 
 #define SLICE_BATCHES 64
-#define SLICE_EVENTS  4096 /* soft: a batch is never cut */
-#define FEW_BATCHES   8    /* a feed with no more behind its cursor goes before those with many */
-#define ROWS_MAX      512  /* that waited, in a slice */
+#define FEW_BATCHES   8   /* a feed with no more behind its cursor goes before those with many */
+#define ROWS_MAX      512 /* that waited, in a slice */
 #define TICK_MS       1000
 #define DRAIN_MS      100 /* how often the backlog gets what the pace allows */
 #define REFRESH_MS    60000
@@ -22,11 +20,13 @@
 
 struct applier {
     service_t *service;
+    feed_t *feed;
+    wire_t *wire;
     sink_t *sink;
-    protect_t *protect;
-    ahead_t *ahead;
+    judge_t *judge;
     ticker_t *ticker;
     pending_row_t rows[ROWS_MAX];
+    bool behind;  /* some of what is stored was not decided as it came; if not, only ticks look */
     bool failing; /* the log or the database says no, and it was said; only ticks try */
     bool failed;  /* in this tick */
     bool armed;   /* a timer will go on */
@@ -43,88 +43,43 @@ static int fail(applier_t *self, const fault_t *fault)
     return -1;
 }
 
-/* ---- deciding ---- */
-
-static const char *protected_by(const applier_t *self, const addr_t *address)
-{
-    if (mesh_is_peer_address(service_mesh(self->service), address))
-        return "peer";
-    return protect_reason(self->protect, address);
-}
-
-static void act(applier_t *self, const guard_case_t *in, const guard_verdict_t *verdict,
-                const trusted_t *node, int64_t nid)
-{
-    bool is_accepted = verdict->outcome == GUARD_APPLY || verdict->outcome == GUARD_LATER ||
-                       verdict->outcome == GUARD_PACED;
-    if (!is_accepted || node == NULL) /* nobody's, and yet accepted: the guard forbids that */
-        return;
-    /* When it began stays as it was clamped: a ban from the future does not begin anew each time
-     * that it is looked at. */
-    pending_row_t row = {.nid = nid, .ban = in->event->ban};
-    row.ban.time_ms = verdict->start_ms;
-    row.due_ms = verdict->outcome == GUARD_LATER ? verdict->due_ms : PENDING_PACE;
-    row.origin = node->sign_public;
-    if (verdict->outcome == GUARD_APPLY)
-        sink_write(self->sink, &row, node->name, verdict->until_ms, in->now);
-    else
-        sink_wait(self->sink, &row);
-}
-
-static void decide(applier_t *self, const pubkey_t *origin, const event_t *event,
-                   event_error_t malformed, int64_t nid, guard_pace_t pace)
-{
-    const settings_t *settings = service_settings(self->service);
-    const trusted_t *node = trust_by_sign(mesh_trust(service_mesh(self->service)), origin);
-    guard_case_t in = {
-        .origin_trusted = node != NULL,
-        .from_ourselves = feed_is_ours(service_feed(self->service), origin),
-        .malformed = malformed,
-        .event = event,
-        .now = wall_now(),
-        .pace = pace,
-        .shared_jail = settings->shared.jail,
-        .allow_special = settings->guard.allow_special != 0,
-        .max_ban_s = settings->guard.max_ban_s,
-    };
-    if (malformed == EVENT_OK && event->kind == EVENT_BAN) {
-        in.protected_by = protected_by(self, &event->ban.address);
-        in.held_until_ms = sink_held_until(self->sink, &event->ban.address);
-        if (node != NULL)
-            ahead_note(self->ahead, origin, event->ban.time_ms, in.now);
-    }
-    guard_verdict_t verdict = guard_decide(&in);
-    sink_count(self->sink, &verdict);
-    act(self, &in, &verdict, node, nid);
-}
-
 static int finish(applier_t *self)
 {
     fault_t fault;
     return sink_finish(self->sink, &fault) == 0 ? 0 : fail(self, &fault);
 }
 
+/* ---- what the replica gets ---- */
+
+/* A batch as it comes in, if it is its feed's turn: it need not be read back. Its events become
+ * true with all else of this burst, once the replica has committed it. */
+static void stored(void *arg, const arrival_t *in, feed_ref_t *feed, const wire_batch_t *batch)
+{
+    applier_t *self = arg;
+    if (feed->own_db)
+        return;
+    if (self->failing || !sink_takes(self->sink, feed, batch->seq)) {
+        self->behind = true;
+        return;
+    }
+    judge_batch(self->judge, in->signer, batch);
+    sink_move(self->sink, feed, batch->seq);
+}
+
+static void taken_back(void *arg)
+{
+    applier_t *self = arg;
+    self->behind = true;
+    sink_take_back(self->sink);
+}
+
 /* ---- what the replica has got ---- */
 
 static void decide_batch(applier_t *self, const feed_ref_t *feed, uint64_t seq)
 {
-    const uint8_t *bytes;
     wire_batch_t batch;
-    wire_t *wire = service_wire(self->service);
-    size_t size = feed_read(service_feed(self->service), feed, seq, &bytes);
-    /* Of a shape that a newer version checks in another way: pass over. */
-    if (size == 0 || wire_check(bytes, size) != WIRE_OK ||
-        wire_read_batch(wire, bytes, size, &batch) != WIRE_OK)
-        return;
-    for (size_t i = 0; i < batch.event_count; i++) {
-        event_t event;
-        event_error_t malformed = wire_event(wire, i, &event);
-        event_position_t position = {feed->id.epoch, seq, feed->id.channel, (uint32_t)i};
-        if (event.has_original)
-            position = event.original;
-        decide(self, &feed->id.origin, &event, malformed, nid_of(&feed->id.origin, &position),
-               sink_pace(self->sink));
-    }
+    if (stored_batch(self->feed, self->wire, feed, seq, &batch) == STORED_BATCH)
+        judge_batch(self->judge, judge_node(self->judge, &feed->id.origin), &batch);
 }
 
 /* The next batch behind seq; have + 1 if there is none. Under the floor, where some were never
@@ -132,12 +87,11 @@ static void decide_batch(applier_t *self, const feed_ref_t *feed, uint64_t seq)
  * among what did not come, and never will. */
 static uint64_t next_batch(applier_t *self, const feed_ref_t *feed, uint64_t seq)
 {
-    feed_t *feeds = service_feed(self->service);
     if (seq + 1 >= feed->floor)
         return seq + 1;
-    int64_t next = feed_next(feeds, feed, seq);
+    int64_t next = feed_next(self->feed, feed, seq);
     if (next == -1)
-        fatalx("%s", state_failure(feed_state(feeds)));
+        fatalx("%s", state_failure(feed_state(self->feed)));
     return next > 0 ? (uint64_t)next : feed->have + 1;
 }
 
@@ -147,7 +101,7 @@ static bool decide_feed(applier_t *self, feed_ref_t *feed)
 {
     uint64_t seq = feed->cursor;
     for (int i = 0; i < SLICE_BATCHES && seq < feed->have; i++) {
-        if (sink_events(self->sink) >= SLICE_EVENTS)
+        if (sink_is_full(self->sink))
             break;
         uint64_t next = next_batch(self, feed, seq);
         if (next <= feed->have)
@@ -163,14 +117,13 @@ static bool decide_feed(applier_t *self, feed_ref_t *feed)
  * Returns whether there is more. */
 static bool decide_feeds(applier_t *self, bool many)
 {
-    feed_t *feeds = service_feed(self->service);
     bool more = false;
-    for (size_t i = 0; i < feed_count(feeds); i++) {
-        feed_ref_t *feed = feed_at(feeds, i);
+    for (size_t i = 0; i < feed_count(self->feed); i++) {
+        feed_ref_t *feed = feed_at(self->feed, i);
         if (feed->own_db || feed->cursor >= feed->have ||
             (feed->have - feed->cursor > FEW_BATCHES) != many)
             continue;
-        if (sink_moves(self->sink) == SLICE_FEEDS || sink_events(self->sink) >= SLICE_EVENTS)
+        if (sink_is_full(self->sink))
             return true;
         if (decide_feed(self, feed))
             more = true;
@@ -184,7 +137,10 @@ static int run_feeds(applier_t *self)
 {
     bool more = decide_feeds(self, false);
     more = decide_feeds(self, true) || more;
-    return sink_moves(self->sink) > 0 && finish(self) == -1 ? -1 : more;
+    if (sink_is_begun(self->sink) && finish(self) == -1)
+        return -1;
+    self->behind = more;
+    return more;
 }
 
 /* ---- what waited ---- */
@@ -194,10 +150,8 @@ static int decide_rows(applier_t *self, int count, const guard_pace_t *pace)
 {
     for (int i = 0; i < count; i++) {
         const pending_row_t *row = &self->rows[i];
-        event_t event = {.kind = EVENT_BAN, .ban = row->ban};
         sink_waited(self->sink, row);
-        decide(self, &row->origin, &event, event_check(&event), row->nid,
-               pace != NULL ? *pace : sink_pace(self->sink));
+        judge_row(self->judge, row, pace != NULL ? *pace : sink_pace(self->sink));
     }
     return count > 0 ? finish(self) : 0;
 }
@@ -214,10 +168,11 @@ static int run_due(applier_t *self)
 
 static bool is_catching_up(const applier_t *self)
 {
-    feed_t *feeds = service_feed(self->service);
-    for (size_t i = 0; i < feed_count(feeds); i++)
-        if (!feed_at(feeds, i)->own_db && feed_at(feeds, i)->head_seq > feed_at(feeds, i)->cursor)
+    for (size_t i = 0; i < feed_count(self->feed); i++) {
+        const feed_ref_t *feed = feed_at(self->feed, i);
+        if (!feed->own_db && feed->head_seq > feed->cursor)
             return true;
+    }
     return false;
 }
 
@@ -226,6 +181,8 @@ static int run_backlog(applier_t *self)
 {
     static const guard_pace_t free_pace = GUARD_PACE_FREE;
     fault_t fault;
+    if (sink_backlog(self->sink) == 0)
+        return 0;
     int64_t room = sink_room(self->sink, is_catching_up(self));
     if (room <= 0)
         return 0;
@@ -240,13 +197,14 @@ static int run_backlog(applier_t *self)
 
 /* ---- when ---- */
 
+static void advanced(void *arg);
+
 static int go_on(zloop_t *loop, int timer, void *arg)
 {
     (void)loop;
     (void)timer;
-    applier_t *self = arg;
-    self->armed = false;
-    applier_run(self);
+    ((applier_t *)arg)->armed = false;
+    advanced(arg);
     return 0;
 }
 
@@ -256,14 +214,15 @@ static void arm(applier_t *self, size_t delay_ms)
         self->armed = zloop_timer(service_loop(self->service), delay_ms, 1, go_on, self) != -1;
 }
 
-/* One slice of each kind, others on the loop in between. One that was left half done goes first. */
+/* What was decided as it came in goes first, or what was left half done; then one slice of each
+ * kind, others on the loop in between. */
 static void run(applier_t *self)
 {
     int due = 0;
     int events = 0;
     int backlog = 0;
-    if ((sink_is_half_done(self->sink) && finish(self) == -1) || (due = run_due(self)) == -1 ||
-        (events = run_feeds(self)) == -1 || (backlog = run_backlog(self)) == -1)
+    if ((sink_is_begun(self->sink) && finish(self) == -1) || (due = run_due(self)) == -1 ||
+        (self->behind && (events = run_feeds(self)) == -1) || (backlog = run_backlog(self)) == -1)
         return;
     if (due || events || backlog)
         arm(self, 1);
@@ -271,8 +230,9 @@ static void run(applier_t *self)
         arm(self, DRAIN_MS);
 }
 
-void applier_run(applier_t *self)
+static void advanced(void *arg)
 {
+    applier_t *self = arg;
     if (!self->failing)
         run(self);
 }
@@ -289,7 +249,7 @@ static void begin_anew(applier_t *self)
     fault_t fault;
     int64_t back_ms = self->clock_ms - clock_beyond();
     bool damaged = sink_is_damaged(self->sink);
-    if ((back_ms < CLOCK_BACK_MS && !damaged) || sink_is_half_done(self->sink))
+    if ((back_ms < CLOCK_BACK_MS && !damaged) || sink_is_begun(self->sink))
         return;
     if (sink_begin_anew(self->sink, &fault) == -1) {
         fail(self, &fault);
@@ -310,7 +270,7 @@ static void tick(void *arg)
     applier_t *self = arg;
     fault_t fault;
     if (mono_since_ms(self->refreshed_at) >= REFRESH_MS) {
-        protect_refresh(self->protect, service_settings(self->service));
+        judge_refresh(self->judge);
         self->refreshed_at = mono_now();
     }
     if (mono_since_ms(self->swept_at) >= SWEEP_MS) {
@@ -319,6 +279,7 @@ static void tick(void *arg)
         self->swept_at = mono_now();
     }
     self->failed = false;
+    self->behind = true;
     begin_anew(self);
     if (clock_beyond() > self->clock_ms)
         self->clock_ms = clock_beyond();
@@ -341,48 +302,46 @@ void applier_note_local(applier_t *self, const ban_t *ban)
 
 static void recall_own_feed(applier_t *self, const feed_ref_t *feed)
 {
-    wire_t *wire = service_wire(self->service);
     for (uint64_t seq = feed->floor; seq <= feed->have; seq++) {
-        const uint8_t *bytes;
         wire_batch_t batch;
         event_t event;
-        size_t size = feed_read(service_feed(self->service), feed, seq, &bytes);
-        if (size == 0 || wire_check(bytes, size) != WIRE_OK ||
-            wire_read_batch(wire, bytes, size, &batch) != WIRE_OK)
+        if (stored_batch(self->feed, self->wire, feed, seq, &batch) != STORED_BATCH)
             continue;
         for (size_t i = 0; i < batch.event_count; i++)
-            if (wire_event(wire, i, &event) == EVENT_OK && event.kind == EVENT_BAN)
+            if (wire_event(self->wire, i, &event) == EVENT_OK && event.kind == EVENT_BAN)
                 applier_note_local(self, &event.ban);
     }
 }
 
 static void recall_own_feeds(applier_t *self)
 {
-    feed_t *feeds = service_feed(self->service);
-    for (size_t i = 0; i < feed_count(feeds); i++)
-        if (feed_is_ours(feeds, &feed_at(feeds, i)->id.origin))
-            recall_own_feed(self, feed_at(feeds, i));
+    for (size_t i = 0; i < feed_count(self->feed); i++)
+        if (feed_is_ours(self->feed, &feed_at(self->feed, i)->id.origin))
+            recall_own_feed(self, feed_at(self->feed, i));
 }
 
 applier_t *applier_new(service_t *service, fault_t *fault)
 {
     applier_t *self = xcalloc(1, sizeof *self);
     const settings_t *settings = service_settings(service);
+    const mesh_follower_t follower = {stored, taken_back, advanced, self};
     fault_t log_fault;
     self->service = service;
+    self->feed = service_feed(service);
+    self->wire = service_wire(service);
+    self->behind = true;
     self->refreshed_at = self->swept_at = mono_now();
     self->clock_ms = clock_beyond();
-    self->protect = protect_new();
-    self->ahead = ahead_new();
-    protect_refresh(self->protect, settings);
-    self->sink = sink_new(service_feed(service), settings, fault);
+    self->sink = sink_new(self->feed, settings, fault);
     if (self->sink == NULL) {
         applier_destroy(&self);
         return NULL;
     }
+    self->judge = judge_new(service, self->sink);
     recall_own_feeds(self);
     if (sink_check(self->sink, &log_fault) == -1)
         fail(self, &log_fault);
+    mesh_follow(service_mesh(self->service), &follower);
     self->ticker = ticker_new(service_loop(service), TICK_MS, tick, self);
     return self;
 }
@@ -393,18 +352,17 @@ void applier_destroy(applier_t **self_p)
     if (self == NULL)
         return;
     *self_p = NULL;
+    mesh_follow(service_mesh(self->service), NULL);
     ticker_destroy(&self->ticker);
     sink_destroy(&self->sink);
-    protect_destroy(&self->protect);
-    ahead_destroy(&self->ahead);
+    judge_destroy(&self->judge);
     free(self);
 }
 
 void applier_reload(applier_t *self)
 {
-    const settings_t *settings = service_settings(self->service);
-    protect_refresh(self->protect, settings);
-    sink_set(self->sink, settings);
+    judge_refresh(self->judge);
+    sink_set(self->sink, service_settings(self->service));
 }
 
 /* ---- status ---- */
@@ -424,20 +382,6 @@ static json_t *outcomes(const sink_t *sink)
     return all;
 }
 
-/* By name, in seconds. */
-static json_t *clocks(const applier_t *self)
-{
-    json_t *all = json_object();
-    const pubkey_t *origin;
-    int64_t ahead_ms;
-    for (size_t i = 0; ahead_at(self->ahead, i, &origin, &ahead_ms); i++) {
-        const trusted_t *node = trust_by_sign(mesh_trust(service_mesh(self->service)), origin);
-        if (node != NULL)
-            json_object_set_new(all, node->name, json_integer(ahead_ms / MS_PER_S));
-    }
-    return all;
-}
-
 static json_t *shared_log(const applier_t *self)
 {
     const shared_log_counts_t *counts = sink_log_counts(self->sink);
@@ -452,7 +396,7 @@ void applier_status(const applier_t *self, json_t *status)
 {
     const sink_t *sink = self->sink;
     json_object_set_new(status, "outcomes", outcomes(sink));
-    json_object_set_new(status, "clocks_ahead", clocks(self));
+    json_object_set_new(status, "clocks_ahead", judge_clocks(self->judge));
     json_object_set_new(status, "held", json_integer((json_int_t)sink_held(sink)));
     json_object_set_new(status, "pending", json_integer(sink_pending(sink)));
     json_object_set_new(status, "backlog", json_integer(sink_backlog(sink)));

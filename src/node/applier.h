@@ -1,6 +1,8 @@
 /* applier - the consumer of this host: follows the replica with a cursor, asks the guard, and gives
- * what it lets through to the sink. At least once; the sink sees to it that no line stands twice.
- * Never touches the network. */
+ * what it lets through to the sink. A batch that is its feed's next is decided as it comes in, and
+ * becomes true behind the replica's commit; all others are read back, in slices, others on the loop
+ * in between. At least once; the sink sees to it that no line stands twice. Never touches the
+ * network. */
 #ifndef BANMESH_NODE_APPLIER_H
 #define BANMESH_NODE_APPLIER_H
 
@@ -12,9 +14,6 @@ typedef struct applier applier_t;
  * as long as the applier lives. NULL with the fault. */
 applier_t *applier_new(service_t *service, fault_t *fault);
 void applier_destroy(applier_t **self_p);
-
-/* The replica moved: consume. A long backlog is taken in slices, others on the loop in between. */
-void applier_run(applier_t *self);
 
 /* Settings or trust changed. */
 void applier_reload(applier_t *self);

@@ -67,11 +67,6 @@ static void *start(service_t *service, fault_t *fault)
     return self;
 }
 
-static void advanced(void *state)
-{
-    applier_run(((node_t *)state)->applier);
-}
-
 static void reloaded(void *state)
 {
     applier_reload(((node_t *)state)->applier);
@@ -91,7 +86,6 @@ int main(int argc, char **argv)
         .usage = usage,
         .check_directories = check_directories,
         .start = start,
-        .advanced = advanced,
         .reloaded = reloaded,
         .status = status,
         .stop = stop,

@@ -1,6 +1,7 @@
 #include "recall.h"
 
 #include "attempts.h"
+#include "stored.h"
 #include "ticker.h"
 
 #define TICK_MS      1000
@@ -38,18 +39,15 @@ static void say_end(epoch_t *epoch, const feed_ref_t *feed)
     }
 }
 
-static int learn(recall_t *self, const feed_ref_t *feed, uint64_t seq, const wire_batch_t *batch)
+static int learn(recall_t *self, const wire_batch_t *batch)
 {
     wall_t now = wall_now();
     for (size_t i = 0; i < batch->event_count; i++) {
         event_t event;
-        event_position_t position = {feed->id.epoch, seq, feed->id.channel, (uint32_t)i};
         if (wire_event(service_wire(self->service), i, &event) != EVENT_OK ||
             event.kind != EVENT_BAN)
             continue;
-        if (event.has_original)
-            position = event.original;
-        if (attempts_learn(self->attempts, &event.ban, &position, now) == -1)
+        if (attempts_learn(self->attempts, &event.ban, &event.original, now) == -1)
             return -1;
         applier_note_local(self->applier, &event.ban);
     }
@@ -58,14 +56,11 @@ static int learn(recall_t *self, const feed_ref_t *feed, uint64_t seq, const wir
 
 static int take_batch(recall_t *self, const feed_ref_t *feed, uint64_t seq)
 {
-    const uint8_t *bytes;
     wire_batch_t batch;
-    wire_t *wire = service_wire(self->service);
-    size_t size = feed_read(service_feed(self->service), feed, seq, &bytes);
-    if (size == 0 || wire_check(bytes, size) != WIRE_OK ||
-        wire_read_batch(wire, bytes, size, &batch) != WIRE_OK)
+    feed_t *feeds = service_feed(self->service);
+    if (stored_batch(feeds, service_wire(self->service), feed, seq, &batch) != STORED_BATCH)
         return 0;
-    return learn(self, feed, seq, &batch);
+    return learn(self, &batch);
 }
 
 /* Take in what came back, some of it in one commit. Returns 0, or -1: not now, try again. */

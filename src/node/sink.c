@@ -15,6 +15,7 @@
 struct sink {
     feed_t *feed;
     size_t note; /* of no size: a slice that is half done holds feeds */
+    db_t *db;    /* peers.db */
     const settings_t *settings;
     bans_t *bans;
     held_t *held;
@@ -36,7 +37,7 @@ static int state_fault(sink_t *self, fault_t *fault)
 {
     if (errno == EIO || errno == EBADMSG)
         fatalx("%s", state_failure(feed_state(self->feed)));
-    return fault_set(fault, "%s: %s", db_path(feed_peers_db(self->feed)), strerror(errno));
+    return fault_set(fault, "%s: %s", db_path(self->db), strerror(errno));
 }
 
 /* ---- start ---- */
@@ -57,16 +58,16 @@ static void recall(void *arg, const addr_t *address, int64_t until_ms)
 sink_t *sink_new(feed_t *feed, const settings_t *settings, fault_t *fault)
 {
     sink_t *self = xcalloc(1, sizeof *self);
-    db_t *db = feed_peers_db(feed);
     self->feed = feed;
     self->note = feed_reserve(feed, 0, leave, self);
+    self->db = feed_peers_db(feed);
     self->settings = settings;
     self->bans = bans_new();
     self->log = shared_log_new(settings->shared.log);
     self->fail2ban = fail2ban_new(settings->shared.fail2ban);
     self->pace = pace_of(settings->shared.pace, mono_now());
-    self->held = held_new(db);
-    self->pending = pending_new(db);
+    self->held = held_new(self->db);
+    self->pending = pending_new(self->db);
     self->unrecorded =
         unrecorded_new(settings->shared.log, self->held); /* before ended holds are swept */
     if (unrecorded_count(self->unrecorded) > 0)
@@ -74,7 +75,7 @@ sink_t *sink_new(feed_t *feed, const settings_t *settings, fault_t *fault)
                  unrecorded_count(self->unrecorded), settings->shared.log);
     if (self->pending == NULL || held_drop_ended(self->held, wall_now()) == -1 ||
         held_each(self->held, recall, self) == -1) {
-        fault_set(fault, "state directory: %s", db_error(db));
+        fault_set(fault, "state directory: %s", db_error(self->db));
         sink_destroy(&self);
     }
     return self;
@@ -164,24 +165,26 @@ void sink_count(sink_t *self, const guard_verdict_t *verdict)
     self->slice.events++;
 }
 
-size_t sink_events(const sink_t *self)
+bool sink_takes(const sink_t *self, const feed_ref_t *feed, uint64_t seq)
 {
-    return self->slice.events;
+    return !self->lines_stand && slice_takes(&self->slice, feed, seq);
 }
 
-size_t sink_moves(const sink_t *self)
+bool sink_is_begun(const sink_t *self)
 {
-    return self->slice.move_count;
+    return self->slice.events > 0 || self->slice.move_count > 0;
 }
 
-bool sink_is_half_done(const sink_t *self)
+bool sink_is_full(const sink_t *self)
 {
-    return self->lines_stand;
+    return self->lines_stand || slice_is_full(&self->slice);
 }
 
-static void take_back(sink_t *self)
+void sink_take_back(sink_t *self)
 {
     slice_t *slice = &self->slice;
+    if (self->lines_stand)
+        return;
     for (size_t i = slice->hold_count; i > 0; i--)
         bans_set(self->bans, &slice->holds[i - 1].address, slice->before_ms[i - 1]);
     shared_log_clear(self->log);
@@ -203,13 +206,13 @@ int sink_finish(sink_t *self, fault_t *fault)
 {
     slice_t *slice = &self->slice;
     if (!self->lines_stand && shared_log_write(self->log, unsure(self), fault) == -1) {
-        take_back(self);
+        sink_take_back(self);
         return -1;
     }
     if (!self->lines_stand)
         pace_spend(&self->pace, (int64_t)slice->lines);
     self->lines_stand = true;
-    if (slice_commit(slice, self->feed, self->held, self->pending) == -1)
+    if (slice_commit(slice, self->db, self->feed, self->held, self->pending) == -1)
         return state_fault(self, fault);
     self->lines_stand = false;
     for (int i = 0; i < GUARD_OUTCOME_COUNT; i++)
@@ -233,8 +236,7 @@ static int set_back(sink_t *self)
 
 int sink_begin_anew(sink_t *self, fault_t *fault)
 {
-    db_t *db = feed_peers_db(self->feed);
-    if (db_begin(db) == 0 && set_back(self) == 0 && db_commit(db) == 0)
+    if (db_begin(self->db) == 0 && set_back(self) == 0 && db_commit(self->db) == 0)
         return 0;
     slice_roll_back(self->feed, self->pending);
     return state_fault(self, fault);

@@ -41,18 +41,25 @@ void sink_waited(sink_t *self, const pending_row_t *row);
 /* The consumer is done with a feed up to seq. */
 void sink_move(sink_t *self, feed_ref_t *feed, uint64_t seq);
 
+/* Batch seq may be decided now: all before it is, and the slice is not full. */
+bool sink_takes(const sink_t *self, const feed_ref_t *feed, uint64_t seq);
+
 void sink_count(sink_t *self, const guard_verdict_t *verdict);
 
-/* Events and feeds in the slice so far. */
-size_t sink_events(const sink_t *self);
-size_t sink_moves(const sink_t *self);
+/* Something was decided that is to be finished. */
+bool sink_is_begun(const sink_t *self);
+
+/* Finish it before more is decided: it is large, or half done. */
+bool sink_is_full(const sink_t *self);
 
 /* Make the slice true and empty it. Returns 0; -1 with the fault: if the lines could not be written
- * nothing of it counts, decide it again. If the lines are there but not the rest, the slice is kept
- * (sink_is_half_done) and goes first at the next call, so that no line is written again and again.
- * A damaged database is fatal. */
+ * nothing of it counts, decide it again. If the lines are there but not the rest, the slice is half
+ * done: it is kept, and goes first at the next call, so that no line is written again and again. A
+ * damaged database is fatal. */
 int sink_finish(sink_t *self, fault_t *fault);
-bool sink_is_half_done(const sink_t *self);
+
+/* Nothing of the slice counts, decide it again; unless it is half done. */
+void sink_take_back(sink_t *self);
 
 /* Have everything that still counts decided anew: the cursors go back to the floors, and a row that
  * waits and cannot be read goes. What is held stays. 0, or -1 with the fault: nothing of it is

@@ -34,11 +34,35 @@ void slice_waited(slice_t *self, const pending_row_t *row)
     add_row(&self->waited, row);
 }
 
+/* The feed that moved last is asked for most. */
+static size_t find(const slice_t *self, const feed_ref_t *feed)
+{
+    size_t i = self->move_count;
+    while (i > 0 && self->moves[i - 1].feed != feed)
+        i--;
+    return i;
+}
+
 void slice_move(slice_t *self, feed_ref_t *feed, uint64_t seq)
 {
-    if (self->move_count == SLICE_FEEDS)
+    size_t found = find(self, feed);
+    if (found == 0 && self->move_count == SLICE_FEEDS)
         fatalx("more than %d feeds in a slice", SLICE_FEEDS);
-    self->moves[self->move_count++] = (slice_move_t){feed, seq};
+    if (found == 0)
+        found = ++self->move_count;
+    self->moves[found - 1] = (slice_move_t){feed, seq};
+}
+
+bool slice_is_full(const slice_t *self)
+{
+    return self->events >= SLICE_EVENTS || self->move_count == SLICE_FEEDS;
+}
+
+bool slice_takes(const slice_t *self, const feed_ref_t *feed, uint64_t seq)
+{
+    size_t found = find(self, feed);
+    uint64_t reach = found > 0 ? self->moves[found - 1].seq : feed->cursor;
+    return reach == seq - 1 && !slice_is_full(self);
 }
 
 static int put_rows(const slice_t *self, feed_t *feed, held_t *held, pending_t *pending)
@@ -68,9 +92,8 @@ int slice_roll_back(feed_t *feed, pending_t *pending)
     return -1;
 }
 
-int slice_commit(const slice_t *self, feed_t *feed, held_t *held, pending_t *pending)
+int slice_commit(const slice_t *self, db_t *db, feed_t *feed, held_t *held, pending_t *pending)
 {
-    db_t *db = feed_peers_db(feed);
     if (db_begin(db) == 0 && put_rows(self, feed, held, pending) == 0 && db_commit(db) == 0)
         return 0;
     return slice_roll_back(feed, pending);

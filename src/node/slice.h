@@ -9,7 +9,8 @@
 #include "held.h"
 #include "pending.h"
 
-#define SLICE_FEEDS 64
+#define SLICE_FEEDS  64
+#define SLICE_EVENTS 4096 /* soft: a batch is never cut */
 
 typedef struct {
     feed_ref_t *feed;
@@ -47,9 +48,15 @@ void slice_waited(slice_t *self, const pending_row_t *row);
 /* The consumer is done with a feed up to seq. At most SLICE_FEEDS of them. */
 void slice_move(slice_t *self, feed_ref_t *feed, uint64_t seq);
 
+/* It should be written before more is put in. */
+bool slice_is_full(const slice_t *self);
+
+/* It has room, and all before seq is done, or will be with the slice. */
+bool slice_takes(const slice_t *self, const feed_ref_t *feed, uint64_t seq);
+
 /* Write all of it in one transaction of peers.db. Returns 0 once it is committed; -1 and errno of
- * db_step: nothing is written, and the slice is as it was. */
-int slice_commit(const slice_t *self, feed_t *feed, held_t *held, pending_t *pending);
+ * db_step: nothing is written, and the slice is as it was. db: peers.db of feed. */
+int slice_commit(const slice_t *self, db_t *db, feed_t *feed, held_t *held, pending_t *pending);
 
 /* Take the open transaction of the consumer back, and with it what is known of its rows. Returns
  * -1; errno stays. Fatal if the database cannot be read again. */

@@ -1,5 +1,7 @@
 #include "compaction.h"
 
+#include "stored.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,10 +79,7 @@ static int make_copy(compaction_t *self, event_t *event, const event_position_t 
     uint8_t key[ATTEMPTS_KEY_BYTES];
     attempt_t attempt;
     int found = 0;
-    if (!event->has_original) {
-        event->has_original = true;
-        event->original = *place;
-    }
+    event->has_original = true;
     if (event->kind == EVENT_BAN) {
         attempts_key(&event->ban, key);
         found = attempts_find(self->attempts, key, &attempt);
@@ -102,7 +101,6 @@ static int make_copy(compaction_t *self, event_t *event, const event_position_t 
 static int pass_batch(compaction_t *self, const feed_ref_t *feed, uint64_t seq, wall_t now,
                       passed_t *passed, compaction_plan_t *plan)
 {
-    const uint8_t *bytes;
     wire_batch_t batch;
     size_t count = plan->count;
     int64_t next = feed_next(self->feed, feed, seq - 1);
@@ -110,9 +108,7 @@ static int pass_batch(compaction_t *self, const feed_ref_t *feed, uint64_t seq, 
         return -1;
     if ((uint64_t)next != seq)
         return 1; /* lost: there is nothing to copy */
-    size_t size = feed_read(self->feed, feed, seq, &bytes);
-    if (size == 0 || wire_check(bytes, size) != WIRE_OK ||
-        wire_read_batch(self->wire, bytes, size, &batch) != WIRE_OK)
+    if (stored_batch(self->feed, self->wire, feed, seq, &batch) != STORED_BATCH)
         return 0;
     for (size_t i = 0; i < batch.event_count; i++) {
         if (count == WIRE_EVENTS_MAX)

@@ -1,13 +1,11 @@
 #include "early.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 typedef struct {
     const feed_ref_t *feed;
     uint64_t seq;
-    uint8_t *bytes;
-    size_t size;
+    envelope_t batch; /* a copy */
 } entry_t;
 
 struct early {
@@ -26,21 +24,22 @@ void early_destroy(early_t **self_p)
     if (*self_p == NULL)
         return;
     for (size_t i = 0; i < (*self_p)->count; i++)
-        free((*self_p)->entries[i].bytes);
+        wire_free(&(*self_p)->entries[i].batch);
     free(*self_p);
     *self_p = NULL;
 }
 
 static void cut(early_t *self, size_t index)
 {
-    self->bytes -= self->entries[index].size;
+    self->bytes -= self->entries[index].batch.size;
     self->entries[index] = self->entries[--self->count];
 }
 
 static void drop(early_t *self, size_t index)
 {
-    free(self->entries[index].bytes);
+    envelope_t batch = self->entries[index].batch;
     cut(self, index);
+    wire_free(&batch);
 }
 
 /* Catch-up may have brought some of these meanwhile. */
@@ -69,36 +68,33 @@ static bool is_full(const early_t *self, const feed_ref_t *feed, size_t size)
     for (size_t i = 0; i < self->count; i++)
         if (pubkey_equal(&self->entries[i].feed->id.origin, &feed->id.origin)) {
             count++;
-            bytes += self->entries[i].size;
+            bytes += self->entries[i].batch.size;
         }
     return self->count == EARLY_COUNT_MAX || self->bytes + size > EARLY_BYTES_MAX ||
            count >= EARLY_COUNT_MAX / EARLY_SHARES || bytes > EARLY_BYTES_MAX / EARLY_SHARES;
 }
 
-bool early_put(early_t *self, const feed_ref_t *feed, uint64_t seq, const uint8_t *bytes,
-               size_t size)
+bool early_put(early_t *self, const feed_ref_t *feed, uint64_t seq, const envelope_t *batch)
 {
     for (size_t i = 0; i < self->count; i++)
         if (self->entries[i].feed == feed && self->entries[i].seq == seq)
             return true;
-    if (is_full(self, feed, size))
+    if (is_full(self, feed, batch->size))
         drop_stale(self);
-    if (is_full(self, feed, size))
+    if (is_full(self, feed, batch->size))
         return false;
-    entry_t *entry = &self->entries[self->count++];
-    *entry = (entry_t){feed, seq, memcpy(xmalloc(size), bytes, size), size};
-    self->bytes += size;
+    self->entries[self->count++] = (entry_t){feed, seq, wire_copy(batch)};
+    self->bytes += batch->size;
     return true;
 }
 
-size_t early_take(early_t *self, const feed_ref_t *feed, uint64_t seq, uint8_t **bytes)
+bool early_take(early_t *self, const feed_ref_t *feed, uint64_t seq, envelope_t *out)
 {
     for (size_t i = 0; i < self->count; i++)
         if (self->entries[i].feed == feed && self->entries[i].seq == seq) {
-            size_t size = self->entries[i].size;
-            *bytes = self->entries[i].bytes;
+            *out = self->entries[i].batch;
             cut(self, i);
-            return size;
+            return true;
         }
-    return 0;
+    return false;
 }

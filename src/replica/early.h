@@ -5,6 +5,7 @@
 #define BANMESH_REPLICA_EARLY_H
 
 #include "feed.h"
+#include "wire.h"
 
 #define EARLY_COUNT_MAX 1024
 #define EARLY_BYTES_MAX (4 * 1024 * 1024)
@@ -16,11 +17,10 @@ early_t *early_new(void);
 void early_destroy(early_t **self_p);
 
 /* Keep a copy. Returns false if there is no room. */
-bool early_put(early_t *self, const feed_ref_t *feed, uint64_t seq, const uint8_t *bytes,
-               size_t size);
+bool early_put(early_t *self, const feed_ref_t *feed, uint64_t seq, const envelope_t *batch);
 
-/* Take out one batch. Returns its size and hands over *bytes, for free (); 0 if it is not here. */
-size_t early_take(early_t *self, const feed_ref_t *feed, uint64_t seq, uint8_t **bytes);
+/* Take out one batch, for wire_free. False: it is not here. */
+bool early_take(early_t *self, const feed_ref_t *feed, uint64_t seq, envelope_t *out);
 
 /* The feed goes: so does what is here of it. */
 void early_forget(early_t *self, const feed_ref_t *feed);

@@ -1,5 +1,7 @@
 #include "heads.h"
 
+#include "stored.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,15 +30,14 @@ size_t heads_sign(feed_t *feed, wire_t *wire, const feed_ref_t *ref, wall_t now,
     wire_head_t head = {.floor = 1, .time_ms = now.ms};
     if (ref != NULL) {
         head.epoch_floor = feed_epoch_floor(feed, &ref->id.origin);
-        const uint8_t *batch;
+        envelope_t batch;
         head.feed = ref->id;
-        size_t size = feed_read(feed, ref, ref->have, &batch);
         /* Of an epoch that came back by its head alone there is no batch to show: a floor without
          * one would be refused. */
-        if (size > 0) {
+        if (stored_open(feed, ref, ref->have, &batch)) {
             head.seq = ref->have;
             head.floor = ref->floor;
-            wire_hash(batch, size, head.hash);
+            wire_hash(&batch, head.hash);
         }
     }
     return wire_write_head(wire, &head, out);

@@ -4,6 +4,7 @@
 #include "early.h"
 #include "heads.h"
 #include "seen.h"
+#include "stored.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -23,7 +24,8 @@ struct replica {
     early_t *early;
     seen_t *seen;
     forks_t *forks;
-    bool in_transaction[2]; /* of peers.db, of own.db */
+    db_t *databases[2]; /* peers.db, own.db */
+    bool in_transaction[2];
     size_t uncommitted_bytes;
     replica_counters_t counters;
 };
@@ -63,6 +65,8 @@ replica_t *replica_new(const replica_config_t *config, const trust_t *trust,
     self->config = *config;
     self->feed = config->feed;
     self->wire = config->wire;
+    self->databases[false] = feed_peers_db(config->feed);
+    self->databases[true] = feed_own_db(config->feed);
     self->early = early_new();
     self->note = feed_reserve(self->feed, 0, leave, self);
     self->seen = seen_new();
@@ -122,14 +126,8 @@ static replica_result_t refuse_wire(replica_t *self, wire_error_t error)
 }
 
 /* Whether what this key signed counts here at all; asked before the costly verification. */
-static bool is_trusted(const replica_t *self, const pubkey_t *origin)
+static bool is_aggregator(const replica_t *self, const trusted_t *node)
 {
-    return feed_is_ours(self->feed, origin) || trust_by_sign(self->trust, origin) != NULL;
-}
-
-static bool is_aggregator(const replica_t *self, const pubkey_t *origin)
-{
-    const trusted_t *node = trust_by_sign(self->trust, origin);
     return node != NULL && text_list_has(&self->settings->roles.aggregators, node->name);
 }
 
@@ -154,37 +152,33 @@ static replica_result_t open_failure(replica_t *self)
     return errno == EDQUOT ? refuse(self, REPLICA_TOO_MANY_FEEDS) : REPLICA_FAILED;
 }
 
-static db_t *database(const replica_t *self, bool own_db)
-{
-    return own_db ? feed_own_db(self->feed) : feed_peers_db(self->feed);
-}
-
 /* Of the database that a feed is in: an older epoch of ours that comes back may be in own.db.
  *   frees  it leaves more room than it takes: also while the disk is full */
 static int begin(replica_t *self, const feed_ref_t *feed, bool frees)
 {
-    db_t *db = database(self, feed->own_db);
-    if (db_is_frozen(db) && !frees) {
+    db_t *db = self->databases[feed->own_db];
+    bool *begun = &self->in_transaction[feed->own_db];
+    if (*begun && !frees && db_is_frozen(db)) {
         errno = ENOSPC;
         return -1;
     }
-    if (self->in_transaction[feed->own_db])
-        return 0;
-    if (db_begin_freeing(db) == -1)
+    if (!*begun && (frees ? db_begin_freeing(db) : db_begin(db)) == -1)
         return -1;
-    self->in_transaction[feed->own_db] = true;
+    *begun = true;
     return 0;
 }
 
 static int roll_back(replica_t *self)
 {
     int saved = errno;
-    db_rollback(database(self, false));
-    db_rollback(database(self, true));
+    db_rollback(self->databases[false]);
+    db_rollback(self->databases[true]);
     self->in_transaction[false] = self->in_transaction[true] = false;
     self->uncommitted_bytes = 0;
     seen_clear(self->seen);
     feed_forget(self->feed);
+    if (self->config.taken_back != NULL)
+        self->config.taken_back(self->config.arg);
     errno = saved;
     return -1;
 }
@@ -192,7 +186,7 @@ static int roll_back(replica_t *self)
 int replica_commit(replica_t *self)
 {
     for (int own_db = 0; own_db < 2; own_db++) {
-        if (self->in_transaction[own_db] && db_commit(database(self, own_db)) == -1)
+        if (self->in_transaction[own_db] && db_commit(self->databases[own_db]) == -1)
             return roll_back(self);
         self->in_transaction[own_db] = false;
     }
@@ -232,13 +226,11 @@ static void complain(const replica_t *self, const fork_t *fork)
 static bool is_forked(replica_t *self, const feed_ref_t *feed, uint64_t seq,
                       const uint8_t hash_there[static WIRE_HASH_BYTES])
 {
-    const uint8_t *bytes;
+    envelope_t here;
     fork_t fork = {.feed = feed->id, .seq = seq, .found_ms = wall_now().ms};
-    size_t size =
-        forks_compares(self->forks, &feed->id) ? feed_read(self->feed, feed, seq, &bytes) : 0;
-    if (size == 0)
+    if (!forks_compares(self->forks, &feed->id) || !stored_open(self->feed, feed, seq, &here))
         return false;
-    wire_hash(bytes, size, fork.hash_here);
+    wire_hash(&here, fork.hash_here);
     if (memcmp(fork.hash_here, hash_there, WIRE_HASH_BYTES) == 0)
         return false;
     memcpy(fork.hash_there, hash_there, WIRE_HASH_BYTES);
@@ -252,71 +244,76 @@ static bool is_forked(replica_t *self, const feed_ref_t *feed, uint64_t seq,
 static bool differs_from_head(replica_t *self, const feed_ref_t *feed)
 {
     uint8_t bytes[HEADS_ENVELOPE_MAX];
+    envelope_t kept;
     wire_head_t head;
     size_t size = feed_read_head(self->feed, feed, bytes, sizeof bytes);
-    return size > 0 && wire_read_head(self->wire, bytes, size, &head) == WIRE_OK && head.seq > 0 &&
+    return wire_open(bytes, size, &kept) == WIRE_OK &&
+           wire_read_head(self->wire, &kept, &head) == WIRE_OK && head.seq > 0 &&
            is_forked(self, feed, head.seq, head.hash);
 }
 
 /* ---- batches and heads ---- */
 
-static replica_result_t store(replica_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *bytes,
-                              size_t size, bool live)
+/* The next batch of a feed, decoded last of all. */
+static replica_result_t store(replica_t *self, feed_ref_t *feed, const arrival_t *in,
+                              const wire_batch_t *batch)
 {
+    const envelope_t *envelope = &in->envelope;
     if (begin(self, feed, false) == -1)
         return REPLICA_FAILED;
-    if (feed_store(self->feed, feed, seq, bytes, size) == -1) {
+    if (feed_store(self->feed, feed, batch->seq, envelope->bytes, envelope->size) == -1) {
         roll_back(self);
         return REPLICA_FAILED;
     }
     self->counters.stored++;
-    seen_add(self->seen, bytes, size);
-    if (seq == feed->kept_seq)
+    seen_add(self->seen, envelope->bytes, envelope->size);
+    if (self->config.stored != NULL)
+        self->config.stored(self->config.arg, in, feed, batch);
+    if (batch->seq == feed->kept_seq)
         differs_from_head(self, feed);
-    if (live && self->config.stored_live != NULL)
-        self->config.stored_live(self->config.arg, bytes, size);
-    self->uncommitted_bytes += size;
+    self->uncommitted_bytes += envelope->size;
     if (self->uncommitted_bytes >= COMMIT_BYTES && replica_commit(self) == -1)
         return REPLICA_FAILED;
     return REPLICA_STORED;
 }
 
-/* Those were live, only too early. */
-static replica_result_t store_early_ones(replica_t *self, feed_ref_t *feed)
+/* Of the same origin as the one before them. Those were live, only too early, and were read well
+ * when they came. */
+static replica_result_t store_early_ones(replica_t *self, feed_ref_t *feed, const trusted_t *signer)
 {
-    uint8_t *bytes;
-    size_t size;
+    arrival_t in = {.signer = signer, .live = true};
+    wire_batch_t batch;
     replica_result_t result = REPLICA_STORED;
     while (result == REPLICA_STORED &&
-           (size = early_take(self->early, feed, feed->have + 1, &bytes)) > 0) {
-        result = store(self, feed, feed->have + 1, bytes, size, true);
-        free(bytes);
+           early_take(self->early, feed, feed->have + 1, &in.envelope)) {
+        if (wire_read_batch(self->wire, &in.envelope, &batch) == WIRE_OK)
+            result = store(self, feed, &in, &batch);
+        wire_free(&in.envelope);
     }
     return result;
 }
 
 static replica_result_t receive_known(replica_t *self, const feed_ref_t *feed, uint64_t seq,
-                                      const uint8_t *envelope, size_t size)
+                                      const envelope_t *envelope)
 {
     uint8_t hash[WIRE_HASH_BYTES];
-    wire_hash(envelope, size, hash);
+    wire_hash(envelope, hash);
     if (is_forked(self, feed, seq, hash))
         return refuse(self, REPLICA_QUARANTINED);
-    seen_add(self->seen, envelope, size);
+    seen_add(self->seen, envelope->bytes, envelope->size);
     self->counters.known++;
     return REPLICA_KNOWN;
 }
 
-static replica_result_t receive_batch(replica_t *self, const uint8_t *envelope, size_t size,
-                                      bool live)
+static replica_result_t receive_batch(replica_t *self, const arrival_t *in)
 {
     wire_batch_t batch;
-    wire_error_t error = wire_read_batch(self->wire, envelope, size, &batch);
+    wire_error_t error = wire_read_batch(self->wire, &in->envelope, &batch);
     if (error != WIRE_OK)
         return refuse_wire(self, error);
-    if (is_aggregator(self, &batch.feed.origin))
+    if (is_aggregator(self, in->signer))
         return refuse(self, REPLICA_AGGREGATOR_ROLE);
-    if (forks_holds(self->forks, &batch.feed.origin))
+    if (in->quarantined)
         return refuse(self, REPLICA_QUARANTINED);
     feed_ref_t *feed = open_feed(self, &batch.feed);
     if (feed == NULL)
@@ -326,19 +323,19 @@ static replica_result_t receive_batch(replica_t *self, const uint8_t *envelope, 
         return REPLICA_KNOWN;
     }
     if (batch.seq <= feed->have)
-        return receive_known(self, feed, batch.seq, envelope, size);
+        return receive_known(self, feed, batch.seq, &in->envelope);
     if (numbers_are_ours(self, feed))
         return refuse(self, REPLICA_OUR_NUMBERS);
     if (batch.seq > feed->have + 1) {
         feed_promise(self->feed, feed, batch.seq);
         self->counters.early++;
-        early_put(self->early, feed, batch.seq, envelope, size);
+        early_put(self->early, feed, batch.seq, &in->envelope);
         return REPLICA_EARLY;
     }
-    replica_result_t result = store(self, feed, batch.seq, envelope, size, live);
+    replica_result_t result = store(self, feed, in, &batch);
     if (result == REPLICA_FAILED)
         feed_promise(self->feed, feed, batch.seq); /* to be fetched as soon as it can be stored */
-    return result == REPLICA_STORED ? store_early_ones(self, feed) : result;
+    return result == REPLICA_STORED ? store_early_ones(self, feed, in->signer) : result;
 }
 
 static feed_mark_t mark_of(const wire_head_t *head)
@@ -347,7 +344,7 @@ static feed_mark_t mark_of(const wire_head_t *head)
 }
 
 /* A floor that rises makes room. */
-static int write_head(replica_t *self, feed_ref_t *feed, const uint8_t *envelope, size_t size,
+static int write_head(replica_t *self, feed_ref_t *feed, const envelope_t *envelope,
                       const wire_head_t *head)
 {
     const feed_mark_t mark = mark_of(head);
@@ -355,7 +352,7 @@ static int write_head(replica_t *self, feed_ref_t *feed, const uint8_t *envelope
         return 0;
     if (begin(self, feed, mark.floor > feed->floor || mark.epoch_floor > feed->epoch_floor) == -1)
         return -1;
-    if (feed_keep_head(self->feed, feed, &mark, envelope, size) == -1)
+    if (feed_keep_head(self->feed, feed, &mark, envelope->bytes, envelope->size) == -1)
         return roll_back(self);
     return 0;
 }
@@ -378,7 +375,7 @@ static bool is_forked_by(replica_t *self, const feed_ref_t *feed, const wire_hea
     return false;
 }
 
-static replica_result_t keep_head(replica_t *self, const uint8_t *envelope, size_t size,
+static replica_result_t keep_head(replica_t *self, const envelope_t *envelope,
                                   const wire_head_t *head)
 {
     /* First: of an origin with too many feeds it may end some. */
@@ -392,56 +389,63 @@ static replica_result_t keep_head(replica_t *self, const uint8_t *envelope, size
         is_forked_by(self, feed, head);
     if (numbers_are_ours(self, feed) || forks_holds(self->forks, &head->feed.origin))
         return REPLICA_HEAD;
-    if (write_head(self, feed, envelope, size, head) == -1) {
+    if (write_head(self, feed, envelope, head) == -1) {
         feed_promise(self->feed, feed, head->seq); /* to be fetched as soon as it can be stored */
         return REPLICA_FAILED;
     }
-    seen_add(self->seen, envelope, size);
+    seen_add(self->seen, envelope->bytes, envelope->size);
     return REPLICA_HEAD;
 }
 
-static replica_result_t receive_head(replica_t *self, const uint8_t *envelope, size_t size,
-                                     wire_head_t *head)
+static replica_result_t receive_head(replica_t *self, const arrival_t *in, wire_head_t *head)
 {
-    wire_error_t error = size > HEADS_ENVELOPE_MAX
+    wire_error_t error = in->envelope.size > HEADS_ENVELOPE_MAX
                              ? WIRE_TOO_LONG
-                             : wire_read_head(self->wire, envelope, size, head);
+                             : wire_read_head(self->wire, &in->envelope, head);
     if (error != WIRE_OK)
         return refuse_wire(self, error);
     self->counters.heads++;
     /* A heartbeat, nothing to fetch. */
-    if (head->feed.epoch == 0 || is_aggregator(self, &head->feed.origin) ||
+    if (head->feed.epoch == 0 || is_aggregator(self, in->signer) ||
         forks_holds(self->forks, &head->feed.origin))
         return REPLICA_HEAD;
-    return keep_head(self, envelope, size, head);
+    return keep_head(self, &in->envelope, head);
 }
 
 bool replica_takes(const replica_t *self, const pubkey_t *origin)
 {
-    return is_trusted(self, origin) && !is_aggregator(self, origin) &&
+    const trusted_t *node = trust_by_sign(self->trust, origin);
+    return (node != NULL || feed_is_ours(self->feed, origin)) && !is_aggregator(self, node) &&
            !forks_holds(self->forks, origin);
 }
 
-replica_result_t replica_look(replica_t *self, const uint8_t *envelope, size_t size)
+bool replica_resolve(replica_t *self, arrival_t *in)
 {
-    if (!is_trusted(self, wire_origin(envelope)))
-        return refuse(self, REPLICA_UNKNOWN_ORIGIN);
-    if (wire_kind(envelope) == WIRE_BATCH && forks_holds(self->forks, wire_origin(envelope)))
+    const pubkey_t *origin = in->envelope.origin;
+    in->signer = trust_by_sign(self->trust, origin);
+    in->quarantined = forks_holds(self->forks, origin);
+    if (in->signer != NULL || feed_is_ours(self->feed, origin))
+        return true;
+    replica_refuse(self, REPLICA_UNKNOWN_ORIGIN);
+    return false;
+}
+
+replica_result_t replica_look(replica_t *self, arrival_t *in)
+{
+    const envelope_t *envelope = &in->envelope;
+    if (!replica_resolve(self, in))
+        return REPLICA_REFUSED;
+    if (envelope->kind == WIRE_BATCH && in->quarantined)
         return refuse(self, REPLICA_QUARANTINED);
-    if (!seen_has(self->seen, envelope, size))
+    if (!seen_has(self->seen, envelope->bytes, envelope->size))
         return REPLICA_WANTED;
     self->counters.known++;
     return REPLICA_KNOWN;
 }
 
-replica_result_t replica_receive(replica_t *self, const uint8_t *envelope, size_t size, bool live,
-                                 wire_head_t *head)
+replica_result_t replica_receive(replica_t *self, const arrival_t *in, wire_head_t *head)
 {
-    /* Asked again: the set may have changed while the signature was checked. */
-    if (!is_trusted(self, wire_origin(envelope)))
-        return refuse(self, REPLICA_UNKNOWN_ORIGIN);
-    return wire_kind(envelope) == WIRE_HEAD ? receive_head(self, envelope, size, head)
-                                            : receive_batch(self, envelope, size, live);
+    return in->envelope.kind == WIRE_HEAD ? receive_head(self, in, head) : receive_batch(self, in);
 }
 
 int replica_reset(replica_t *self, const pubkey_t *origin)

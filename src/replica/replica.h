@@ -43,18 +43,29 @@ typedef struct {
 
 const char *replica_reason_name(replica_reason_t reason);
 
+/* A batch or head on its way in. */
+typedef struct {
+    envelope_t envelope;
+    const trusted_t *signer; /* as replica_resolve says; NULL: this node */
+    bool quarantined;        /* the same */
+    bool live;               /* it was announced or offered, not asked for */
+} arrival_t;
+
 typedef struct replica replica_t;
 
 typedef struct {
     feed_t *feed;
     wire_t *wire;
-    /* A batch that was announced, not asked for, is stored: before the commit, in order. */
-    void (*stored_live)(void *arg, const uint8_t *envelope, size_t size);
+    /* A batch is stored, in order, before the commit. It is decoded: its events are those of
+     * wire_event. */
+    void (*stored)(void *arg, const arrival_t *in, feed_ref_t *feed, const wire_batch_t *batch);
+    /* What was stored since the last commit is not. */
+    void (*taken_back)(void *arg);
     void *arg;
 } replica_config_t;
 
 /* Everything in config is borrowed for as long as the replica lives; trust and settings until
- * replica_set_trust. NULL with the fault. */
+ * replica_set_trust. Callbacks may be NULL. NULL with the fault. */
 replica_t *replica_new(const replica_config_t *config, const trust_t *trust,
                        const settings_t *settings, fault_t *fault);
 void replica_destroy(replica_t **self_p);
@@ -65,16 +76,18 @@ void replica_set_trust(replica_t *self, const trust_t *trust, const settings_t *
  */
 bool replica_takes(const replica_t *self, const pubkey_t *origin);
 
-/* Look at an envelope that passed wire_check, before the costly check of its signature. Returns
- * REPLICA_WANTED, REPLICA_KNOWN (the same bytes were taken in a moment ago) or REPLICA_REFUSED. */
-replica_result_t replica_look(replica_t *self, const uint8_t *envelope, size_t size);
+/* Say who signed: sets in->signer, which lives as long as the trust set, and whether that is in
+ * quarantine. False: nobody whom we trust; counted. */
+bool replica_resolve(replica_t *self, arrival_t *in);
 
-/* Take in one envelope of kind batch or head whose signature is right. Stored batches are on disk
- * after replica_commit.
- *   live  it was announced or offered, not asked for
+/* Resolve an envelope and look at it, before the costly check of its signature. Returns
+ * REPLICA_WANTED, REPLICA_KNOWN (the same bytes were taken in a moment ago) or REPLICA_REFUSED. */
+replica_result_t replica_look(replica_t *self, arrival_t *in);
+
+/* Take in one batch or head that is resolved and whose signature is right. Stored batches are on
+ * disk after replica_commit.
  *   head  filled for REPLICA_HEAD */
-replica_result_t replica_receive(replica_t *self, const uint8_t *envelope, size_t size, bool live,
-                                 wire_head_t *head);
+replica_result_t replica_receive(replica_t *self, const arrival_t *in, wire_head_t *head);
 
 /* End the transaction that receiving began, if any. 0, or -1 and errno: all of it is forgotten and
  * will be fetched again. */

@@ -31,8 +31,7 @@ typedef struct {
 /* ---- a row ---- */
 
 typedef struct {
-    const uint8_t *bytes;
-    size_t size;
+    envelope_t envelope;
     wire_batch_t batch;
     bool is_whole; /* by its checksum: under this key, these bytes were stored */
 } find_t;
@@ -41,22 +40,20 @@ typedef struct {
  * is what costs time. */
 static bool read_row(salvager_t *self, sqlite3_stmt *row, find_t *find)
 {
-    find->bytes = sqlite3_column_blob(row, ROW_ENVELOPE);
-    find->size = (size_t)sqlite3_column_bytes(row, ROW_ENVELOPE);
-    if (find->bytes == NULL || wire_check(find->bytes, find->size) != WIRE_OK ||
-        wire_kind(find->bytes) != WIRE_BATCH ||
-        !feed_is_ours(self->feed, wire_origin(find->bytes)) ||
-        wire_read_batch(self->wire, find->bytes, find->size, &find->batch) != WIRE_OK)
+    const uint8_t *bytes = sqlite3_column_blob(row, ROW_ENVELOPE);
+    size_t size = (size_t)sqlite3_column_bytes(row, ROW_ENVELOPE);
+    if (bytes == NULL || wire_open(bytes, size, &find->envelope) != WIRE_OK ||
+        find->envelope.kind != WIRE_BATCH || !feed_is_ours(self->feed, find->envelope.origin) ||
+        wire_read_batch(self->wire, &find->envelope, &find->batch) != WIRE_OK)
         return false;
-    find->is_whole =
-        sqlite3_column_int64(row, ROW_SUM) ==
-        sum_batch(&find->batch.feed, sqlite3_column_int64(row, ROW_ID), find->bytes, find->size);
+    find->is_whole = sqlite3_column_int64(row, ROW_SUM) ==
+                     sum_batch(&find->batch.feed, sqlite3_column_int64(row, ROW_ID), bytes, size);
     return true;
 }
 
 static bool is_verified(salvager_t *self, const find_t *find)
 {
-    return wire_verify(self->wire, find->bytes, find->size) == WIRE_OK;
+    return wire_verify(self->wire, &find->envelope) == WIRE_OK;
 }
 
 /* ---- writing ---- */
@@ -126,9 +123,6 @@ static size_t read_events(salvager_t *self, const wire_batch_t *batch)
         event_t *event = &self->events[count];
         if (wire_event(self->wire, i, event) != EVENT_OK || event->kind == EVENT_UNKNOWN)
             continue;
-        if (!event->has_original)
-            event->original =
-                (event_position_t){batch->feed.epoch, batch->seq, batch->feed.channel, (uint32_t)i};
         event->has_original = true;
         count++;
     }

@@ -1,5 +1,7 @@
 #include "trimmer.h"
 
+#include "stored.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,13 +56,10 @@ static int64_t time_of(const event_t *event)
 /* The time of a batch's newest event that we know the kind of. */
 static int64_t newest_time(trimmer_t *self, const feed_ref_t *ref, uint64_t seq)
 {
-    const uint8_t *bytes;
     wire_batch_t batch;
     event_t event;
     int64_t newest_ms = 0;
-    size_t size = feed_read(self->feed, ref, seq, &bytes);
-    if (size == 0 || wire_check(bytes, size) != WIRE_OK ||
-        wire_read_batch(self->wire, bytes, size, &batch) != WIRE_OK)
+    if (stored_batch(self->feed, self->wire, ref, seq, &batch) != STORED_BATCH)
         return 0;
     for (size_t i = 0; i < batch.event_count; i++)
         if (wire_event(self->wire, i, &event) == EVENT_OK && event.kind != EVENT_UNKNOWN &&

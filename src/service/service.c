@@ -275,12 +275,6 @@ static void block_signals(sigset_t *set)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static void advanced(void *arg)
-{
-    service_t *self = arg;
-    self->program->advanced(self->state);
-}
-
 static void publish(void *arg, const uint8_t *envelope, size_t size)
 {
     service_t *self = arg;
@@ -371,8 +365,7 @@ static int open_parts(service_t *self, trust_t **trust_p, fault_t *fault)
     zloop_poller(self->loop, &self->signals, take_signal, self);
     if (open_feed(self, fault) == -1)
         return -1;
-    mesh_config_t config = {self->loop,     self->feed, self->wire, self->cert,
-                            self->settings, advanced,   self};
+    mesh_config_t config = {self->loop, self->feed, self->wire, self->cert, self->settings};
     self->mesh = mesh_new(&config, trust_p, fault);
     if (self->mesh == NULL)
         return -1;

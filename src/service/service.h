@@ -21,8 +21,6 @@ typedef struct {
     void (*advise)(const settings_t *settings);
     /* Start the program's own parts, on the service's loop. NULL with the fault. */
     void *(*start)(service_t *service, fault_t *fault);
-    /* The replica moved. */
-    void (*advanced)(void *state);
     /* Settings or trust changed; the old settings are freed after this returns. */
     void (*reloaded)(void *state);
     /* Add to the status. */

@@ -14,8 +14,7 @@ typedef enum { JOB_WAITS, JOB_TAKEN, JOB_DONE } job_state_t;
 
 typedef struct {
     void *tag;
-    uint8_t *envelope;
-    size_t size;
+    envelope_t envelope; /* a copy */
     job_state_t state;
     wire_error_t error;
 } job_t;
@@ -67,7 +66,7 @@ static job_t *take_job(verifier_t *self)
 static void do_job(verifier_t *self, wire_t *wire, job_t *job)
 {
     pthread_mutex_unlock(&self->lock);
-    wire_error_t error = wire_verify(wire, job->envelope, job->size);
+    wire_error_t error = wire_verify(wire, &job->envelope);
     pthread_mutex_lock(&self->lock);
     job->error = error;
     job->state = JOB_DONE;
@@ -115,13 +114,13 @@ static bool give_one(verifier_t *self)
     bool ready = self->first != self->next && job_at(self, self->first)->state == JOB_DONE;
     if (ready) {
         job = *job_at(self, self->first++);
-        self->bytes -= job.size;
+        self->bytes -= job.envelope.size;
         self->ready--;
     }
     pthread_mutex_unlock(&self->lock);
     if (ready) {
-        self->calls.verified(self->calls.arg, job.tag, job.envelope, job.size, job.error);
-        free(job.envelope);
+        self->calls.verified(self->calls.arg, job.tag, &job.envelope, job.error);
+        wire_free(&job.envelope);
     }
     return ready;
 }
@@ -213,7 +212,7 @@ void verifier_destroy(verifier_t **self_p)
     if (self->running)
         stop_threads(self);
     for (; self->first != self->end; self->first++)
-        free(job_at(self, self->first)->envelope);
+        wire_free(&job_at(self, self->first)->envelope);
     zloop_poller_end(self->loop, &self->item);
     close(self->item.fd);
     pthread_cond_destroy(&self->done);
@@ -255,20 +254,19 @@ static void make_room(verifier_t *self)
     }
 }
 
-void verifier_put(verifier_t *self, void *tag, const uint8_t *envelope, size_t size)
+void verifier_put(verifier_t *self, void *tag, const envelope_t *envelope)
 {
     if (!self->running)
         start_threads(self);
     if (self->thread_count == 0) {
-        self->calls.verified(self->calls.arg, tag, envelope, size,
-                             wire_verify(self->wire, envelope, size));
+        self->calls.verified(self->calls.arg, tag, envelope, wire_verify(self->wire, envelope));
         return;
     }
     make_room(self);
-    job_t job = {.tag = tag, .envelope = memcpy(xmalloc(size), envelope, size), .size = size};
+    job_t job = {.tag = tag, .envelope = wire_copy(envelope)};
     pthread_mutex_lock(&self->lock);
     *job_at(self, self->end++) = job;
-    self->bytes += size;
+    self->bytes += envelope->size;
     pthread_cond_signal(&self->work);
     pthread_mutex_unlock(&self->lock);
 }

@@ -15,8 +15,7 @@ typedef struct verifier verifier_t;
 
 typedef struct {
     /* One result. tag as it was given; NULL if it was forgotten meanwhile. */
-    void (*verified)(void *arg, void *tag, const uint8_t *envelope, size_t size,
-                     wire_error_t error);
+    void (*verified)(void *arg, void *tag, const envelope_t *envelope, wire_error_t error);
     /* No more results for now: those that there were came many at once. */
     void (*idle)(void *arg);
     void *arg;
@@ -31,9 +30,9 @@ void verifier_destroy(verifier_t **self_p);
  * most of the time, and goes before them when it wakes. */
 size_t verifier_cores(void);
 
-/* Check the signature of an envelope that passed wire_check, which is copied. If the queue is full,
+/* Check the signature of an envelope, which is copied. If the queue is full,
  * this thread helps until it is not, and results come in from within this call. */
-void verifier_put(verifier_t *self, void *tag, const uint8_t *envelope, size_t size);
+void verifier_put(verifier_t *self, void *tag, const envelope_t *envelope);
 
 /* The tag's owner goes away. */
 void verifier_forget(verifier_t *self, const void *tag);

@@ -87,63 +87,73 @@ void wire_destroy(wire_t **self_p)
     *self_p = NULL;
 }
 
-wire_error_t wire_check(const uint8_t *envelope, size_t size)
+/* Origin in place: bytes only, so it may stand at any address. */
+static envelope_t opened(const uint8_t *bytes, size_t size)
+{
+    return (envelope_t){bytes, size, (wire_kind_t)bytes[5], (const pubkey_t *)(bytes + 8)};
+}
+
+wire_error_t wire_open(const uint8_t *bytes, size_t size, envelope_t *out)
 {
     if (size < WIRE_HEADER_BYTES + WIRE_SIGNATURE_BYTES)
         return WIRE_TOO_SHORT;
     if (size > WIRE_ENVELOPE_MAX)
         return WIRE_TOO_LONG;
-    if (memcmp(envelope, magic, sizeof magic) != 0)
+    if (memcmp(bytes, magic, sizeof magic) != 0)
         return WIRE_BAD_MAGIC;
-    if (envelope[4] != WIRE_VERSION)
+    if (bytes[4] != WIRE_VERSION)
         return WIRE_BAD_VERSION;
-    if (envelope[5] < WIRE_BATCH || envelope[5] > WIRE_BUNDLE)
+    if (bytes[5] < WIRE_BATCH || bytes[5] > WIRE_BUNDLE)
         return WIRE_BAD_KIND;
-    if (envelope[6] != 0 || envelope[7] != 0)
+    if (bytes[6] != 0 || bytes[7] != 0)
         return WIRE_BAD_RESERVED;
+    *out = opened(bytes, size);
     return WIRE_OK;
 }
 
-wire_kind_t wire_kind(const uint8_t *envelope)
+envelope_t wire_copy(const envelope_t *envelope)
 {
-    return (wire_kind_t)envelope[5];
+    return opened(memcpy(xmalloc(envelope->size), envelope->bytes, envelope->size), envelope->size);
 }
 
-const pubkey_t *wire_origin(const uint8_t *envelope)
+void wire_free(envelope_t *copy)
 {
-    /* In place: bytes only, so it may stand at any address. */
-    return (const pubkey_t *)(envelope + 8);
+    free((void *)(uintptr_t)copy->bytes); /* as wire_copy allocated them */
+    *copy = (envelope_t){0};
 }
 
 /* Context and envelope up to the signature, in one piece. Returns its size. */
-static size_t signed_part(wire_t *self, const uint8_t *envelope, size_t size)
+static size_t signed_part(wire_t *self, const uint8_t *bytes, size_t size)
 {
     size_t covered = size - WIRE_SIGNATURE_BYTES;
     memcpy(self->message, WIRE_CONTEXT, CONTEXT_BYTES);
-    memcpy(self->message + CONTEXT_BYTES, envelope, covered);
+    memcpy(self->message + CONTEXT_BYTES, bytes, covered);
     return CONTEXT_BYTES + covered;
 }
 
-wire_error_t wire_verify(wire_t *self, const uint8_t *envelope, size_t size)
+wire_error_t wire_verify(wire_t *self, const envelope_t *envelope)
 {
-    size_t length = signed_part(self, envelope, size);
-    const uint8_t *signature = envelope + size - WIRE_SIGNATURE_BYTES;
-    if (crypto_sign_verify_detached(signature, self->message, length,
-                                    wire_origin(envelope)->bytes) != 0)
+    size_t length = signed_part(self, envelope->bytes, envelope->size);
+    const uint8_t *signature = envelope->bytes + envelope->size - WIRE_SIGNATURE_BYTES;
+    if (crypto_sign_verify_detached(signature, self->message, length, envelope->origin->bytes) != 0)
         return WIRE_BAD_SIGNATURE;
     return WIRE_OK;
 }
 
+static size_t body_length(const envelope_t *envelope)
+{
+    return envelope->size - WIRE_HEADER_BYTES - WIRE_SIGNATURE_BYTES;
+}
+
 static ProtobufCMessage *unpack(wire_t *self, const ProtobufCMessageDescriptor *descriptor,
-                                wire_kind_t kind, const uint8_t *envelope, size_t size)
+                                wire_kind_t kind, const envelope_t *envelope)
 {
     self->arena_used = 0;
     self->batch = NULL;
-    if (wire_kind(envelope) != kind)
+    if (envelope->kind != kind)
         return NULL;
-    return protobuf_c_message_unpack(descriptor, &self->allocator,
-                                     size - WIRE_HEADER_BYTES - WIRE_SIGNATURE_BYTES,
-                                     envelope + WIRE_HEADER_BYTES);
+    return protobuf_c_message_unpack(descriptor, &self->allocator, body_length(envelope),
+                                     envelope->bytes + WIRE_HEADER_BYTES);
 }
 
 /* Rows and keys hold epoch and seq as signed numbers, and seq in 40 bits. */
@@ -157,10 +167,10 @@ static bool seq_valid(uint64_t seq)
     return seq < 1ULL << 40;
 }
 
-wire_error_t wire_read_batch(wire_t *self, const uint8_t *envelope, size_t size, wire_batch_t *out)
+wire_error_t wire_read_batch(wire_t *self, const envelope_t *envelope, wire_batch_t *out)
 {
-    const Banmesh__Batch *body = (const Banmesh__Batch *)unpack(self, &banmesh__batch__descriptor,
-                                                                WIRE_BATCH, envelope, size);
+    const Banmesh__Batch *body =
+        (const Banmesh__Batch *)unpack(self, &banmesh__batch__descriptor, WIRE_BATCH, envelope);
     if (body == NULL)
         return WIRE_BAD_BODY;
     if (body->n_events == 0)
@@ -170,7 +180,7 @@ wire_error_t wire_read_batch(wire_t *self, const uint8_t *envelope, size_t size,
     if (body->epoch == 0 || !epoch_valid(body->epoch) || body->seq == 0 || !seq_valid(body->seq) ||
         body->time_ms > EVENT_TIME_MAX_MS)
         return WIRE_BAD_NUMBER;
-    out->feed.origin = *wire_origin(envelope);
+    out->feed.origin = *envelope->origin;
     out->feed.epoch = body->epoch;
     out->feed.channel = body->channel;
     out->seq = body->seq;
@@ -182,13 +192,18 @@ wire_error_t wire_read_batch(wire_t *self, const uint8_t *envelope, size_t size,
 
 event_error_t wire_event(wire_t *self, size_t index, event_t *out)
 {
-    return codec_read(self->batch->events[index], out);
+    const Banmesh__Batch *batch = self->batch;
+    event_error_t error = codec_read(batch->events[index], out);
+    if (!out->has_original)
+        out->original =
+            (event_position_t){batch->epoch, batch->seq, batch->channel, (uint32_t)index};
+    return error;
 }
 
-wire_error_t wire_read_head(wire_t *self, const uint8_t *envelope, size_t size, wire_head_t *out)
+wire_error_t wire_read_head(wire_t *self, const envelope_t *envelope, wire_head_t *out)
 {
     const Banmesh__Head *body =
-        (const Banmesh__Head *)unpack(self, &banmesh__head__descriptor, WIRE_HEAD, envelope, size);
+        (const Banmesh__Head *)unpack(self, &banmesh__head__descriptor, WIRE_HEAD, envelope);
     if (body == NULL)
         return WIRE_BAD_BODY;
     bool empty = body->seq == 0;
@@ -199,7 +214,7 @@ wire_error_t wire_read_head(wire_t *self, const uint8_t *envelope, size_t size, 
     if (body->hash.len != (empty ? 0 : WIRE_HASH_BYTES))
         return WIRE_BAD_HASH;
     memset(out, 0, sizeof *out);
-    out->feed.origin = *wire_origin(envelope);
+    out->feed.origin = *envelope->origin;
     out->feed.epoch = body->epoch;
     out->feed.channel = body->channel;
     out->seq = body->seq;
@@ -222,10 +237,10 @@ static bool read_feed(const ProtobufCBinaryData *origin, uint64_t epoch, uint32_
     return true;
 }
 
-wire_error_t wire_read_fetch(wire_t *self, const uint8_t *envelope, size_t size, wire_fetch_t *out)
+wire_error_t wire_read_fetch(wire_t *self, const envelope_t *envelope, wire_fetch_t *out)
 {
-    const Banmesh__Fetch *body = (const Banmesh__Fetch *)unpack(self, &banmesh__fetch__descriptor,
-                                                                WIRE_FETCH, envelope, size);
+    const Banmesh__Fetch *body =
+        (const Banmesh__Fetch *)unpack(self, &banmesh__fetch__descriptor, WIRE_FETCH, envelope);
     if (body == NULL)
         return WIRE_BAD_BODY;
     if (!read_feed(&body->origin, body->epoch, body->channel, &out->feed))
@@ -237,10 +252,10 @@ wire_error_t wire_read_fetch(wire_t *self, const uint8_t *envelope, size_t size,
     return WIRE_OK;
 }
 
-wire_error_t wire_read_done(wire_t *self, const uint8_t *envelope, size_t size, wire_done_t *out)
+wire_error_t wire_read_done(wire_t *self, const envelope_t *envelope, wire_done_t *out)
 {
     const Banmesh__Done *body =
-        (const Banmesh__Done *)unpack(self, &banmesh__done__descriptor, WIRE_DONE, envelope, size);
+        (const Banmesh__Done *)unpack(self, &banmesh__done__descriptor, WIRE_DONE, envelope);
     if (body == NULL)
         return WIRE_BAD_BODY;
     if (!read_feed(&body->origin, body->epoch, body->channel, &out->feed))
@@ -254,12 +269,10 @@ wire_error_t wire_read_done(wire_t *self, const uint8_t *envelope, size_t size, 
     return WIRE_OK;
 }
 
-wire_error_t wire_read_survey(wire_t *self, const uint8_t *envelope, size_t size,
-                              wire_survey_t *out)
+wire_error_t wire_read_survey(wire_t *self, const envelope_t *envelope, wire_survey_t *out)
 {
     const Banmesh__Survey *body =
-        (const Banmesh__Survey *)unpack(self, &banmesh__survey__descriptor, WIRE_SURVEY, envelope,
-                                        size);
+        (const Banmesh__Survey *)unpack(self, &banmesh__survey__descriptor, WIRE_SURVEY, envelope);
     if (body == NULL || (body->digests.len != 0 && body->digests.len != sizeof out->digests))
         return WIRE_BAD_BODY;
     *out = (wire_survey_t){.all = body->digests.len == 0, .history = body->history};
@@ -268,23 +281,21 @@ wire_error_t wire_read_survey(wire_t *self, const uint8_t *envelope, size_t size
     return WIRE_OK;
 }
 
-bool wire_bundle_add(wire_bundle_t *bundle, const uint8_t *envelope, size_t size)
+bool wire_bundle_add(wire_bundle_t *bundle, const uint8_t *bytes, size_t size)
 {
     if (bundle->count == WIRE_BUNDLE_MAX || size > WIRE_BUNDLE_BYTES_MAX - bundle->used)
         return false;
     if (size > 0) /* an empty one of a peer's list has no bytes to point at */
-        memcpy(bundle->bytes + bundle->used, envelope, size);
+        memcpy(bundle->bytes + bundle->used, bytes, size);
     bundle->sizes[bundle->count++] = size;
     bundle->used += size;
     return true;
 }
 
-wire_error_t wire_read_bundle(wire_t *self, const uint8_t *envelope, size_t size,
-                              wire_bundle_t *bundle)
+wire_error_t wire_read_bundle(wire_t *self, const envelope_t *envelope, wire_bundle_t *bundle)
 {
     const Banmesh__Bundle *body =
-        (const Banmesh__Bundle *)unpack(self, &banmesh__bundle__descriptor, WIRE_BUNDLE, envelope,
-                                        size);
+        (const Banmesh__Bundle *)unpack(self, &banmesh__bundle__descriptor, WIRE_BUNDLE, envelope);
     if (body == NULL)
         return WIRE_BAD_BODY;
     bundle->count = bundle->used = 0;
@@ -410,8 +421,8 @@ size_t wire_event_size(const event_t *event)
     return EVENT_FIXED_BYTES + strlen(event->grace.text);
 }
 
-void wire_hash(const uint8_t *envelope, size_t size, uint8_t hash[static WIRE_HASH_BYTES])
+void wire_hash(const envelope_t *envelope, uint8_t hash[static WIRE_HASH_BYTES])
 {
-    crypto_generichash(hash, WIRE_HASH_BYTES, envelope + WIRE_HEADER_BYTES,
-                       size - WIRE_HEADER_BYTES - WIRE_SIGNATURE_BYTES, NULL, 0);
+    crypto_generichash(hash, WIRE_HASH_BYTES, envelope->bytes + WIRE_HEADER_BYTES,
+                       body_length(envelope), NULL, 0);
 }

@@ -109,24 +109,31 @@ void wire_destroy(wire_t **self_p);
 
 /* ---- reading ---- */
 
+/* What a message says of itself before anybody believes it. Borrows its bytes. */
+typedef struct {
+    const uint8_t *bytes;
+    size_t size;
+    wire_kind_t kind;
+    const pubkey_t *origin; /* in bytes */
+} envelope_t;
+
 /* Check size, magic, version, kind and reserved bytes; not the signature. */
-wire_error_t wire_check(const uint8_t *envelope, size_t size);
+wire_error_t wire_open(const uint8_t *bytes, size_t size, envelope_t *out);
 
-/* Of a checked envelope. origin borrows the envelope's bytes. */
-wire_kind_t wire_kind(const uint8_t *envelope);
-const pubkey_t *wire_origin(const uint8_t *envelope);
+/* The same in memory of its own, until wire_free. */
+envelope_t wire_copy(const envelope_t *envelope);
+void wire_free(envelope_t *copy);
 
-/* Verify the signature of a checked envelope with the origin that stands in it: whether that origin
- * is trusted is the caller's question, to be asked first: this is the costliest step. */
-wire_error_t wire_verify(wire_t *self, const uint8_t *envelope, size_t size);
+/* Verify the signature with the origin that stands in the envelope: whether that origin is trusted
+ * is the caller's question, to be asked first: this is the costliest step. */
+wire_error_t wire_verify(wire_t *self, const envelope_t *envelope);
 
 /* Decode a verified envelope of the kind. */
-wire_error_t wire_read_batch(wire_t *self, const uint8_t *envelope, size_t size, wire_batch_t *out);
-wire_error_t wire_read_head(wire_t *self, const uint8_t *envelope, size_t size, wire_head_t *out);
-wire_error_t wire_read_fetch(wire_t *self, const uint8_t *envelope, size_t size, wire_fetch_t *out);
-wire_error_t wire_read_done(wire_t *self, const uint8_t *envelope, size_t size, wire_done_t *out);
-wire_error_t wire_read_survey(wire_t *self, const uint8_t *envelope, size_t size,
-                              wire_survey_t *out);
+wire_error_t wire_read_batch(wire_t *self, const envelope_t *envelope, wire_batch_t *out);
+wire_error_t wire_read_head(wire_t *self, const envelope_t *envelope, wire_head_t *out);
+wire_error_t wire_read_fetch(wire_t *self, const envelope_t *envelope, wire_fetch_t *out);
+wire_error_t wire_read_done(wire_t *self, const envelope_t *envelope, wire_done_t *out);
+wire_error_t wire_read_survey(wire_t *self, const envelope_t *envelope, wire_survey_t *out);
 
 /* Copy the envelopes out of a verified WIRE_BUNDLE, end to end: bundle->bytes. They are as
  * untrusted as any. */
@@ -136,11 +143,10 @@ typedef struct {
     size_t used;
     uint8_t bytes[WIRE_BUNDLE_BYTES_MAX];
 } wire_bundle_t;
-wire_error_t wire_read_bundle(wire_t *self, const uint8_t *envelope, size_t size,
-                              wire_bundle_t *bundle);
+wire_error_t wire_read_bundle(wire_t *self, const envelope_t *envelope, wire_bundle_t *bundle);
 
-/* Event `index` of the batch that wire_read_batch read last. Returns EVENT_OK, or why the event
- * (not the batch) is malformed. */
+/* Event `index` of the batch that wire_read_batch read last, its identity included. Returns
+ * EVENT_OK, or why the event (not the batch) is malformed. */
 event_error_t wire_event(wire_t *self, size_t index, event_t *out);
 
 /* ---- writing: each returns the envelope's size; `out` has WIRE_ENVELOPE_MAX bytes ---- */
@@ -155,12 +161,12 @@ size_t wire_write_survey(wire_t *self, const wire_survey_t *survey, uint8_t *out
 size_t wire_write_bundle(wire_t *self, const wire_bundle_t *bundle, uint8_t *out);
 
 /* Add one envelope to a bundle. False if it is full: the largest batches only travel alone. */
-bool wire_bundle_add(wire_bundle_t *bundle, const uint8_t *envelope, size_t size);
+bool wire_bundle_add(wire_bundle_t *bundle, const uint8_t *bytes, size_t size);
 
 /* An upper bound of the bytes that an event takes in a batch's body. */
 size_t wire_event_size(const event_t *event);
 
 /* BLAKE2b-256 of the body of an envelope, as a head carries it. */
-void wire_hash(const uint8_t *envelope, size_t size, uint8_t hash[static WIRE_HASH_BYTES]);
+void wire_hash(const envelope_t *envelope, uint8_t hash[static WIRE_HASH_BYTES]);
 
 #endif

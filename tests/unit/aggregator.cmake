@@ -2,6 +2,6 @@
 banmesh_test(enrich aggregator)
 banmesh_test(consumer_keys aggregator)
 banmesh_test(commands aggregator)
-banmesh_test(block aggregator)
+banmesh_test(block feeds aggregator)
 banmesh_test(chain aggregator)
 banmesh_test(cursors feeds aggregator)

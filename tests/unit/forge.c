@@ -31,7 +31,25 @@ void forge_end(forge_node_t *node)
     wire_destroy(&node->wire);
 }
 
-void forge_sign(const forge_node_t *node, envelope_t *envelope)
+wire_error_t forge_error(const forged_t *forged)
+{
+    envelope_t envelope;
+    return wire_open(forged->bytes, forged->size, &envelope);
+}
+
+const envelope_t *forge_envelope(const uint8_t *bytes, size_t size)
+{
+    static envelope_t envelope;
+    assert_int_equal(wire_open(bytes, size, &envelope), WIRE_OK);
+    return &envelope;
+}
+
+const envelope_t *forge_open(const forged_t *forged)
+{
+    return forge_envelope(forged->bytes, forged->size);
+}
+
+void forge_sign(const forge_node_t *node, forged_t *envelope)
 {
     static uint8_t message[sizeof WIRE_CONTEXT + sizeof envelope->bytes];
     pubkey_t public_key;
@@ -44,7 +62,7 @@ void forge_sign(const forge_node_t *node, envelope_t *envelope)
     crypto_sign_detached(envelope->bytes + covered, NULL, message, context + covered, secret);
 }
 
-void forge_body(const forge_node_t *node, int kind, const void *body, size_t size, envelope_t *out)
+void forge_body(const forge_node_t *node, int kind, const void *body, size_t size, forged_t *out)
 {
     memcpy(out->bytes, "BNMS", 4);
     out->bytes[4] = WIRE_VERSION;
@@ -57,8 +75,7 @@ void forge_body(const forge_node_t *node, int kind, const void *body, size_t siz
     forge_sign(node, out);
 }
 
-void forge_message(const forge_node_t *node, int kind, const ProtobufCMessage *body,
-                   envelope_t *out)
+void forge_message(const forge_node_t *node, int kind, const ProtobufCMessage *body, forged_t *out)
 {
     static uint8_t bytes[WIRE_BODY_MAX + 512];
     size_t size = protobuf_c_message_get_packed_size(body);
@@ -74,7 +91,7 @@ feed_id_t forge_feed(const forge_node_t *node)
     return feed;
 }
 
-void forge_batch(const forge_node_t *node, uint64_t seq, envelope_t *out)
+void forge_batch(const forge_node_t *node, uint64_t seq, forged_t *out)
 {
     char ip[ADDR_TEXT_MAX];
     snprintf(ip, sizeof ip, "45.154.244.%u", (unsigned)(seq % 256));
@@ -83,16 +100,16 @@ void forge_batch(const forge_node_t *node, uint64_t seq, envelope_t *out)
     out->size = wire_write_batch(node->wire, &batch, &event, out->bytes);
 }
 
-void forge_head(const forge_node_t *node, uint64_t seq, uint64_t floor, envelope_t *out)
+void forge_head(const forge_node_t *node, uint64_t seq, uint64_t floor, forged_t *out)
 {
-    envelope_t batch;
+    forged_t batch;
     wire_head_t head = {.feed = forge_feed(node),
                         .seq = seq,
                         .floor = floor,
                         .time_ms = FORGE_EPOCH + 1000};
     if (seq > 0) {
         forge_batch(node, seq, &batch);
-        wire_hash(batch.bytes, batch.size, head.hash);
+        wire_hash(forge_open(&batch), head.hash);
     }
     out->size = wire_write_head(node->wire, &head, out->bytes);
 }

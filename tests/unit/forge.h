@@ -25,22 +25,28 @@ void forge_end(forge_node_t *node);
 typedef struct {
     uint8_t bytes[WIRE_ENVELOPE_MAX + 1024]; /* room for what is too long */
     size_t size;
-} envelope_t;
+} forged_t;
+
+/* What wire_open says of it. */
+wire_error_t forge_error(const forged_t *forged);
+
+/* The same opened, as it must be possible; borrows its bytes until one of these is called again. */
+const envelope_t *forge_open(const forged_t *forged);
+const envelope_t *forge_envelope(const uint8_t *bytes, size_t size);
 
 /* A header of that kind, any body, and a signature that fits. */
-void forge_body(const forge_node_t *node, int kind, const void *body, size_t size, envelope_t *out);
+void forge_body(const forge_node_t *node, int kind, const void *body, size_t size, forged_t *out);
 /* The same, the body given as a protobuf message. */
-void forge_message(const forge_node_t *node, int kind, const ProtobufCMessage *body,
-                   envelope_t *out);
+void forge_message(const forge_node_t *node, int kind, const ProtobufCMessage *body, forged_t *out);
 /* Sign again after the bytes were changed. */
-void forge_sign(const forge_node_t *node, envelope_t *envelope);
+void forge_sign(const forge_node_t *node, forged_t *envelope);
 
 /* The feed of a node in FORGE_EPOCH. */
 feed_id_t forge_feed(const forge_node_t *node);
 
 /* A batch of one ban, of 45.154.244.(seq mod 256). */
-void forge_batch(const forge_node_t *node, uint64_t seq, envelope_t *out);
+void forge_batch(const forge_node_t *node, uint64_t seq, forged_t *out);
 /* The head of the feed at seq, as if batch seq were forge_batch's. */
-void forge_head(const forge_node_t *node, uint64_t seq, uint64_t floor, envelope_t *out);
+void forge_head(const forge_node_t *node, uint64_t seq, uint64_t floor, forged_t *out);
 
 #endif

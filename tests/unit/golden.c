@@ -150,7 +150,7 @@ const char *golden_file(size_t index)
     return kinds[index].file;
 }
 
-void golden_make(size_t index, envelope_t *out)
+void golden_make(size_t index, forged_t *out)
 {
     forge_node_t node = golden_node();
     out->size = kinds[index].make(&node, out->bytes);

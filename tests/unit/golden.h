@@ -22,6 +22,6 @@ wire_survey_t golden_survey(void);
 
 /* Name and bytes of each file; index 0..GOLDEN_KINDS - 1. */
 const char *golden_file(size_t index);
-void golden_make(size_t index, envelope_t *out);
+void golden_make(size_t index, forged_t *out);
 
 #endif

@@ -8,7 +8,7 @@
 
 int main(int argc, char **argv)
 {
-    static envelope_t envelope;
+    static forged_t envelope;
     if (argc != 2 || sodium_init() == -1) {
         fprintf(stderr, "usage: %s DIRECTORY\n", argv[0]);
         return 2;

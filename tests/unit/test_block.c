@@ -1,6 +1,6 @@
 /* block: each nid once, the longest ban wins, what the store knows is kept. */
 #include "block.h"
-#include "support.h"
+#include "feeds.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -213,6 +213,38 @@ TEST(a_nid_that_stands_for_another_attempt_is_not_written)
     block_destroy(&self);
 }
 
+/* The replica could not commit what went into it. */
+TEST(what_is_taken_back_was_never_taken)
+{
+    uint64_t counters[BLOCK_OUTCOME_COUNT] = {0};
+    feed_t *feed = feeds_open_new();
+    block_t *self = block_new();
+    cursors_t *cursors = cursors_new(feed);
+    feeds_add(feed, 2, FEEDS_T0);
+    feeds_add(feed, 3, FEEDS_T0);
+    assert_int_equal(cursors_count(cursors), 2);
+    cursors_at(cursors, 0)->taken = (cursor_reach_t){6, 1};
+    add(self, 1, 600, false);
+    block_move(self, cursors_at(cursors, 0), (cursor_reach_t){7, 1});
+    block_move(self, cursors_at(cursors, 0), (cursor_reach_t){8, 1});
+    block_move(self, cursors_at(cursors, 1), (cursor_reach_t){1, 0});
+    block_move(self, cursors_at(cursors, 0), (cursor_reach_t){9, 1});
+    block_refuse(self, BLOCK_MALFORMED);
+    assert_int_equal(cursors_at(cursors, 0)->taken.seq, 9);
+    block_take_back(self);
+    assert_int_equal(cursors_at(cursors, 0)->taken.seq, 6);
+    assert_int_equal(cursors_at(cursors, 0)->taken.missed, 1);
+    assert_int_equal(cursors_at(cursors, 1)->taken.seq, 0);
+    assert_false(block_moves(self));
+    assert_int_equal(block_attempts(self), 0);
+    block_finish(self, counters);
+    assert_int_equal(cursors_at(cursors, 0)->stored.seq, 0);
+    assert_int_equal(counters[BLOCK_MALFORMED], 0);
+    cursors_destroy(&cursors);
+    block_destroy(&self);
+    feed_close(&feed);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -222,6 +254,7 @@ int main(void)
         plain(what_the_store_knows_is_kept_but_for_a_longer_ban),
         plain(answers_go_to_those_that_were_asked_for),
         plain(a_nid_that_stands_for_another_attempt_is_not_written),
+        in_directory(what_is_taken_back_was_never_taken),
     };
     return cmocka_run_group_tests_name("block", tests, NULL, NULL);
 }

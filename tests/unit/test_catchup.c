@@ -23,7 +23,9 @@ static bool note(void *arg, const uint8_t *route, size_t route_size, const uint8
     (void)arg;
     assert_int_equal(route_size, 1);
     assert_true(asked_count < ASKED_MAX);
-    assert_int_equal(wire_read_fetch(world.wire, bytes, size, &asked[asked_count].fetch), WIRE_OK);
+    assert_int_equal(wire_read_fetch(world.wire, forge_envelope(bytes, size),
+                                     &asked[asked_count].fetch),
+                     WIRE_OK);
     asked[asked_count].node = route[0];
     asked_count += !shut;
     return !shut;
@@ -300,7 +302,7 @@ TEST(while_the_origin_is_away_nothing_is_given_up)
 {
     feed_keep_history(world.feed);
     feed_ref_t *ref = world_add_feed(SELF, FORGE_EPOCH);
-    static envelope_t envelope;
+    static forged_t envelope;
     forge_head(&world.nodes[SELF], 20, 11, &envelope);
     assert_int_equal(feed_keep_head(world.feed, ref, &(feed_mark_t){20, 11, 0}, envelope.bytes,
                                     envelope.size),

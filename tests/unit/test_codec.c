@@ -5,7 +5,7 @@
 #include <string.h>
 
 static forge_node_t node;
-static envelope_t envelope;
+static forged_t envelope;
 
 /* An event as protobuf, with its parts, for spoiling. */
 typedef struct {
@@ -65,7 +65,7 @@ static event_error_t send_event(Banmesh__Event *middle, event_t *out)
     body.events = events;
     body.n_events = 3;
     forge_message(&node, WIRE_BATCH, &body.base, &envelope);
-    assert_int_equal(wire_read_batch(node.wire, envelope.bytes, envelope.size, &batch), WIRE_OK);
+    assert_int_equal(wire_read_batch(node.wire, forge_open(&envelope), &batch), WIRE_OK);
     assert_int_equal(batch.event_count, 3);
     assert_int_equal(wire_event(node.wire, 0, &beside), EVENT_OK);
     assert_int_equal(wire_event(node.wire, 2, &beside), EVENT_OK);
@@ -247,6 +247,9 @@ TEST(an_event_of_an_unknown_kind_is_kept_as_such)
     assert_int_equal(send_event(&event, &read), EVENT_OK);
     assert_int_equal(read.kind, EVENT_UNKNOWN);
     assert_false(read.has_original);
+    assert_int_equal(read.original.epoch, FORGE_EPOCH);
+    assert_int_equal(read.original.seq, 1);
+    assert_int_equal(read.original.index, 1);
     original.epoch = 7;
     original.seq = 8;
     event.original = &original;
@@ -291,7 +294,7 @@ TEST(random_valid_events_come_through_unchanged)
     }
     wire_batch_t batch = {.feed = forge_feed(&node), .seq = 1, .event_count = WIRE_EVENTS_MAX};
     envelope.size = wire_write_batch(node.wire, &batch, events, envelope.bytes);
-    assert_int_equal(wire_read_batch(node.wire, envelope.bytes, envelope.size, &batch), WIRE_OK);
+    assert_int_equal(wire_read_batch(node.wire, forge_open(&envelope), &batch), WIRE_OK);
     for (size_t i = 0; i < WIRE_EVENTS_MAX; i++) {
         event_t event;
         assert_int_equal(wire_event(node.wire, i, &event), EVENT_OK);

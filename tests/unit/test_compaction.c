@@ -5,6 +5,7 @@
 #include "nid.h"
 #include "own_feed.h"
 #include "steady.h"
+#include "stored.h"
 #include "trimmer.h"
 
 #include <sodium.h>
@@ -201,13 +202,9 @@ static attempt_model_t *model_of(int64_t nid)
 }
 
 /* Check an event of our log; mark its attempt as found if it says how long it runs. */
-static void check_event(const feed_ref_t *ref, uint64_t seq, uint32_t index, const event_t *event,
-                        bool *found)
+static void check_event(const event_t *event, bool *found)
 {
-    event_position_t position = {ref->id.epoch, seq, ref->id.channel, index};
-    if (event->has_original)
-        position = event->original;
-    const attempt_model_t *attempt = model_of(nid_of(&world.node.public_key, &position));
+    const attempt_model_t *attempt = model_of(nid_of(&world.node.public_key, &event->original));
     if (attempt == NULL && world.forgotten > 0)
         return;
     assert_non_null(attempt); /* nothing is invented */
@@ -221,14 +218,12 @@ static size_t check_feed(const feed_ref_t *ref, bool *found)
 {
     size_t events = 0;
     for (uint64_t seq = ref->floor; seq <= ref->have; seq++) {
-        const uint8_t *bytes;
         wire_batch_t batch;
         event_t event;
-        size_t size = feed_read(world.feed, ref, seq, &bytes);
-        assert_int_equal(wire_read_batch(world.node.wire, bytes, size, &batch), WIRE_OK);
+        assert_int_equal(stored_batch(world.feed, world.node.wire, ref, seq, &batch), STORED_BATCH);
         for (size_t i = 0; i < batch.event_count; i++, events++) {
             assert_int_equal(wire_event(world.node.wire, i, &event), EVENT_OK);
-            check_event(ref, seq, (uint32_t)i, &event, found);
+            check_event(&event, found);
         }
     }
     return events;
@@ -476,7 +471,7 @@ TEST(what_was_written_below_our_own_floor_is_copied_above_it)
 /* Put a batch of ours into the other database, as one that came back from peers. */
 static feed_ref_t *recover(uint64_t epoch, const event_t *events, size_t count)
 {
-    static envelope_t envelope;
+    static forged_t envelope;
     feed_id_t id = {.epoch = epoch};
     id.origin = world.node.public_key;
     feed_ref_t *ref = feed_add(world.feed, &id);
@@ -499,11 +494,10 @@ TEST(an_epoch_that_came_back_from_peers_is_emptied_as_well)
     assert_true(ref->ended);
     assert_int_equal(ref->floor, 2);
     const feed_ref_t *own = feed_own_current(world.feed);
-    const uint8_t *bytes;
     wire_batch_t batch;
     event_t event;
-    size_t size = feed_read(world.feed, own, DEAD + 1, &bytes);
-    assert_int_equal(wire_read_batch(world.node.wire, bytes, size, &batch), WIRE_OK);
+    assert_int_equal(stored_batch(world.feed, world.node.wire, own, DEAD + 1, &batch),
+                     STORED_BATCH);
     assert_int_equal(batch.event_count, 1);
     assert_int_equal(wire_event(world.node.wire, 0, &event), EVENT_OK);
     assert_true(event.has_original);
@@ -521,11 +515,11 @@ TEST(a_pardon_lives_as_long_as_what_it_may_void)
     for (int i = 0; i < DEAD; i++)
         append_new(false);
     compact_all();
-    const uint8_t *bytes;
     wire_batch_t batch;
     event_t event;
-    size_t size = feed_read(world.feed, feed_own_current(world.feed), DEAD + 1, &bytes);
-    assert_int_equal(wire_read_batch(world.node.wire, bytes, size, &batch), WIRE_OK);
+    assert_int_equal(stored_batch(world.feed, world.node.wire, feed_own_current(world.feed),
+                                  DEAD + 1, &batch),
+                     STORED_BATCH);
     assert_int_equal(batch.event_count, 1);
     assert_int_equal(wire_event(world.node.wire, 0, &event), EVENT_OK);
     assert_int_equal(event.kind, EVENT_PARDON);
@@ -550,7 +544,7 @@ TEST(our_own_batches_stay_for_aggregators_and_go_in_time)
 TEST(copies_of_others_go_at_once_unless_the_history_is_kept)
 {
     forge_node_t other = forge_node(9);
-    envelope_t envelope;
+    forged_t envelope;
     feed_id_t id = forge_feed(&other);
     feed_ref_t *ref = feed_add(world.feed, &id);
     for (uint64_t seq = 1; seq <= 500; seq++) {
@@ -576,7 +570,7 @@ TEST(copies_of_others_go_at_once_unless_the_history_is_kept)
 static feed_ref_t *store_batches(const forge_node_t *node, uint64_t epoch, uint64_t first,
                                  uint64_t last)
 {
-    static envelope_t envelope;
+    static forged_t envelope;
     feed_id_t id = forge_feed(node);
     id.epoch = epoch;
     feed_ref_t *ref = feed_add(world.feed, &id);

@@ -2,23 +2,22 @@
 #include "early.h"
 #include "support.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static bool put(early_t *early, const feed_ref_t *feed, uint64_t seq)
 {
-    return early_put(early, feed, seq, (const uint8_t *)&seq, sizeof seq);
+    const envelope_t batch = {.bytes = (const uint8_t *)&seq, .size = sizeof seq};
+    return early_put(early, feed, seq, &batch);
 }
 
 static bool take(early_t *early, const feed_ref_t *feed, uint64_t seq)
 {
-    uint8_t *bytes;
-    size_t size = early_take(early, feed, seq, &bytes);
-    if (size == 0)
+    envelope_t batch;
+    if (!early_take(early, feed, seq, &batch))
         return false;
-    assert_int_equal(size, sizeof seq);
-    assert_memory_equal(bytes, &seq, sizeof seq);
-    free(bytes);
+    assert_int_equal(batch.size, sizeof seq);
+    assert_memory_equal(batch.bytes, &seq, sizeof seq);
+    wire_free(&batch);
     return true;
 }
 
@@ -91,16 +90,18 @@ TEST(an_origin_with_many_gaps_takes_no_others_place)
 
 TEST(no_more_than_1_mib_of_one_origin_are_kept)
 {
-    static const uint8_t batch[64 * 1024];
+    static const uint8_t bytes[64 * 1024];
+    const envelope_t batch = {.bytes = bytes, .size = sizeof bytes};
+    const envelope_t small = {.bytes = bytes, .size = WIRE_HEADER_BYTES};
+    envelope_t taken;
     feed_ref_t feed = feed_here(1);
     early_t *early = early_new();
-    for (uint64_t seq = 2; seq < ORIGIN_BYTES_MAX / sizeof batch + 2; seq++)
-        assert_true(early_put(early, &feed, seq, batch, sizeof batch));
-    assert_false(early_put(early, &feed, 1000, batch, 1));
-    uint8_t *bytes;
-    assert_int_equal(early_take(early, &feed, 2, &bytes), sizeof batch);
-    free(bytes);
-    assert_true(early_put(early, &feed, 1000, batch, sizeof batch));
+    for (uint64_t seq = 2; seq < ORIGIN_BYTES_MAX / sizeof bytes + 2; seq++)
+        assert_true(early_put(early, &feed, seq, &batch));
+    assert_false(early_put(early, &feed, 1000, &small));
+    assert_true(early_take(early, &feed, 2, &taken));
+    wire_free(&taken);
+    assert_true(early_put(early, &feed, 1000, &batch));
     early_destroy(&early);
 }
 

@@ -9,7 +9,7 @@
 
 enum { BATCH, HEAD, HEARTBEAT, FETCH, DONE, SURVEY, HEADS, SURVEY_ALL };
 
-static envelope_t file;
+static forged_t file;
 static wire_t *reader;
 
 static void read_file(size_t index)
@@ -20,8 +20,8 @@ static void read_file(size_t index)
     assert_true(file.size <= sizeof file.bytes);
     memcpy(file.bytes, bytes, file.size);
     free(bytes);
-    assert_int_equal(wire_check(file.bytes, file.size), WIRE_OK);
-    assert_int_equal(wire_verify(reader, file.bytes, file.size), WIRE_OK);
+    assert_int_equal(forge_error(&file), WIRE_OK);
+    assert_int_equal(wire_verify(reader, forge_open(&file)), WIRE_OK);
 }
 
 static void assert_same_feed(const feed_id_t *one, const feed_id_t *other)
@@ -33,7 +33,7 @@ static void assert_same_feed(const feed_id_t *one, const feed_id_t *other)
 
 TEST(the_encoder_still_makes_these_bytes)
 {
-    static envelope_t made;
+    static forged_t made;
     for (size_t i = 0; i < GOLDEN_KINDS; i++) {
         read_file(i);
         golden_make(i, &made);
@@ -49,7 +49,7 @@ TEST(the_batch_reads_as_it_was_written)
     event_t events[GOLDEN_EVENTS];
     read_file(BATCH);
     golden_events(events);
-    assert_int_equal(wire_read_batch(reader, file.bytes, file.size, &batch), WIRE_OK);
+    assert_int_equal(wire_read_batch(reader, forge_open(&file), &batch), WIRE_OK);
     assert_same_feed(&batch.feed, &expected.feed);
     assert_int_equal(batch.seq, expected.seq);
     assert_int_equal(batch.time_ms, expected.time_ms);
@@ -66,7 +66,7 @@ TEST(the_head_reads_as_it_was_written)
     wire_head_t expected = golden_head();
     wire_head_t head;
     read_file(HEAD);
-    assert_int_equal(wire_read_head(reader, file.bytes, file.size, &head), WIRE_OK);
+    assert_int_equal(wire_read_head(reader, forge_open(&file), &head), WIRE_OK);
     assert_same_feed(&head.feed, &expected.feed);
     assert_int_equal(head.seq, expected.seq);
     assert_int_equal(head.floor, expected.floor);
@@ -80,7 +80,7 @@ TEST(the_heartbeat_reads_as_it_was_written)
     static const uint8_t zero[WIRE_HASH_BYTES];
     wire_head_t head;
     read_file(HEARTBEAT);
-    assert_int_equal(wire_read_head(reader, file.bytes, file.size, &head), WIRE_OK);
+    assert_int_equal(wire_read_head(reader, forge_open(&file), &head), WIRE_OK);
     assert_int_equal(head.feed.epoch, 0);
     assert_int_equal(head.seq, 0);
     assert_int_equal(head.floor, 1);
@@ -95,12 +95,12 @@ TEST(the_requests_read_as_they_were_written)
     wire_fetch_t fetch;
     wire_done_t done;
     read_file(FETCH);
-    assert_int_equal(wire_read_fetch(reader, file.bytes, file.size, &fetch), WIRE_OK);
+    assert_int_equal(wire_read_fetch(reader, forge_open(&file), &fetch), WIRE_OK);
     assert_same_feed(&fetch.feed, &expected_fetch.feed);
     assert_int_equal(fetch.after, expected_fetch.after);
     assert_int_equal(fetch.credit, expected_fetch.credit);
     read_file(DONE);
-    assert_int_equal(wire_read_done(reader, file.bytes, file.size, &done), WIRE_OK);
+    assert_int_equal(wire_read_done(reader, forge_open(&file), &done), WIRE_OK);
     assert_same_feed(&done.feed, &expected_done.feed);
     assert_int_equal(done.through, expected_done.through);
     assert_int_equal(done.have, expected_done.have);
@@ -111,13 +111,13 @@ TEST(the_surveys_read_as_they_were_written)
     wire_survey_t expected = golden_survey();
     wire_survey_t survey;
     read_file(SURVEY);
-    assert_int_equal(wire_read_survey(reader, file.bytes, file.size, &survey), WIRE_OK);
+    assert_int_equal(wire_read_survey(reader, forge_open(&file), &survey), WIRE_OK);
     assert_false(survey.all);
     assert_true(survey.history);
     assert_memory_equal(survey.digests, expected.digests, sizeof survey.digests);
     read_file(SURVEY_ALL);
     assert_int_equal(file.size, WIRE_HEADER_BYTES + WIRE_SIGNATURE_BYTES);
-    assert_int_equal(wire_read_survey(reader, file.bytes, file.size, &survey), WIRE_OK);
+    assert_int_equal(wire_read_survey(reader, forge_open(&file), &survey), WIRE_OK);
     assert_true(survey.all);
     assert_false(survey.history);
 }
@@ -126,7 +126,7 @@ TEST(the_bundle_holds_two_envelopes_verbatim)
 {
     static wire_bundle_t bundle;
     read_file(HEADS);
-    assert_int_equal(wire_read_bundle(reader, file.bytes, file.size, &bundle), WIRE_OK);
+    assert_int_equal(wire_read_bundle(reader, forge_open(&file), &bundle), WIRE_OK);
     assert_int_equal(bundle.count, 2);
     read_file(HEAD);
     assert_int_equal(bundle.sizes[0], file.size);

@@ -48,10 +48,9 @@ static wire_head_t head_at(size_t index)
     size_t offset = 0;
     for (size_t i = 0; i < index; i++)
         offset += bundle.sizes[i];
-    const uint8_t *bytes = bundle.bytes + offset;
-    assert_int_equal(wire_check(bytes, bundle.sizes[index]), WIRE_OK);
-    assert_int_equal(wire_verify(world.wire, bytes, bundle.sizes[index]), WIRE_OK);
-    assert_int_equal(wire_read_head(world.wire, bytes, bundle.sizes[index], &head), WIRE_OK);
+    const envelope_t *envelope = forge_envelope(bundle.bytes + offset, bundle.sizes[index]);
+    assert_int_equal(wire_verify(world.wire, envelope), WIRE_OK);
+    assert_int_equal(wire_read_head(world.wire, envelope, &head), WIRE_OK);
     return head;
 }
 
@@ -63,7 +62,7 @@ static feed_ref_t *own_epoch(uint64_t epoch)
 /* A feed of mx1 with a batch and a head that is kept, in an epoch of its own. */
 static void keep_head_of_epoch(uint64_t epoch, uint64_t seq)
 {
-    static envelope_t envelope;
+    static forged_t envelope;
     feed_ref_t *ref = world_add_feed(MX1, epoch);
     if (ref->have == 0)
         assert_int_equal(feed_store(world.feed, ref, 1, (const uint8_t *)"x", 1), 0);
@@ -113,7 +112,7 @@ TEST(a_raised_floor_is_a_change)
 
 TEST(heads_of_others_are_passed_on_verbatim)
 {
-    static envelope_t envelope;
+    static forged_t envelope;
     world_keep_head(MX1, 3, 1);
     forge_head(&world.nodes[MX1], 3, 1, &envelope);
     assert_int_equal(gather(), 1);
@@ -132,7 +131,7 @@ TEST(a_feed_whose_head_nobody_showed_is_not_told)
 
 TEST(the_newest_of_our_own_is_left_out_and_older_ones_are_told)
 {
-    static envelope_t batch;
+    static forged_t batch;
     feed_ref_t *old = own_epoch(FORGE_EPOCH);
     forge_batch(&world.nodes[SELF], 1, &batch);
     assert_int_equal(feed_store(world.feed, old, 1, batch.bytes, batch.size), 0);
@@ -141,7 +140,7 @@ TEST(the_newest_of_our_own_is_left_out_and_older_ones_are_told)
     assert_int_equal(gather(), 1);
     wire_head_t head = head_at(0);
     uint8_t hash[WIRE_HASH_BYTES];
-    wire_hash(batch.bytes, batch.size, hash);
+    wire_hash(forge_open(&batch), hash);
     assert_int_equal(head.feed.epoch, FORGE_EPOCH);
     assert_int_equal(head.seq, 1);
     assert_int_equal(head.time_ms, now_ms);
@@ -216,8 +215,8 @@ TEST(the_heartbeat_of_a_node_that_never_published_is_a_head)
     wire_head_t head;
     size_t size = heads_sign(world.feed, world.wire, NULL, (wall_t){FORGE_EPOCH}, out);
     assert_in_range(size, 1, HEADS_ENVELOPE_MAX);
-    assert_int_equal(wire_verify(world.wire, out, size), WIRE_OK);
-    assert_int_equal(wire_read_head(world.wire, out, size, &head), WIRE_OK);
+    assert_int_equal(wire_verify(world.wire, forge_envelope(out, size)), WIRE_OK);
+    assert_int_equal(wire_read_head(world.wire, forge_envelope(out, size), &head), WIRE_OK);
     assert_int_equal(head.feed.epoch, 0);
     assert_int_equal(head.time_ms, FORGE_EPOCH);
 }
@@ -231,7 +230,7 @@ TEST(a_node_that_got_back_no_more_than_its_head_has_a_heartbeat_that_peers_accep
     const feed_ref_t *newest = feed_own_newest(world.feed);
     assert_int_equal(newest->have, 4);
     size_t size = heads_sign(world.feed, world.wire, newest, (wall_t){FORGE_EPOCH + 1}, out);
-    assert_int_equal(wire_read_head(world.wire, out, size, &head), WIRE_OK);
+    assert_int_equal(wire_read_head(world.wire, forge_envelope(out, size), &head), WIRE_OK);
     assert_int_equal(head.seq, 0);
     assert_int_equal(head.time_ms, FORGE_EPOCH + 1);
 }

@@ -35,16 +35,11 @@ static int end(void **state)
 
 #define with_port(name) cmocka_unit_test_setup_teardown(name, start, end)
 
-static void nothing(void *arg)
-{
-    (void)arg;
-}
-
 /* Endpoints for PUB and ROUTER; "" listens nowhere. */
 static mesh_t *begin(char *listen_at, char *replay_at, fault_t *fault)
 {
-    const mesh_config_t config = {world.loop,      world.feed, world.wire, world.certs[SELF],
-                                  &world.settings, nothing,    NULL};
+    const mesh_config_t config = {world.loop, world.feed, world.wire, world.certs[SELF],
+                                  &world.settings};
     world.settings.node.name = (char[]){"self"};
     world.settings.node.trust = (char[]){"trust"};
     world.settings.mesh.listen = listen_at;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 static forge_node_t node;
-static envelope_t envelope;
+static forged_t envelope;
 static wire_bundle_t bundle;
 static wire_bundle_t again;
 
@@ -19,7 +19,7 @@ static void assert_head(const Banmesh__Head *body, wire_error_t expected)
 {
     wire_head_t head;
     forge_message(&node, WIRE_HEAD, &body->base, &envelope);
-    assert_error(wire_read_head(node.wire, envelope.bytes, envelope.size, &head), expected);
+    assert_error(wire_read_head(node.wire, forge_open(&envelope), &head), expected);
 }
 
 /* A good head: seq 5, floor 2. */
@@ -100,7 +100,7 @@ TEST(the_hash_is_blake2b_of_the_body_alone)
     uint8_t hash[WIRE_HASH_BYTES];
     uint8_t expected[WIRE_HASH_BYTES];
     forge_batch(&node, 1, &envelope);
-    wire_hash(envelope.bytes, envelope.size, hash);
+    wire_hash(forge_open(&envelope), hash);
     crypto_generichash(expected, sizeof expected, envelope.bytes + WIRE_HEADER_BYTES,
                        envelope.size - WIRE_HEADER_BYTES - WIRE_SIGNATURE_BYTES, NULL, 0);
     assert_memory_equal(hash, expected, sizeof hash);
@@ -110,7 +110,7 @@ static wire_error_t read_fetch(const Banmesh__Fetch *body)
 {
     wire_fetch_t fetch;
     forge_message(&node, WIRE_FETCH, &body->base, &envelope);
-    return wire_read_fetch(node.wire, envelope.bytes, envelope.size, &fetch);
+    return wire_read_fetch(node.wire, forge_open(&envelope), &fetch);
 }
 
 static Banmesh__Fetch good_fetch(void)
@@ -148,7 +148,7 @@ static wire_error_t read_done(const Banmesh__Done *body)
 {
     wire_done_t done;
     forge_message(&node, WIRE_DONE, &body->base, &envelope);
-    return wire_read_done(node.wire, envelope.bytes, envelope.size, &done);
+    return wire_read_done(node.wire, forge_open(&envelope), &done);
 }
 
 TEST(a_done_needs_an_origin_and_sane_numbers)
@@ -182,7 +182,7 @@ static void assert_list_passes(void)
     envelope.size = wire_write_bundle(node.wire, &bundle, envelope.bytes);
     if (envelope.size == 0)
         fail_msg("%zu envelopes of %zu bytes in all do not fit", bundle.count, bundle.used);
-    assert_error(wire_read_bundle(node.wire, envelope.bytes, envelope.size, &again), WIRE_OK);
+    assert_error(wire_read_bundle(node.wire, forge_open(&envelope), &again), WIRE_OK);
     assert_int_equal(again.count, bundle.count);
     assert_int_equal(again.used, bundle.used);
     assert_memory_equal(again.sizes, bundle.sizes, bundle.count * sizeof bundle.sizes[0]);
@@ -228,13 +228,11 @@ TEST(a_longer_list_of_somebody_else_is_refused)
     body.envelopes = list;
     body.n_envelopes = WIRE_BUNDLE_MAX + 1;
     forge_message(&node, WIRE_BUNDLE, &body.base, &envelope);
-    assert_error(wire_read_bundle(node.wire, envelope.bytes, envelope.size, &again),
-                 WIRE_BAD_NUMBER);
+    assert_error(wire_read_bundle(node.wire, forge_open(&envelope), &again), WIRE_BAD_NUMBER);
     body.n_envelopes = 1;
     list[0] = (ProtobufCBinaryData){WIRE_BUNDLE_BYTES_MAX + 1, bytes};
     forge_message(&node, WIRE_BUNDLE, &body.base, &envelope);
-    assert_error(wire_read_bundle(node.wire, envelope.bytes, envelope.size, &again),
-                 WIRE_BAD_NUMBER);
+    assert_error(wire_read_bundle(node.wire, forge_open(&envelope), &again), WIRE_BAD_NUMBER);
 }
 
 TEST(empty_envelopes_in_a_bundle_do_no_harm)
@@ -244,7 +242,7 @@ TEST(empty_envelopes_in_a_bundle_do_no_harm)
     body.envelopes = list;
     body.n_envelopes = 3;
     forge_message(&node, WIRE_BUNDLE, &body.base, &envelope);
-    assert_error(wire_read_bundle(node.wire, envelope.bytes, envelope.size, &again), WIRE_OK);
+    assert_error(wire_read_bundle(node.wire, forge_open(&envelope), &again), WIRE_OK);
     assert_int_equal(again.count, 3);
     assert_int_equal(again.sizes[2], 0);
 }
@@ -254,8 +252,8 @@ TEST(a_wire_without_a_key_reads_what_others_wrote)
     wire_t *reader = wire_new(NULL);
     wire_batch_t batch;
     forge_batch(&node, 3, &envelope);
-    assert_int_equal(wire_verify(reader, envelope.bytes, envelope.size), WIRE_OK);
-    assert_int_equal(wire_read_batch(reader, envelope.bytes, envelope.size, &batch), WIRE_OK);
+    assert_int_equal(wire_verify(reader, forge_open(&envelope)), WIRE_OK);
+    assert_int_equal(wire_read_batch(reader, forge_open(&envelope), &batch), WIRE_OK);
     assert_int_equal(batch.seq, 3);
     assert_memory_equal(batch.feed.origin.bytes, node.public_key.bytes, PUBKEY_BYTES);
     wire_destroy(&reader);
@@ -270,7 +268,7 @@ TEST(a_survey_has_all_digests_or_none)
         Banmesh__Survey body = BANMESH__SURVEY__INIT;
         body.digests = (ProtobufCBinaryData){size, bytes};
         forge_message(&node, WIRE_SURVEY, &body.base, &envelope);
-        assert_error(wire_read_survey(node.wire, envelope.bytes, envelope.size, &survey),
+        assert_error(wire_read_survey(node.wire, forge_open(&envelope), &survey),
                      right ? WIRE_OK : WIRE_BAD_BODY);
         assert_int_equal(right && survey.all, size == 0);
     }

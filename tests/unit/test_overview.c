@@ -182,19 +182,26 @@ TEST(a_feed_says_whose_it_is_and_how_far)
     assert_number(json, "missing_batches", 4);
 }
 
+static void receive(const forged_t *forged)
+{
+    wire_head_t head;
+    arrival_t in = {.envelope = *forge_open(forged), .live = true};
+    assert_true(replica_resolve(replica, &in));
+    replica_receive(replica, &in, &head);
+}
+
 TEST(a_fork_shows_both_hashes_and_whether_it_was_reset)
 {
-    static envelope_t envelope;
-    wire_head_t head;
+    static forged_t envelope;
     char here[2 * WIRE_HASH_BYTES + 1];
     uint8_t hash[WIRE_HASH_BYTES];
     event_t event = support_ban_event("80.94.95.1");
     wire_batch_t other = {.feed = forge_feed(&world.nodes[MX1]), .seq = 1, .event_count = 1};
     forge_batch(&world.nodes[MX1], 1, &envelope);
-    wire_hash(envelope.bytes, envelope.size, hash);
-    replica_receive(replica, envelope.bytes, envelope.size, true, &head);
+    wire_hash(forge_open(&envelope), hash);
+    receive(&envelope);
     envelope.size = wire_write_batch(world.nodes[MX1].wire, &other, &event, envelope.bytes);
-    replica_receive(replica, envelope.bytes, envelope.size, true, &head);
+    receive(&envelope);
     look();
     const json_t *fork = at("forks", 0);
     assert_text(fork, "origin", "mx1");

@@ -2,6 +2,7 @@
 #include "forge.h"
 #include "nid.h"
 #include "own_feed.h"
+#include "stored.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -26,9 +27,8 @@ static void note_published(void *arg, const uint8_t *envelope, size_t size)
     wire_t *reader = wire_new(NULL);
     wire_batch_t batch;
     const uint8_t *stored;
-    assert_int_equal(wire_check(envelope, size), WIRE_OK);
-    assert_int_equal(wire_verify(reader, envelope, size), WIRE_OK);
-    assert_int_equal(wire_read_batch(reader, envelope, size, &batch), WIRE_OK);
+    assert_int_equal(wire_verify(reader, forge_envelope(envelope, size)), WIRE_OK);
+    assert_int_equal(wire_read_batch(reader, forge_envelope(envelope, size), &batch), WIRE_OK);
     assert_memory_equal(batch.feed.origin.bytes, self->node.public_key.bytes, PUBKEY_BYTES);
     assert_int_equal(feed_read(self->feed, feed_own_current(self->feed), batch.seq, &stored), size);
     assert_memory_equal(stored, envelope, size);
@@ -82,12 +82,11 @@ static own_feed_item_t append(const ban_t *ban)
 /* The event at a place of our current feed. */
 static event_t stored_event(uint64_t seq, size_t index)
 {
-    const uint8_t *bytes;
     wire_batch_t batch;
     event_t event;
     wire_t *reader = wire_new(NULL);
-    size_t size = feed_read(world.feed, feed_own_newest(world.feed), seq, &bytes);
-    assert_int_equal(wire_read_batch(reader, bytes, size, &batch), WIRE_OK);
+    assert_int_equal(stored_batch(world.feed, reader, feed_own_newest(world.feed), seq, &batch),
+                     STORED_BATCH);
     assert_int_equal(wire_event(reader, index, &event), EVENT_OK);
     wire_destroy(&reader);
     return event;

@@ -10,7 +10,7 @@
 static replica_t *replica;
 static digest_t *digest;
 static replay_t *replay;
-static envelope_t request;
+static forged_t request;
 static struct {
     uint8_t *bytes;
     size_t size;
@@ -83,7 +83,7 @@ static void ask(int node)
 {
     static const replay_way_t way = {catch, &room};
     forget_sent();
-    replay_answer(replay, &way, world_node(node), request.bytes, request.size);
+    replay_answer(replay, &way, world_node(node), forge_open(&request));
 }
 
 static wire_done_t fetch(const feed_id_t *feed, uint64_t after, uint32_t credit)
@@ -94,8 +94,10 @@ static wire_done_t fetch(const feed_id_t *feed, uint64_t after, uint32_t credit)
     room = SENT_MAX;
     ask(MX1);
     assert_true(sent_count > 0);
-    assert_int_equal(wire_read_done(world.wire, sent[sent_count - 1].bytes,
-                                    sent[sent_count - 1].size, &done),
+    assert_int_equal(wire_read_done(world.wire,
+                                    forge_envelope(sent[sent_count - 1].bytes,
+                                                   sent[sent_count - 1].size),
+                                    &done),
                      WIRE_OK);
     world_assert_feed(&done.feed, feed);
     return done;
@@ -119,8 +121,8 @@ static void survey_differences(const wire_survey_t *known)
 static void assert_batch(const uint8_t *bytes, size_t size, uint64_t seq)
 {
     wire_batch_t batch;
-    assert_int_equal(wire_verify(world.wire, bytes, size), WIRE_OK);
-    assert_int_equal(wire_read_batch(world.wire, bytes, size, &batch), WIRE_OK);
+    assert_int_equal(wire_verify(world.wire, forge_envelope(bytes, size)), WIRE_OK);
+    assert_int_equal(wire_read_batch(world.wire, forge_envelope(bytes, size), &batch), WIRE_OK);
     assert_int_equal(batch.seq, seq);
 }
 
@@ -130,12 +132,14 @@ static uint64_t read_batches(uint64_t after)
 {
     for (size_t i = 0; i + 1 < sent_count; i++) {
         size_t offset = 0;
-        if (wire_kind(sent[i].bytes) == WIRE_BATCH) {
+        if (forge_envelope(sent[i].bytes, sent[i].size)->kind == WIRE_BATCH) {
             assert_batch(sent[i].bytes, sent[i].size, ++after);
             continue;
         }
-        assert_int_equal(wire_verify(world.wire, sent[i].bytes, sent[i].size), WIRE_OK);
-        assert_int_equal(wire_read_bundle(world.wire, sent[i].bytes, sent[i].size, &bundle),
+        assert_int_equal(wire_verify(world.wire, forge_envelope(sent[i].bytes, sent[i].size)),
+                         WIRE_OK);
+        assert_int_equal(wire_read_bundle(world.wire, forge_envelope(sent[i].bytes, sent[i].size),
+                                          &bundle),
                          WIRE_OK);
         for (size_t j = 0; j < bundle.count; offset += bundle.sizes[j++])
             assert_batch(bundle.bytes + offset, bundle.sizes[j], ++after);
@@ -147,7 +151,7 @@ static uint64_t read_batches(uint64_t after)
 static feed_ref_t *store_batches(uint64_t count, size_t bans)
 {
     static event_t events[WIRE_EVENTS_MAX];
-    static envelope_t envelope;
+    static forged_t envelope;
     feed_ref_t *ref = world_feed(MX2);
     for (size_t i = 0; i < bans; i++)
         events[i] = support_ban_event("45.154.244.1");
@@ -189,7 +193,7 @@ TEST(a_single_small_batch_travels_as_it_is)
     feed_ref_t *ref = store_batches(5, 1);
     assert_int_equal(fetch(&ref->id, 4, 16384).through, 5);
     assert_int_equal(sent_count, 2);
-    assert_int_equal(wire_kind(sent[0].bytes), WIRE_BATCH);
+    assert_int_equal(forge_envelope(sent[0].bytes, sent[0].size)->kind, WIRE_BATCH);
     assert_int_equal(read_batches(4), 5);
 }
 
@@ -224,7 +228,7 @@ TEST(an_answer_is_cut_where_the_way_is_full)
     for (size_t had = 0; had < 4; had++) {
         room = had;
         forget_sent();
-        replay_answer(replay, &way, world_node(MX1), request.bytes, request.size);
+        replay_answer(replay, &way, world_node(MX1), forge_open(&request));
         assert_int_equal(sent_count, had);
     }
     assert_in_range(replay_counters(replay)->dropped, 4, 8); /* the DONE, too */
@@ -242,7 +246,8 @@ TEST(through_tells_the_truth_where_the_way_was_full_for_a_moment)
         recovers = true;
         ask(MX1);
         assert_int_equal(sent_count, had + 1);
-        assert_int_equal(wire_read_done(world.wire, sent[had].bytes, sent[had].size, &done),
+        assert_int_equal(wire_read_done(world.wire, forge_envelope(sent[had].bytes, sent[had].size),
+                                        &done),
                          WIRE_OK);
         assert_int_equal(done.through, read_batches(0));
         assert_int_equal(done.have, 2000);
@@ -316,7 +321,8 @@ static wire_head_t only_head(void)
 {
     wire_head_t head = {0};
     assert_int_equal(sent_count, 1);
-    assert_int_equal(wire_read_head(world.wire, sent[0].bytes, sent[0].size, &head), WIRE_OK);
+    assert_int_equal(wire_read_head(world.wire, forge_envelope(sent[0].bytes, sent[0].size), &head),
+                     WIRE_OK);
     return head;
 }
 
@@ -358,7 +364,9 @@ TEST(last_words_come_where_a_bucket_differs)
     world_store(MX2, 5);
     survey_differences(&known);
     assert_int_equal(sent_count, 1);
-    assert_int_equal(wire_read_batch(world.wire, sent[0].bytes, sent[0].size, &batch), WIRE_OK);
+    assert_int_equal(wire_read_batch(world.wire, forge_envelope(sent[0].bytes, sent[0].size),
+                                     &batch),
+                     WIRE_OK);
     assert_int_equal(batch.seq, 5);
 }
 
@@ -395,7 +403,7 @@ TEST(a_survey_of_very_many_heads_shows_each_of_them_sometimes)
     static bool shown[FEEDS];
     size_t left = FEEDS;
     db_t *db = feed_peers_db(world.feed);
-    static envelope_t head;
+    static forged_t head;
     memset(shown, 0, sizeof shown);
     assert_int_equal(db_begin(db), 0);
     for (uint64_t i = 0; i < FEEDS; i++) {
@@ -413,11 +421,14 @@ TEST(a_survey_of_very_many_heads_shows_each_of_them_sometimes)
         survey(MX1);
         for (size_t j = 0; j < sent_count; j++) {
             size_t offset = 0;
-            assert_int_equal(wire_read_bundle(world.wire, sent[j].bytes, sent[j].size, &bundle),
+            assert_int_equal(wire_read_bundle(world.wire,
+                                              forge_envelope(sent[j].bytes, sent[j].size), &bundle),
                              WIRE_OK);
             for (size_t k = 0; k < bundle.count; offset += bundle.sizes[k++]) {
                 wire_head_t one;
-                assert_int_equal(wire_read_head(world.wire, bundle.bytes + offset, bundle.sizes[k],
+                assert_int_equal(wire_read_head(world.wire,
+                                                forge_envelope(bundle.bytes + offset,
+                                                               bundle.sizes[k]),
                                                 &one),
                                  WIRE_OK);
                 left -= !shown[one.feed.epoch - 1];

@@ -18,21 +18,33 @@ typedef struct {
     forge_node_t mx1;
     forge_node_t hist1;
     forge_node_t self;
-    size_t live_count; /* batches that were told as live */
-    uint64_t last_live;
+    size_t stored_count; /* batches that were told */
+    size_t live_count;   /* of these, as live */
+    uint64_t last_stored;
+    size_t taken_back_count;
 } world_t;
 
 static world_t world;
-static envelope_t envelope;
+static forged_t envelope;
 static char *aggregators[] = {"hist1"};
 
-static void note_live(void *arg, const uint8_t *bytes, size_t size)
+static void note_stored(void *arg, const arrival_t *in, feed_ref_t *feed, const wire_batch_t *batch)
 {
-    wire_batch_t batch;
+    event_t event;
     (void)arg;
-    assert_int_equal(wire_read_batch(world.wire, bytes, size, &batch), WIRE_OK);
-    world.live_count++;
-    world.last_live = batch.seq;
+    assert_int_equal(feed->have, batch->seq);
+    assert_int_equal(wire_event(world.wire, 0, &event), EVENT_OK); /* of this one */
+    assert_int_equal(event.original.seq, batch->seq);
+    assert_true(pubkey_equal(&in->signer->sign_public, &batch->feed.origin));
+    world.stored_count++;
+    world.live_count += in->live;
+    world.last_stored = batch->seq;
+}
+
+static void note_taken_back(void *arg)
+{
+    (void)arg;
+    world.taken_back_count++;
 }
 
 static int start(void **state)
@@ -52,9 +64,10 @@ static int start(void **state)
     const replica_config_t config = {
         .feed = world.feed,
         .wire = world.wire,
-        .stored_live = note_live,
+        .stored = note_stored,
+        .taken_back = note_taken_back,
     };
-    world.live_count = 0;
+    world.stored_count = world.live_count = world.taken_back_count = 0;
     world.replica = replica_new(&config, world.trust, &world.settings, &fault);
     if (world.replica == NULL)
         return -1;
@@ -84,13 +97,13 @@ static int end(void **state)
 static replica_result_t receive_as(bool live)
 {
     wire_head_t head;
-    assert_int_equal(wire_check(envelope.bytes, envelope.size), WIRE_OK);
-    replica_result_t look = replica_look(world.replica, envelope.bytes, envelope.size);
+    arrival_t in = {.envelope = *forge_open(&envelope), .live = live};
+    replica_result_t look = replica_look(world.replica, &in);
     if (look != REPLICA_WANTED)
         return look;
-    wire_error_t error = wire_verify(world.wire, envelope.bytes, envelope.size);
+    wire_error_t error = wire_verify(world.wire, &in.envelope);
     if (error == WIRE_OK)
-        return replica_receive(world.replica, envelope.bytes, envelope.size, live, &head);
+        return replica_receive(world.replica, &in, &head);
     replica_refuse_wire(world.replica, error);
     return REPLICA_REFUSED;
 }
@@ -368,6 +381,7 @@ TEST(a_full_disk_loses_nothing_that_was_committed)
         result = receive_batch(&world.mx1, seq);
     assert_int_equal(result, REPLICA_FAILED);
     assert_int_equal(errno, ENOSPC);
+    assert_int_equal(world.taken_back_count, 1);
     assert_int_equal(feed_here(&world.mx1)->have, 1);
     sqlite3_stmt *more = db_prepare(db, "PRAGMA max_page_count = 100000");
     assert_int_equal(db_step(db, more), 1);
@@ -390,10 +404,11 @@ TEST(only_what_was_announced_is_told_as_live_and_each_once)
     forge_batch(&world.mx1, 2, &envelope);
     assert_int_equal(receive_as(false), REPLICA_STORED);
     assert_int_equal(world.live_count, 1); /* the early one was live */
-    assert_int_equal(world.last_live, 3);
+    assert_int_equal(world.last_stored, 3);
     assert_int_equal(receive_batch(&world.mx1, 4), REPLICA_STORED);
     assert_int_equal(receive_batch(&world.mx1, 4), REPLICA_KNOWN);
     assert_int_equal(world.live_count, 2);
+    assert_int_equal(world.stored_count, 4);
 }
 
 TEST(what_was_taken_back_is_taken_in_again)
@@ -401,10 +416,13 @@ TEST(what_was_taken_back_is_taken_in_again)
     assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
     sqlite3_stmt *drop = db_prepare(feed_peers_db(world.feed), "ROLLBACK");
     assert_int_equal(db_step(feed_peers_db(world.feed), drop), 0);
+    assert_int_equal(world.taken_back_count, 0);
     assert_int_equal(replica_commit(world.replica), -1);
+    assert_int_equal(world.taken_back_count, 1);
     assert_int_equal(feed_here(&world.mx1)->have, 0);
     assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
     assert_int_equal(replica_commit(world.replica), 0);
+    assert_int_equal(world.taken_back_count, 1);
     assert_stored_as_received(&world.mx1, 1);
 }
 
@@ -454,7 +472,7 @@ TEST(a_fork_is_found_behind_heads_that_agree)
     assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
     assert_int_equal(receive_batch(&world.mx1, 2), REPLICA_STORED);
     wire_head_t head = {.feed = forge_feed(&world.mx1), .seq = 2, .floor = 1};
-    wire_hash(envelope.bytes, envelope.size, head.hash);
+    wire_hash(forge_open(&envelope), head.hash);
     for (head.time_ms = 1; head.time_ms < 4; head.time_ms++) {
         envelope.size = wire_write_head(world.mx1.wire, &head, envelope.bytes);
         assert_int_equal(receive(), REPLICA_HEAD);

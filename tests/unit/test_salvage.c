@@ -54,7 +54,7 @@ static void note_published(void *arg, const uint8_t *envelope, size_t size)
     wire_batch_t batch;
     (void)arg;
     wire_t *reader = wire_new(NULL);
-    assert_int_equal(wire_read_batch(reader, envelope, size, &batch), WIRE_OK);
+    assert_int_equal(wire_read_batch(reader, forge_envelope(envelope, size), &batch), WIRE_OK);
     wire_destroy(&reader);
     body_t *body = &world.bodies[world.body_count++];
     *body = (body_t){batch.feed.epoch, batch.seq, xmalloc(size), size, 0, 0};
@@ -169,15 +169,11 @@ static int by_nid(const void *one, const void *other)
     return (a > b) - (a < b);
 }
 
-static void note_event(wire_t *reader, const feed_ref_t *feed, uint64_t seq, size_t index,
-                       const record_t *sorted)
+static void note_event(wire_t *reader, size_t index, const record_t *sorted)
 {
     event_t event;
     assert_int_equal(wire_event(reader, index, &event), EVENT_OK);
-    event_position_t position = {feed->id.epoch, seq, feed->id.channel, (uint32_t)index};
-    if (event.has_original)
-        position = event.original;
-    record_t key = {.nid = nid_of(&world.node.public_key, &position)};
+    record_t key = {.nid = nid_of(&world.node.public_key, &event.original)};
     const record_t *record = bsearch(&key, sorted, world.record_count, sizeof *sorted, by_nid);
     assert_non_null(record);
     support_assert_same_ban(&event.ban, &record->ban);
@@ -200,15 +196,15 @@ static void take_stock(void)
             wire_batch_t batch;
             size_t size = feed_read(world.feed, feed, seq, &bytes);
             const body_t *body = find_body(feed->id.epoch, seq);
-            assert_int_equal(wire_verify(reader, bytes, size), WIRE_OK);
+            assert_int_equal(wire_verify(reader, forge_envelope(bytes, size)), WIRE_OK);
             if (body != NULL) {
                 assert_int_equal(size, body->size);
                 assert_memory_equal(bytes, body->bytes, size);
             }
-            assert_int_equal(wire_read_batch(reader, bytes, size, &batch), WIRE_OK);
+            assert_int_equal(wire_read_batch(reader, forge_envelope(bytes, size), &batch), WIRE_OK);
             assert_int_equal(batch.seq, seq);
             for (size_t k = 0; k < batch.event_count; k++)
-                note_event(reader, feed, seq, k, sorted);
+                note_event(reader, k, sorted);
         }
     }
     free(sorted);

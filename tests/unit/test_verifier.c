@@ -30,22 +30,22 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
 }
 
 /* Wrapped as well: the first question can be held up until so many others are answered. */
-wire_error_t __real_wire_verify(wire_t *wire, const uint8_t *envelope, size_t size);
-wire_error_t __wrap_wire_verify(wire_t *wire, const uint8_t *envelope, size_t size);
+wire_error_t __real_wire_verify(wire_t *wire, const envelope_t *envelope);
+wire_error_t __wrap_wire_verify(wire_t *wire, const envelope_t *envelope);
 
 static atomic_size_t answered;
 static atomic_bool begun; /* somebody has the first */
 static size_t hold_until; /* 0: not at all */
 
-wire_error_t __wrap_wire_verify(wire_t *wire, const uint8_t *envelope, size_t size)
+wire_error_t __wrap_wire_verify(wire_t *wire, const envelope_t *envelope)
 {
     size_t index;
-    memcpy(&index, envelope + WIRE_HEADER_BYTES, sizeof index);
+    memcpy(&index, envelope->bytes + WIRE_HEADER_BYTES, sizeof index);
     if (index == 0)
         atomic_store(&begun, true);
     while (index == 0 && atomic_load(&answered) < hold_until)
         usleep(1000);
-    wire_error_t error = __real_wire_verify(wire, envelope, size);
+    wire_error_t error = __real_wire_verify(wire, envelope);
     atomic_fetch_add(&answered, 1);
     return error;
 }
@@ -78,7 +78,7 @@ static bool is_good(size_t index)
 
 static int make_all(void **state)
 {
-    static envelope_t envelope;
+    static forged_t envelope;
     uint8_t body[LONG_BYTES] = {0};
     (void)state;
     if (sodium_init() == -1)
@@ -96,11 +96,11 @@ static int make_all(void **state)
     return 0;
 }
 
-static void verified(void *arg, void *tag, const uint8_t *envelope, size_t size, wire_error_t error)
+static void verified(void *arg, void *tag, const envelope_t *envelope, wire_error_t error)
 {
     assert_ptr_equal(arg, &loop);
-    assert_int_equal(size, made[results].size);
-    assert_memory_equal(envelope, made[results].bytes, size);
+    assert_int_equal(envelope->size, made[results].size);
+    assert_memory_equal(envelope->bytes, made[results].bytes, envelope->size);
     assert_int_equal(error, is_good(results) ? WIRE_OK : WIRE_BAD_SIGNATURE);
     if (tag == NULL)
         forgotten++;
@@ -163,7 +163,7 @@ static void put(size_t from, size_t to)
     static uint8_t lent[sizeof made[0].bytes];
     for (size_t i = from; i < to; i++) {
         memcpy(lent, made[i].bytes, made[i].size);
-        verifier_put(verifier, &tags[i], lent, made[i].size);
+        verifier_put(verifier, &tags[i], forge_envelope(lent, made[i].size));
         memset(lent, 0xff, sizeof lent); /* it must have taken a copy */
     }
     expected = to;
@@ -224,13 +224,11 @@ TEST(a_full_queue_whose_first_is_slow_is_waited_for)
 
 static size_t large_results;
 
-static void count_large(void *arg, void *tag, const uint8_t *envelope, size_t size,
-                        wire_error_t error)
+static void count_large(void *arg, void *tag, const envelope_t *envelope, wire_error_t error)
 {
     (void)arg;
     (void)tag;
-    (void)envelope;
-    assert_int_equal(size, WIRE_ENVELOPE_MAX);
+    assert_int_equal(envelope->size, WIRE_ENVELOPE_MAX);
     assert_int_equal(error, WIRE_BAD_SIGNATURE);
     large_results++;
 }
@@ -238,13 +236,14 @@ static void count_large(void *arg, void *tag, const uint8_t *envelope, size_t si
 /* 8 MiB of the largest: what waits is bounded in bytes, too. */
 TEST(a_queue_of_large_ones_is_full_sooner)
 {
-    static uint8_t large[WIRE_ENVELOPE_MAX];
+    static uint8_t bytes[WIRE_ENVELOPE_MAX];
+    const envelope_t large = {bytes, sizeof bytes, WIRE_BATCH, (const pubkey_t *)bytes};
     const verifier_calls_t calls = {count_large, idle, &loop};
     verifier = verifier_new(loop, 1, &calls);
     large_results = 0;
     for (size_t i = 0; i < 300; i++) {
-        verifier_put(verifier, NULL, large, sizeof large);
-        assert_true(i - large_results < 8 * 1024 * 1024 / sizeof large + 2);
+        verifier_put(verifier, NULL, &large);
+        assert_true(i - large_results < 8 * 1024 * 1024 / sizeof bytes + 2);
     }
 }
 

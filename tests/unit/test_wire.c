@@ -6,40 +6,40 @@
 #include <string.h>
 
 static forge_node_t node;
-static envelope_t envelope;
+static forged_t envelope;
 static wire_bundle_t bundle;
 
 /* Decode with the reader of the envelope's kind. */
-static wire_error_t read_any(const envelope_t *in)
+static wire_error_t read_any(const forged_t *in)
 {
     wire_batch_t batch;
     wire_head_t head;
     wire_fetch_t fetch;
     wire_done_t done;
     wire_survey_t survey;
-    switch (wire_kind(in->bytes)) {
+    switch (forge_open(in)->kind) {
     case WIRE_BATCH:
-        return wire_read_batch(node.wire, in->bytes, in->size, &batch);
+        return wire_read_batch(node.wire, forge_open(in), &batch);
     case WIRE_HEAD:
-        return wire_read_head(node.wire, in->bytes, in->size, &head);
+        return wire_read_head(node.wire, forge_open(in), &head);
     case WIRE_FETCH:
-        return wire_read_fetch(node.wire, in->bytes, in->size, &fetch);
+        return wire_read_fetch(node.wire, forge_open(in), &fetch);
     case WIRE_DONE:
-        return wire_read_done(node.wire, in->bytes, in->size, &done);
+        return wire_read_done(node.wire, forge_open(in), &done);
     case WIRE_BUNDLE:
-        return wire_read_bundle(node.wire, in->bytes, in->size, &bundle);
+        return wire_read_bundle(node.wire, forge_open(in), &bundle);
     case WIRE_SURVEY:
-        return wire_read_survey(node.wire, in->bytes, in->size, &survey);
+        return wire_read_survey(node.wire, forge_open(in), &survey);
     }
     return WIRE_OK;
 }
 
 /* The first complaint of check, verify and read, in this order. */
-static wire_error_t judge(const envelope_t *in)
+static wire_error_t judge(const forged_t *in)
 {
-    wire_error_t error = wire_check(in->bytes, in->size);
+    wire_error_t error = forge_error(in);
     if (error == WIRE_OK)
-        error = wire_verify(node.wire, in->bytes, in->size);
+        error = wire_verify(node.wire, forge_open(in));
     return error == WIRE_OK ? read_any(in) : error;
 }
 
@@ -76,11 +76,11 @@ TEST(sizes_outside_the_limits_are_refused_before_anything_else)
     memset(&envelope, 0, sizeof envelope);
     for (envelope.size = 0; envelope.size < WIRE_HEADER_BYTES + WIRE_SIGNATURE_BYTES;
          envelope.size++)
-        assert_int_equal(wire_check(envelope.bytes, envelope.size), WIRE_TOO_SHORT);
+        assert_int_equal(forge_error(&envelope), WIRE_TOO_SHORT);
     forge_body(&node, WIRE_BATCH, body, WIRE_BODY_MAX, &envelope);
-    assert_int_equal(wire_check(envelope.bytes, envelope.size), WIRE_OK);
+    assert_int_equal(forge_error(&envelope), WIRE_OK);
     forge_body(&node, WIRE_BATCH, body, WIRE_BODY_MAX + 1, &envelope);
-    assert_int_equal(wire_check(envelope.bytes, envelope.size), WIRE_TOO_LONG);
+    assert_int_equal(forge_error(&envelope), WIRE_TOO_LONG);
 }
 
 TEST(each_byte_of_the_header_is_checked)
@@ -180,13 +180,10 @@ TEST(a_reader_refuses_the_other_kinds)
     wire_batch_t batch;
     wire_head_t head;
     forge_head(&node, 5, 1, &envelope);
-    assert_int_equal(wire_read_batch(node.wire, envelope.bytes, envelope.size, &batch),
-                     WIRE_BAD_BODY);
+    assert_int_equal(wire_read_batch(node.wire, forge_open(&envelope), &batch), WIRE_BAD_BODY);
     forge_batch(&node, 1, &envelope);
-    assert_int_equal(wire_read_head(node.wire, envelope.bytes, envelope.size, &head),
-                     WIRE_BAD_BODY);
-    assert_int_equal(wire_read_bundle(node.wire, envelope.bytes, envelope.size, &bundle),
-                     WIRE_BAD_BODY);
+    assert_int_equal(wire_read_head(node.wire, forge_open(&envelope), &head), WIRE_BAD_BODY);
+    assert_int_equal(wire_read_bundle(node.wire, forge_open(&envelope), &bundle), WIRE_BAD_BODY);
 }
 
 TEST(a_signed_body_cut_anywhere_does_no_harm)

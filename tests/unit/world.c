@@ -82,7 +82,7 @@ feed_ref_t *world_feed(int node)
 
 void world_store(int node, uint64_t seq)
 {
-    static envelope_t envelope;
+    static forged_t envelope;
     feed_ref_t *ref = world_feed(node);
     while (ref->have < seq) {
         forge_batch(&world.nodes[node], ref->have + 1, &envelope);
@@ -93,7 +93,7 @@ void world_store(int node, uint64_t seq)
 
 void world_keep_head(int node, uint64_t seq, uint64_t floor)
 {
-    static envelope_t envelope;
+    static forged_t envelope;
     forge_head(&world.nodes[node], seq, floor, &envelope);
     assert_int_equal(feed_keep_head(world.feed, world_feed(node), &(feed_mark_t){seq, floor, 0},
                                     envelope.bytes, envelope.size),
