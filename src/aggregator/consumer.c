@@ -398,7 +398,8 @@ static block_t *coming(const consumer_t *self)
     return self->slots[(self->first + self->count) % BLOCKS].block;
 }
 
-static void stored(void *arg, const arrival_t *in, feed_ref_t *feed, const wire_batch_t *batch)
+static void stored(void *arg, const arrival_t *in, const feed_ref_t *feed,
+                   const wire_batch_t *batch)
 {
     consumer_t *self = arg;
     block_t *block = coming(self);

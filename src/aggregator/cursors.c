@@ -16,7 +16,7 @@ struct cursors {
 };
 
 /* Only when the store has forgotten it, and nothing here means it any more. */
-static bool leave(void *arg, feed_ref_t *feed, void *note)
+static bool leave(void *arg, const feed_ref_t *feed, void *note)
 {
     const cursors_t *self = arg;
     cursor_t *cursor = note;

@@ -43,7 +43,7 @@ catalog_origin_t *catalog_origin_of(catalog_t *self, const pubkey_t *key);
 
 /* Called before a feed is removed. False: the room needs it yet. True: what the note owns is freed,
  * and the room holds the feed no longer. */
-typedef bool(feed_leave_fn)(void *arg, feed_ref_t *feed, void *note);
+typedef bool(feed_leave_fn)(void *arg, const feed_ref_t *feed, void *note);
 
 /* Lay `size` bytes, all zero, beside each feed, those to come included. leave may be NULL. Returns
  * the number of the note. */

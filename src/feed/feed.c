@@ -1,5 +1,6 @@
 #include "feed.h"
 
+#include "position.h"
 #include "rows.h"
 #include "sum.h"
 #include "witness.h"
@@ -50,10 +51,10 @@ static feed_ref_t *remember(feed_t *self, const feed_id_t *id, int64_t number, b
     return feed;
 }
 
-static void count_missing(feed_ref_t *feed)
+/* The same, for those who may change it. */
+static feed_ref_t *writable(const feed_t *self, const feed_ref_t *feed)
 {
-    feed->head_seq =
-        !feed->quarantined && feed->kept_seq > feed->have ? feed->kept_seq : feed->have;
+    return catalog_at(self->catalog, feed->index);
 }
 
 /* Where a feed stands, from disk: its head row, and the newest and oldest stored number. */
@@ -67,35 +68,14 @@ static int load_position(feed_t *self, feed_ref_t *feed)
     int64_t oldest = rows_next_batch(rows, feed, 1);
     if (newest == -1 || oldest == -1)
         return -1;
-    feed->kept_seq = mark.seq;
-    feed->floor = mark.floor;
-    feed->epoch_floor = mark.epoch_floor;
-    feed->have = (uint64_t)newest;
-    feed->oldest = oldest > 0 ? (uint64_t)oldest : feed->have + 1;
+    position_load(feed, &mark, (uint64_t)newest, (uint64_t)oldest);
     return 0;
 }
 
-/* What lies under the floor counts as stored, unless this host keeps the history. */
-static void settle_position(feed_t *self, feed_ref_t *feed)
-{
-    if (!self->keeps_history)
-        feed_give_up(self, feed, feed->floor - 1);
-    count_missing(feed);
-}
-
-/* Nothing in it counts, and none of it is missed, but by those who keep the history. Ours counts
- * until compaction has copied what runs. */
 static void end_feed(feed_t *self, feed_ref_t *feed)
 {
-    feed->ended = true;
+    position_end(feed, feed_is_ours(self, &feed->id.origin), self->keeps_history);
     note_change(self, feed);
-    if (feed_is_ours(self, &feed->id.origin)) {
-        feed->head_seq = feed->kept_seq = feed->have;
-        return;
-    }
-    uint64_t newest = feed->kept_seq > feed->have ? feed->kept_seq : feed->have;
-    feed->floor = newest + 1;
-    settle_position(self, feed);
 }
 
 void feed_raise_epoch_floor(feed_t *self, const pubkey_t *origin, uint64_t epoch)
@@ -116,13 +96,13 @@ static void settle_all(feed_t *self)
 {
     feed_ref_t *feed;
     self->promises++;
-    for (size_t i = 0; (feed = feed_at(self, i)) != NULL; i++) {
+    for (size_t i = 0; (feed = catalog_at(self->catalog, i)) != NULL; i++) {
         note_change(self, feed);
         catalog_origin_of(self->catalog, &feed->id.origin)->epoch_floor = 0;
         feed->ended = false;
-        settle_position(self, feed);
+        position_settle(feed, self->keeps_history);
     }
-    for (size_t i = 0; (feed = feed_at(self, i)) != NULL; i++)
+    for (size_t i = 0; (feed = catalog_at(self->catalog, i)) != NULL; i++)
         feed_raise_epoch_floor(self, &feed->id.origin, feed->epoch_floor);
 }
 
@@ -156,7 +136,7 @@ static int load_feeds(feed_t *self, rows_t *rows)
         id.epoch = (uint64_t)sqlite3_column_int64(all, 2);
         id.channel = (uint32_t)sqlite3_column_int64(all, 3);
         int64_t number = sqlite3_column_int64(all, 0);
-        feed_ref_t *feed = feed_find(self, &id);
+        feed_ref_t *feed = catalog_find(self->catalog, &id);
         rc = feed != NULL ? choose_longer(self, feed, number)
                           : load_position(self, remember(self, &id, number, rows == self->own));
         if (rc == -1)
@@ -182,7 +162,7 @@ static int load_cursors(feed_t *self)
                    "SELECT seq, sum FROM cursor WHERE consumer = '" CONSUMER "' AND feed = ?");
     feed_ref_t *feed;
     int rc = 0;
-    for (size_t i = 0; rc != -1 && (feed = feed_at(self, i)) != NULL; i++) {
+    for (size_t i = 0; rc != -1 && (feed = catalog_at(self->catalog, i)) != NULL; i++) {
         if (feed->own_db)
             continue;
         sqlite3_bind_int64(one, 1, feed->number);
@@ -284,7 +264,7 @@ db_t *feed_peers_db(feed_t *self)
 
 /* ---- which there are ---- */
 
-feed_ref_t *feed_at(feed_t *self, size_t index)
+const feed_ref_t *feed_at(feed_t *self, size_t index)
 {
     return catalog_at(self->catalog, index);
 }
@@ -304,12 +284,12 @@ uint64_t feed_promises(const feed_t *self)
     return self->promises;
 }
 
-feed_ref_t *feed_find(feed_t *self, const feed_id_t *id)
+const feed_ref_t *feed_find(feed_t *self, const feed_id_t *id)
 {
     return catalog_find(self->catalog, id);
 }
 
-feed_ref_t *feed_of(feed_t *self, const pubkey_t *origin, size_t index)
+const feed_ref_t *feed_of(feed_t *self, const pubkey_t *origin, size_t index)
 {
     const catalog_origin_t *all = catalog_find_origin(self->catalog, origin);
     return all != NULL && index < all->count ? all->refs[index] : NULL;
@@ -331,13 +311,6 @@ void feed_release(feed_t *self, size_t note)
     catalog_release(self->catalog, note);
 }
 
-/* Nothing is here of what its origin signed for. An epoch that was compacted wholly promises no
- * more. */
-static bool is_promise(const feed_ref_t *feed)
-{
-    return feed->have == 0 || (feed->oldest > feed->have && feed->have < feed->head_seq);
-}
-
 /* A trusted node gone bad may name epochs without end, at little cost to itself if it never sends
  * a batch of them. */
 static bool has_too_many(feed_t *self, const pubkey_t *origin)
@@ -349,7 +322,7 @@ static bool has_too_many(feed_t *self, const pubkey_t *origin)
     for (size_t i = 0; (feed = feed_of(self, origin, i)) != NULL; i++) {
         ended += feed->ended;
         running += !feed->ended;
-        empty += !feed->ended && is_promise(feed);
+        empty += !feed->ended && position_is_promise(feed);
     }
     return running >= FEED_PER_ORIGIN_MAX || empty >= FEED_EMPTY_PER_ORIGIN_MAX ||
            ended >= FEED_ENDED_PER_ORIGIN_MAX;
@@ -386,9 +359,9 @@ bool feed_is_ours(const feed_t *self, const pubkey_t *origin)
 
 /* The newest epoch of ours is the one that we append to. If a later one comes back from peers, the
  * state directory was lost and the clock was behind: the running one ends. */
-feed_ref_t *feed_add(feed_t *self, const feed_id_t *id)
+const feed_ref_t *feed_add(feed_t *self, const feed_id_t *id)
 {
-    feed_ref_t *feed = feed_find(self, id);
+    const feed_ref_t *feed = feed_find(self, id);
     if (feed == NULL)
         feed = add_to(self, self->peers, id);
     if (feed != NULL && self->current != NULL && feed_is_ours(self, &id->origin) &&
@@ -397,18 +370,18 @@ feed_ref_t *feed_add(feed_t *self, const feed_id_t *id)
     return feed;
 }
 
-feed_ref_t *feed_own_at(feed_t *self, size_t index)
+const feed_ref_t *feed_own_at(feed_t *self, size_t index)
 {
     return feed_of(self, &self->self, index);
 }
 
-feed_ref_t *feed_own_newest(feed_t *self)
+const feed_ref_t *feed_own_newest(feed_t *self)
 {
     const catalog_origin_t *own = catalog_find_origin(self->catalog, &self->self);
     return own != NULL && own->count > 0 ? own->refs[own->count - 1] : NULL;
 }
 
-feed_ref_t *feed_own(feed_t *self, wall_t now)
+const feed_ref_t *feed_own(feed_t *self, wall_t now)
 {
     if (self->current != NULL)
         return self->current;
@@ -424,7 +397,7 @@ feed_ref_t *feed_own(feed_t *self, wall_t now)
     return self->current;
 }
 
-feed_ref_t *feed_own_current(feed_t *self)
+const feed_ref_t *feed_own_current(feed_t *self)
 {
     return self->current;
 }
@@ -453,12 +426,12 @@ static int drop_rows(feed_t *self, const feed_ref_t *feed)
     return db_step(rows_db(self->peers), self->drop_cursor);
 }
 
-int feed_remove(feed_t *self, feed_ref_t *feed)
+int feed_remove(feed_t *self, const feed_ref_t *feed)
 {
     db_t *db = rows_db(rows_of(self, feed));
     if (!feed->ended || feed->oldest <= feed->have)
         fatalx("epoch %llu is to be removed, and yet counts", (unsigned long long)feed->id.epoch);
-    if (!catalog_may_remove(self->catalog, feed))
+    if (!catalog_may_remove(self->catalog, writable(self, feed)))
         return 0;
     if (db_begin_freeing(db) == -1)
         return -1;
@@ -471,24 +444,21 @@ int feed_remove(feed_t *self, feed_ref_t *feed)
     if (db_commit(db) == -1)
         return -1;
     note_change(self, feed);
-    catalog_remove(self->catalog, feed);
+    catalog_remove(self->catalog, writable(self, feed));
     return 1;
 }
 
 /* ---- batches and heads ---- */
 
-int feed_store(feed_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *bytes, size_t size)
+int feed_store(feed_t *self, const feed_ref_t *feed, uint64_t seq, const uint8_t *bytes,
+               size_t size)
 {
     if (seq != feed->have + 1 || seq > FEED_SEQ_MAX)
         fatalx("batch %llu stored behind %llu", (unsigned long long)seq,
                (unsigned long long)feed->have);
     if (rows_add_batch(rows_of(self, feed), feed, seq, bytes, size) == -1)
         return -1;
-    feed->have = seq;
-    if (feed->head_seq < seq)
-        feed->head_seq = seq;
-    if (feed->ended && feed->floor <= seq)
-        feed->floor = seq + 1;
+    position_advance(writable(self, feed), seq);
     note_change(self, feed);
     return 0;
 }
@@ -502,20 +472,20 @@ int feed_commit_own(feed_t *self)
     return 0;
 }
 
-void feed_promise(feed_t *self, feed_ref_t *feed, uint64_t seq)
+void feed_promise(feed_t *self, const feed_ref_t *feed, uint64_t seq)
 {
     if (feed->head_seq >= seq)
         return;
-    feed->head_seq = seq;
+    writable(self, feed)->head_seq = seq;
     self->promises++;
 }
 
 void feed_quarantine(feed_t *self, const pubkey_t *origin, bool quarantined)
 {
-    feed_ref_t *feed;
-    for (size_t i = 0; (feed = feed_of(self, origin, i)) != NULL; i++) {
-        feed->quarantined = quarantined;
-        count_missing(feed);
+    const catalog_origin_t *all = catalog_origin_of(self->catalog, origin);
+    for (size_t i = 0; i < all->count; i++) {
+        all->refs[i]->quarantined = quarantined;
+        position_settle(all->refs[i], self->keeps_history);
     }
     self->promises++;
 }
@@ -523,7 +493,7 @@ void feed_quarantine(feed_t *self, const pubkey_t *origin, bool quarantined)
 void feed_forget(feed_t *self)
 {
     feed_ref_t *feed;
-    for (size_t i = 0; (feed = feed_at(self, i)) != NULL; i++)
+    for (size_t i = 0; (feed = catalog_at(self->catalog, i)) != NULL; i++)
         if (load_position(self, feed) == -1)
             fatal("%s", state_failure(self->state));
     if (load_cursors(self) == -1)
@@ -531,60 +501,46 @@ void feed_forget(feed_t *self)
     settle_all(self);
 }
 
-bool feed_mark_is_newer(const feed_ref_t *feed, const feed_mark_t *mark)
+int feed_keep_head(feed_t *self, const feed_ref_t *feed, const feed_mark_t *mark,
+                   const uint8_t *bytes, size_t size)
 {
-    if (mark->seq < feed->kept_seq || mark->floor < feed->floor ||
-        mark->epoch_floor < feed->epoch_floor)
-        return false;
-    return mark->seq > feed->kept_seq || mark->floor > feed->floor ||
-           mark->epoch_floor > feed->epoch_floor;
-}
-
-int feed_keep_head(feed_t *self, feed_ref_t *feed, const feed_mark_t *mark, const uint8_t *bytes,
-                   size_t size)
-{
-    if (!feed_mark_is_newer(feed, mark))
+    feed_ref_t *changed = writable(self, feed);
+    if (!position_is_newer(feed, mark))
         return 0;
     if (rows_keep_head(rows_of(self, feed), feed, mark, bytes, size) == -1)
         return -1;
-    feed->kept_seq = mark->seq;
-    feed->floor = mark->floor;
-    feed->epoch_floor = mark->epoch_floor;
+    changed->kept_seq = mark->seq;
+    changed->floor = mark->floor;
+    changed->epoch_floor = mark->epoch_floor;
     feed_raise_epoch_floor(self, &feed->id.origin, mark->epoch_floor);
     if (!self->keeps_history)
-        feed_give_up(self, feed, mark->floor - 1);
+        position_give_up(changed, mark->floor - 1);
     feed_promise(self, feed, mark->seq);
     if (feed->ended)
-        end_feed(self, feed);
+        end_feed(self, changed);
     note_change(self, feed);
     return 1;
 }
 
-int feed_raise_floor(feed_t *self, feed_ref_t *feed, uint64_t floor)
+int feed_raise_floor(feed_t *self, const feed_ref_t *feed, uint64_t floor)
 {
     if (floor < feed->floor || floor > feed->have + 1)
         fatalx("floor %llu outside of %llu to %llu", (unsigned long long)floor,
                (unsigned long long)feed->floor, (unsigned long long)feed->have + 1);
     if (rows_set_floors(rows_of(self, feed), feed, floor, feed->epoch_floor) == -1)
         return -1;
-    feed->floor = floor;
+    writable(self, feed)->floor = floor;
     note_change(self, feed);
     return 0;
 }
 
-void feed_give_up(feed_t *self, feed_ref_t *feed, uint64_t seq)
+void feed_give_up(feed_t *self, const feed_ref_t *feed, uint64_t seq)
 {
-    if (seq > feed->floor - 1)
-        seq = feed->floor - 1;
-    if (feed->have >= seq)
-        return;
-    if (feed->oldest > feed->have)
-        feed->oldest = seq + 1;
-    feed->have = seq;
+    position_give_up(writable(self, feed), seq);
     note_change(self, feed);
 }
 
-int feed_trim(feed_t *self, feed_ref_t *feed, uint64_t seq)
+int feed_trim(feed_t *self, const feed_ref_t *feed, uint64_t seq)
 {
     if (seq >= feed->floor)
         fatalx("batches up to %llu trimmed with floor %llu", (unsigned long long)seq,
@@ -598,7 +554,7 @@ int feed_trim(feed_t *self, feed_ref_t *feed, uint64_t seq)
     int64_t next = feed_next(self, feed, seq);
     if (next == -1)
         return -1;
-    feed->oldest = next > 0 ? (uint64_t)next : feed->have + 1;
+    writable(self, feed)->oldest = next > 0 ? (uint64_t)next : feed->have + 1;
     return 0;
 }
 
@@ -625,13 +581,13 @@ size_t feed_read(feed_t *self, const feed_ref_t *feed, uint64_t seq, const uint8
     return size;
 }
 
-int feed_set_cursor(feed_t *self, feed_ref_t *feed, uint64_t seq)
+int feed_set_cursor(feed_t *self, const feed_ref_t *feed, uint64_t seq)
 {
     sqlite3_bind_int64(self->set_cursor, 1, feed->number);
     sqlite3_bind_int64(self->set_cursor, 2, (int64_t)seq);
     sqlite3_bind_int64(self->set_cursor, 3, sum_cursor(&feed->id, seq));
     if (db_step(rows_db(self->peers), self->set_cursor) == -1)
         return -1;
-    feed->cursor = seq;
+    writable(self, feed)->cursor = seq;
     return 0;
 }

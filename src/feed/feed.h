@@ -37,11 +37,11 @@ db_t *feed_own_db(feed_t *self);
 db_t *feed_peers_db(feed_t *self);
 
 /* All feeds, in no order of meaning; index from 0. NULL behind the last. */
-feed_ref_t *feed_at(feed_t *self, size_t index);
+const feed_ref_t *feed_at(feed_t *self, size_t index);
 size_t feed_count(const feed_t *self);
 
 /* The feeds of one origin, the oldest epoch first; NULL behind the last. */
-feed_ref_t *feed_of(feed_t *self, const pubkey_t *origin, size_t index);
+const feed_ref_t *feed_of(feed_t *self, const pubkey_t *origin, size_t index);
 /* How often something changed of the feeds of a bucket: one came, or have, floor or kept_seq of one
  * moved. */
 size_t feed_bucket(const feed_ref_t *feed);
@@ -51,12 +51,12 @@ uint64_t feed_changes(const feed_t *self, size_t bucket);
 uint64_t feed_promises(const feed_t *self);
 
 /* The feed of an id; NULL if we do not hold it. */
-feed_ref_t *feed_find(feed_t *self, const feed_id_t *id);
+const feed_ref_t *feed_find(feed_t *self, const feed_id_t *id);
 
 /* The same, made if there is none; call outside a transaction, so that a rollback cannot undo it.
  * NULL: errno ESTALE if its epoch has ended, and this host does not keep the history; EDQUOT if its
  * origin has too many; or of db_step. */
-feed_ref_t *feed_add(feed_t *self, const feed_id_t *id);
+const feed_ref_t *feed_add(feed_t *self, const feed_id_t *id);
 
 /* True if that is the key of this node, the one given to feed_open. */
 bool feed_is_ours(const feed_t *self, const pubkey_t *origin);
@@ -66,16 +66,16 @@ bool feed_is_ours(const feed_t *self, const pubkey_t *origin);
  * lost disk ever uses a number twice. So does the first call after a later epoch of ours, or an
  * epoch floor above the running one, came back from peers. Call outside a transaction. NULL as
  * feed_add. */
-feed_ref_t *feed_own(feed_t *self, wall_t now);
+const feed_ref_t *feed_own(feed_t *self, wall_t now);
 
 /* Our own feeds, those of ended epochs included, the oldest epoch first; NULL behind the last. */
-feed_ref_t *feed_own_at(feed_t *self, size_t index);
+const feed_ref_t *feed_own_at(feed_t *self, size_t index);
 
 /* The newest of them, without beginning one; NULL if there never was any. */
-feed_ref_t *feed_own_newest(feed_t *self);
+const feed_ref_t *feed_own_newest(feed_t *self);
 
 /* The one that this run appends to; NULL before the first append. */
-feed_ref_t *feed_own_current(feed_t *self);
+const feed_ref_t *feed_own_current(feed_t *self);
 
 /* ---- what rooms keep of each feed ---- */
 
@@ -106,16 +106,17 @@ int feed_end_own_epochs(feed_t *self, uint64_t epoch);
 
 /* Remove a feed that has ended and of which nothing is stored, its cursor included. Call outside a
  * transaction. Returns 1; 0: a room needs it yet, try again later; -1 and errno. */
-int feed_remove(feed_t *self, feed_ref_t *feed);
+int feed_remove(feed_t *self, const feed_ref_t *feed);
 
 /* ---- batches and heads ---- */
 
 /* Store the next batch, seq have + 1, inside the caller's transaction of its database. Returns 0,
  * or -1 and errno of db_step. `have` moves at once: after a failed commit call feed_forget. */
-int feed_store(feed_t *self, feed_ref_t *feed, uint64_t seq, const uint8_t *bytes, size_t size);
+int feed_store(feed_t *self, const feed_ref_t *feed, uint64_t seq, const uint8_t *bytes,
+               size_t size);
 
 /* Its origin signed for seq: until that is here it is missed. Not on disk: a kept head is. */
-void feed_promise(feed_t *self, feed_ref_t *feed, uint64_t seq);
+void feed_promise(feed_t *self, const feed_ref_t *feed, uint64_t seq);
 
 /* Nothing more of an origin is taken in, until the quarantine ends: what it signed for and is not
  * here is not missed, so nobody is to ask for it. Of any other origin all is missed that a kept
@@ -131,28 +132,25 @@ int feed_commit_own(feed_t *self);
 void feed_forget(feed_t *self);
 
 /* Its origin signed for this number. */
-void feed_promise(feed_t *self, feed_ref_t *feed, uint64_t seq);
-
-/* Whether a head says more than the one that is held: no number in it is lower, one is higher. */
-bool feed_mark_is_newer(const feed_ref_t *feed, const feed_mark_t *mark);
+void feed_promise(feed_t *self, const feed_ref_t *feed, uint64_t seq);
 
 /* Keep a signed head, verbatim, if it is newer than the one held. A floor above have + 1 means that
  * what lies between no longer counts: have moves up to it, unless this host keeps the history. What
  * is stored under it stays until feed_trim. Returns 1 if kept, 0 if not newer, -1 and errno. */
-int feed_keep_head(feed_t *self, feed_ref_t *feed, const feed_mark_t *mark, const uint8_t *bytes,
-                   size_t size);
+int feed_keep_head(feed_t *self, const feed_ref_t *feed, const feed_mark_t *mark,
+                   const uint8_t *bytes, size_t size);
 
 /* Raise the floor of one of our own feeds, inside the caller's transaction of its database. 0, or
  * -1 and errno. */
-int feed_raise_floor(feed_t *self, feed_ref_t *feed, uint64_t floor);
+int feed_raise_floor(feed_t *self, const feed_ref_t *feed, uint64_t floor);
 
 /* Nobody has what lies between have and seq any more: have moves up to seq, at most to the floor.
  */
-void feed_give_up(feed_t *self, feed_ref_t *feed, uint64_t seq);
+void feed_give_up(feed_t *self, const feed_ref_t *feed, uint64_t seq);
 
 /* Remove stored batches up to seq, which must lie under the floor; the newest one stays, since
  * heads show its hash, unless the feed has ended. 0, or -1 and errno. Cost: one row each. */
-int feed_trim(feed_t *self, feed_ref_t *feed, uint64_t seq);
+int feed_trim(feed_t *self, const feed_ref_t *feed, uint64_t seq);
 
 /* The oldest stored seq that is larger than seq; 0 if there is none; -1 and errno of db_step. */
 int64_t feed_next(feed_t *self, const feed_ref_t *feed, uint64_t seq);
@@ -165,6 +163,6 @@ size_t feed_read_head(feed_t *self, const feed_ref_t *feed, uint8_t *out, size_t
 size_t feed_read(feed_t *self, const feed_ref_t *feed, uint64_t seq, const uint8_t **bytes);
 
 /* Move our consumer's cursor, inside the caller's transaction of peers.db. 0 or -1 and errno. */
-int feed_set_cursor(feed_t *self, feed_ref_t *feed, uint64_t seq);
+int feed_set_cursor(feed_t *self, const feed_ref_t *feed, uint64_t seq);
 
 #endif

@@ -63,7 +63,7 @@ static search_t *search_of(const catchup_t *self, const feed_ref_t *ref)
 }
 
 /* Not while an answer is awaited: it is known by its feed. */
-static bool leave(void *arg, feed_ref_t *ref, void *note)
+static bool leave(void *arg, const feed_ref_t *ref, void *note)
 {
     search_t *search = note;
     (void)arg;
@@ -239,7 +239,7 @@ static bool is_gone(const search_t *search, const feed_ref_t *ref, const catchup
            (everybody || waited_ms >= CATCHUP_PEERS_WAIT_MS);
 }
 
-static void give_up(catchup_t *self, search_t *search, feed_ref_t *ref)
+static void give_up(catchup_t *self, search_t *search, const feed_ref_t *ref)
 {
     uint64_t next = search->denials.oldest != 0 ? search->denials.oldest : ref->floor;
     feed_give_up(self->feed, ref, next - 1);
@@ -252,7 +252,7 @@ static void give_up(catchup_t *self, search_t *search, feed_ref_t *ref)
 /* Go on with one search, if somebody is free for it. */
 static void pursue(catchup_t *self, size_t at, const catchup_peers_t *them, mono_t now)
 {
-    feed_ref_t *ref = feed_at(self->feed, at);
+    const feed_ref_t *ref = feed_at(self->feed, at);
     search_t *search = search_of(self, ref);
     if (!search->begun) {
         search->begun = true;

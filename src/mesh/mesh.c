@@ -182,7 +182,8 @@ static void relay(mesh_t *self, const envelope_t *batch)
     self->relayed++;
 }
 
-static void stored(void *arg, const arrival_t *in, feed_ref_t *feed, const wire_batch_t *batch)
+static void stored(void *arg, const arrival_t *in, const feed_ref_t *feed,
+                   const wire_batch_t *batch)
 {
     mesh_t *self = arg;
     self->advanced = true;

@@ -25,7 +25,8 @@ typedef struct {
 /* Who follows the replica. */
 typedef struct {
     /* As replica_config_t has them; may be NULL. */
-    void (*stored)(void *arg, const arrival_t *in, feed_ref_t *feed, const wire_batch_t *batch);
+    void (*stored)(void *arg, const arrival_t *in, const feed_ref_t *feed,
+                   const wire_batch_t *batch);
     void (*taken_back)(void *arg);
     /* The replica moved: there is work. On the loop, after the commit. */
     void (*advanced)(void *arg);

@@ -53,7 +53,8 @@ static int finish(applier_t *self)
 
 /* A batch as it comes in, if it is its feed's turn: it need not be read back. Its events become
  * true with all else of this burst, once the replica has committed it. */
-static void stored(void *arg, const arrival_t *in, feed_ref_t *feed, const wire_batch_t *batch)
+static void stored(void *arg, const arrival_t *in, const feed_ref_t *feed,
+                   const wire_batch_t *batch)
 {
     applier_t *self = arg;
     if (feed->own_db)
@@ -97,7 +98,7 @@ static uint64_t next_batch(applier_t *self, const feed_ref_t *feed, uint64_t seq
 
 /* Decide what one feed has behind its cursor, as far as the slice has room. Returns whether there
  * is more. */
-static bool decide_feed(applier_t *self, feed_ref_t *feed)
+static bool decide_feed(applier_t *self, const feed_ref_t *feed)
 {
     uint64_t seq = feed->cursor;
     for (int i = 0; i < SLICE_BATCHES && seq < feed->have; i++) {
@@ -119,7 +120,7 @@ static bool decide_feeds(applier_t *self, bool many)
 {
     bool more = false;
     for (size_t i = 0; i < feed_count(self->feed); i++) {
-        feed_ref_t *feed = feed_at(self->feed, i);
+        const feed_ref_t *feed = feed_at(self->feed, i);
         if (feed->own_db || feed->cursor >= feed->have ||
             (feed->have - feed->cursor > FEW_BATCHES) != many)
             continue;

@@ -42,7 +42,7 @@ static int state_fault(sink_t *self, fault_t *fault)
 
 /* ---- start ---- */
 
-static bool leave(void *arg, feed_ref_t *feed, void *none)
+static bool leave(void *arg, const feed_ref_t *feed, void *none)
 {
     const sink_t *self = arg;
     (void)feed;
@@ -153,7 +153,7 @@ void sink_waited(sink_t *self, const pending_row_t *row)
     slice_waited(&self->slice, row);
 }
 
-void sink_move(sink_t *self, feed_ref_t *feed, uint64_t seq)
+void sink_move(sink_t *self, const feed_ref_t *feed, uint64_t seq)
 {
     slice_move(&self->slice, feed, seq);
 }
@@ -226,7 +226,7 @@ int sink_finish(sink_t *self, fault_t *fault)
 static int set_back(sink_t *self)
 {
     for (size_t i = 0; i < feed_count(self->feed); i++) {
-        feed_ref_t *feed = feed_at(self->feed, i);
+        const feed_ref_t *feed = feed_at(self->feed, i);
         if (!feed->own_db && feed->cursor >= feed->floor &&
             feed_set_cursor(self->feed, feed, feed->floor - 1) == -1)
             return -1;

@@ -39,7 +39,7 @@ void sink_wait(sink_t *self, const pending_row_t *row);
 void sink_waited(sink_t *self, const pending_row_t *row);
 
 /* The consumer is done with a feed up to seq. */
-void sink_move(sink_t *self, feed_ref_t *feed, uint64_t seq);
+void sink_move(sink_t *self, const feed_ref_t *feed, uint64_t seq);
 
 /* Batch seq may be decided now: all before it is, and the slice is not full. */
 bool sink_takes(const sink_t *self, const feed_ref_t *feed, uint64_t seq);

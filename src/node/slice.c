@@ -43,7 +43,7 @@ static size_t find(const slice_t *self, const feed_ref_t *feed)
     return i;
 }
 
-void slice_move(slice_t *self, feed_ref_t *feed, uint64_t seq)
+void slice_move(slice_t *self, const feed_ref_t *feed, uint64_t seq)
 {
     size_t found = find(self, feed);
     if (found == 0 && self->move_count == SLICE_FEEDS)

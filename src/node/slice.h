@@ -13,7 +13,7 @@
 #define SLICE_EVENTS 4096 /* soft: a batch is never cut */
 
 typedef struct {
-    feed_ref_t *feed;
+    const feed_ref_t *feed;
     uint64_t seq;
 } slice_move_t;
 
@@ -46,7 +46,7 @@ void slice_wait(slice_t *self, const pending_row_t *row);
 void slice_waited(slice_t *self, const pending_row_t *row);
 
 /* The consumer is done with a feed up to seq. At most SLICE_FEEDS of them. */
-void slice_move(slice_t *self, feed_ref_t *feed, uint64_t seq);
+void slice_move(slice_t *self, const feed_ref_t *feed, uint64_t seq);
 
 /* It should be written before more is put in. */
 bool slice_is_full(const slice_t *self);

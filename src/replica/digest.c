@@ -88,13 +88,13 @@ static size_t gather(digest_t *self, const known_t *known)
     const feed_ref_t *feed;
     if (self->some_size < feed_count(self->feed)) {
         self->some_size = feed_count(self->feed);
-        self->some = xrealloc(self->some, self->some_size * sizeof(feed_ref_t *));
+        self->some = xrealloc(self->some, self->some_size * sizeof(const feed_ref_t *));
     }
     for (size_t i = 0; (feed = feed_at(self->feed, i)) != NULL; i++)
         if (is_stale(self, known, feed_bucket(feed)) && has_part(feed, known->survey.history))
             self->some[count++] = feed;
     if (count > 0)
-        qsort(self->some, count, sizeof(feed_ref_t *), compare);
+        qsort(self->some, count, sizeof(const feed_ref_t *), compare);
     return count;
 }
 

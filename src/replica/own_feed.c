@@ -51,7 +51,7 @@ void own_feed_destroy(own_feed_t **self_p)
 }
 
 /* Sign and store what was gathered as the next batch. */
-static int seal(own_feed_t *self, feed_ref_t *ref)
+static int seal(own_feed_t *self, const feed_ref_t *ref)
 {
     if (self->event_count == 0)
         return 0;
@@ -71,7 +71,7 @@ static int seal(own_feed_t *self, feed_ref_t *ref)
 }
 
 /* Make sure that the batch being filled has room for an event. 0, or -1 and errno. */
-static int make_room(own_feed_t *self, feed_ref_t *ref, const event_t *event)
+static int make_room(own_feed_t *self, const feed_ref_t *ref, const event_t *event)
 {
     size_t size = wire_event_size(event);
     if (self->body_size + size > WIRE_BODY_MAX && seal(self, ref) == -1)
@@ -113,7 +113,7 @@ static int prolong(own_feed_t *self, const feed_ref_t *ref, own_feed_item_t *ite
 }
 
 /* Decide what an item is, and make its event unless it is a repetition. */
-static int add_item(own_feed_t *self, feed_ref_t *ref, own_feed_item_t *item)
+static int add_item(own_feed_t *self, const feed_ref_t *ref, own_feed_item_t *item)
 {
     uint8_t key[ATTEMPTS_KEY_BYTES];
     event_t event = {.kind = EVENT_BAN, .ban = *item->ban};
@@ -134,7 +134,7 @@ static int add_item(own_feed_t *self, feed_ref_t *ref, own_feed_item_t *item)
     return 0;
 }
 
-static int append_all(own_feed_t *self, feed_ref_t *ref, own_feed_item_t *items, size_t count)
+static int append_all(own_feed_t *self, const feed_ref_t *ref, own_feed_item_t *items, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         if (add_item(self, ref, &items[i]) == -1)
@@ -169,7 +169,7 @@ int own_feed_append(own_feed_t *self, own_feed_item_t *items, size_t count)
     if (count > WIRE_EVENTS_MAX)
         fatalx("%zu bans in one group, expected at most %d", count, WIRE_EVENTS_MAX);
     start_batches(self);
-    feed_ref_t *ref = feed_own(self->feed, wall_now());
+    const feed_ref_t *ref = feed_own(self->feed, wall_now());
     if (ref == NULL || db_begin(db) == -1)
         return -1;
     if (append_all(self, ref, items, count) == -1 || feed_commit_own(self->feed) == -1)
@@ -191,7 +191,7 @@ static int move_attempt(own_feed_t *self, const feed_ref_t *ref, const event_t *
     return attempts_move(self->attempts, key, &place, copy->ban.duration_s);
 }
 
-static int write_copies(own_feed_t *self, feed_ref_t *ref)
+static int write_copies(own_feed_t *self, const feed_ref_t *ref)
 {
     const compaction_plan_t *plan = &self->plan;
     for (size_t i = 0; i < plan->count; i++) {
@@ -207,7 +207,7 @@ static int raise_floors(own_feed_t *self, bool own_db)
 {
     for (size_t i = 0; i < self->plan.move_count; i++) {
         const compaction_move_t *move = &self->plan.moves[i];
-        feed_ref_t *feed = feed_find(self->feed, &move->feed->id);
+        const feed_ref_t *feed = feed_find(self->feed, &move->feed->id);
         if (feed->own_db == own_db && feed_raise_floor(self->feed, feed, move->floor) == -1)
             return -1;
     }
@@ -220,7 +220,7 @@ static int raise_floors(own_feed_t *self, bool own_db)
 static int carry_out(own_feed_t *self)
 {
     db_t *db = feed_own_db(self->feed);
-    feed_ref_t *ref = feed_own(self->feed, wall_now());
+    const feed_ref_t *ref = feed_own(self->feed, wall_now());
     start_batches(self);
     if (ref == NULL || db_begin(db) == -1)
         return -1;

@@ -3,6 +3,7 @@
 #include "bytes.h"
 #include "early.h"
 #include "heads.h"
+#include "position.h"
 #include "seen.h"
 #include "stored.h"
 
@@ -42,7 +43,7 @@ const char *replica_reason_name(replica_reason_t reason)
     return reason_names[reason];
 }
 
-static bool leave(void *arg, feed_ref_t *feed, void *none)
+static bool leave(void *arg, const feed_ref_t *feed, void *none)
 {
     replica_t *self = arg;
     (void)none;
@@ -133,9 +134,9 @@ static bool is_aggregator(const replica_t *self, const trusted_t *node)
 
 /* The feed of an id, made if needed. A feed is added outside the transaction, so that a rollback
  * leaves every feed_ref_t valid. */
-static feed_ref_t *open_feed(replica_t *self, const feed_id_t *id)
+static const feed_ref_t *open_feed(replica_t *self, const feed_id_t *id)
 {
-    feed_ref_t *ref = feed_find(self->feed, id);
+    const feed_ref_t *ref = feed_find(self->feed, id);
     if (ref != NULL)
         return ref;
     ref = replica_commit(self) == 0 ? feed_add(self->feed, id) : NULL;
@@ -255,7 +256,7 @@ static bool differs_from_head(replica_t *self, const feed_ref_t *feed)
 /* ---- batches and heads ---- */
 
 /* The next batch of a feed, decoded last of all. */
-static replica_result_t store(replica_t *self, feed_ref_t *feed, const arrival_t *in,
+static replica_result_t store(replica_t *self, const feed_ref_t *feed, const arrival_t *in,
                               const wire_batch_t *batch)
 {
     const envelope_t *envelope = &in->envelope;
@@ -279,7 +280,8 @@ static replica_result_t store(replica_t *self, feed_ref_t *feed, const arrival_t
 
 /* Of the same origin as the one before them. Those were live, only too early, and were read well
  * when they came. */
-static replica_result_t store_early_ones(replica_t *self, feed_ref_t *feed, const trusted_t *signer)
+static replica_result_t store_early_ones(replica_t *self, const feed_ref_t *feed,
+                                         const trusted_t *signer)
 {
     arrival_t in = {.signer = signer, .live = true};
     wire_batch_t batch;
@@ -315,7 +317,7 @@ static replica_result_t receive_batch(replica_t *self, const arrival_t *in)
         return refuse(self, REPLICA_AGGREGATOR_ROLE);
     if (in->quarantined)
         return refuse(self, REPLICA_QUARANTINED);
-    feed_ref_t *feed = open_feed(self, &batch.feed);
+    const feed_ref_t *feed = open_feed(self, &batch.feed);
     if (feed == NULL)
         return open_failure(self);
     if (feed->ended && !feed_keeps_history(self->feed)) {
@@ -344,11 +346,11 @@ static feed_mark_t mark_of(const wire_head_t *head)
 }
 
 /* A floor that rises makes room. */
-static int write_head(replica_t *self, feed_ref_t *feed, const envelope_t *envelope,
+static int write_head(replica_t *self, const feed_ref_t *feed, const envelope_t *envelope,
                       const wire_head_t *head)
 {
     const feed_mark_t mark = mark_of(head);
-    if (!feed_mark_is_newer(feed, &mark))
+    if (!position_is_newer(feed, &mark))
         return 0;
     if (begin(self, feed, mark.floor > feed->floor || mark.epoch_floor > feed->epoch_floor) == -1)
         return -1;
@@ -380,7 +382,7 @@ static replica_result_t keep_head(replica_t *self, const envelope_t *envelope,
 {
     /* First: of an origin with too many feeds it may end some. */
     feed_raise_epoch_floor(self->feed, &head->feed.origin, head->epoch_floor);
-    feed_ref_t *feed = open_feed(self, &head->feed);
+    const feed_ref_t *feed = open_feed(self, &head->feed);
     if (feed == NULL && errno == ESTALE)
         return REPLICA_HEAD; /* a heartbeat all the same */
     if (feed == NULL)

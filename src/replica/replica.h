@@ -58,7 +58,8 @@ typedef struct {
     wire_t *wire;
     /* A batch is stored, in order, before the commit. It is decoded: its events are those of
      * wire_event. */
-    void (*stored)(void *arg, const arrival_t *in, feed_ref_t *feed, const wire_batch_t *batch);
+    void (*stored)(void *arg, const arrival_t *in, const feed_ref_t *feed,
+                   const wire_batch_t *batch);
     /* What was stored since the last commit is not. */
     void (*taken_back)(void *arg);
     void *arg;

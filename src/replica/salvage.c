@@ -65,7 +65,7 @@ static int flush(salvager_t *self)
     if (!self->is_open)
         return 0;
     if (self->copy_count > 0) {
-        feed_ref_t *feed = feed_own_current(self->feed);
+        const feed_ref_t *feed = feed_own_current(self->feed);
         wire_batch_t batch = {.feed = feed->id,
                               .seq = feed->have + 1,
                               .time_ms = wall_now().ms,
@@ -200,7 +200,7 @@ static int each_row(salvager_t *self, const char *path, around_row_fn *row, faul
     return rc;
 }
 
-static feed_ref_t *begin_epoch(salvager_t *self)
+static const feed_ref_t *begin_epoch(salvager_t *self)
 {
     wall_t now = wall_now();
     if (now.ms <= (int64_t)self->newest)

@@ -133,7 +133,7 @@ static bool has_some(const trimmer_t *self, const feed_ref_t *ref)
 }
 
 /* One feed that has some. Returns as trimmer_step; 0 if none of it may go now. */
-static int trim_feed(trimmer_t *self, feed_ref_t *ref, wall_t now)
+static int trim_feed(trimmer_t *self, const feed_ref_t *ref, wall_t now)
 {
     bool waits = !feed_is_ours(self->feed, &ref->id.origin) && !has_copies(self, ref);
     if (ref->ended && ref->oldest > ref->have && !waits) {
@@ -154,7 +154,7 @@ int trimmer_step(trimmer_t *self, wall_t now)
     size_t count = feed_count(self->feed);
     for (size_t i = 0; i < count; i++) {
         size_t at = (self->next + i) % count;
-        feed_ref_t *ref = feed_at(self->feed, at);
+        const feed_ref_t *ref = feed_at(self->feed, at);
         if (!has_some(self, ref))
             continue;
         int rc = trim_feed(self, ref, now);

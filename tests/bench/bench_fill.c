@@ -63,7 +63,7 @@ static void *make_part(void *arg)
 }
 
 /* Store what one maker signed, in order. Returns the bytes. */
-static size_t store_part(feed_t *feed, feed_ref_t *ref, maker_t *maker)
+static size_t store_part(feed_t *feed, const feed_ref_t *ref, maker_t *maker)
 {
     size_t bytes = 0;
     for (size_t i = 0; i < maker->count; i++) {
@@ -77,7 +77,7 @@ static size_t store_part(feed_t *feed, feed_ref_t *ref, maker_t *maker)
 }
 
 /* Sign one round on all cores, then store it. Returns the bytes. */
-static size_t run_round(feed_t *feed, feed_ref_t *ref, maker_t *makers, size_t maker_count,
+static size_t run_round(feed_t *feed, const feed_ref_t *ref, maker_t *makers, size_t maker_count,
                         uint64_t batches)
 {
     uint64_t next = ref->have + 1;
@@ -131,7 +131,7 @@ int main(int argc, char **argv)
     feed_t *feed = cert != NULL ? feed_open(argv[2], &cert->sign_public, &fault) : NULL;
     if (feed == NULL || per_batch > WIRE_EVENTS_MAX)
         fatalx("%s", feed == NULL ? fault.text : "PER_BATCH: more than a batch holds");
-    feed_ref_t *ref = feed_own(feed, wall_now());
+    const feed_ref_t *ref = feed_own(feed, wall_now());
     if (ref == NULL)
         fatal("%s", argv[2]);
     int64_t start = now_ns();

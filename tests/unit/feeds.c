@@ -49,21 +49,21 @@ feed_id_t feeds_peer_id(uint8_t origin, uint64_t epoch)
     return id;
 }
 
-feed_ref_t *feeds_add(feed_t *feed, uint8_t origin, uint64_t epoch)
+const feed_ref_t *feeds_add(feed_t *feed, uint8_t origin, uint64_t epoch)
 {
     feed_id_t id = feeds_peer_id(origin, epoch);
-    feed_ref_t *ref = feed_add(feed, &id);
+    const feed_ref_t *ref = feed_add(feed, &id);
     assert_non_null(ref);
     return ref;
 }
 
-feed_ref_t *feeds_find(feed_t *feed, uint8_t origin, uint64_t epoch)
+const feed_ref_t *feeds_find(feed_t *feed, uint8_t origin, uint64_t epoch)
 {
     feed_id_t id = feeds_peer_id(origin, epoch);
     return feed_find(feed, &id);
 }
 
-int feeds_store(feed_t *feed, feed_ref_t *ref, uint64_t seq)
+int feeds_store(feed_t *feed, const feed_ref_t *ref, uint64_t seq)
 {
     char text[32];
     int length = snprintf(text, sizeof text, "batch %llu", (unsigned long long)seq);

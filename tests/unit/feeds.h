@@ -18,11 +18,11 @@ const char *feeds_open_fault(void);
 
 /* The id of a peer whose key is that byte over and over. */
 feed_id_t feeds_peer_id(uint8_t origin, uint64_t epoch);
-feed_ref_t *feeds_add(feed_t *feed, uint8_t origin, uint64_t epoch);
-feed_ref_t *feeds_find(feed_t *feed, uint8_t origin, uint64_t epoch);
+const feed_ref_t *feeds_add(feed_t *feed, uint8_t origin, uint64_t epoch);
+const feed_ref_t *feeds_find(feed_t *feed, uint8_t origin, uint64_t epoch);
 
 /* Store "batch SEQ"; check that it is there, or that nothing is. */
-int feeds_store(feed_t *feed, feed_ref_t *ref, uint64_t seq);
+int feeds_store(feed_t *feed, const feed_ref_t *ref, uint64_t seq);
 void feeds_assert_holds(feed_t *feed, const feed_ref_t *ref, uint64_t seq);
 void feeds_assert_lacks(feed_t *feed, const feed_ref_t *ref, uint64_t seq);
 

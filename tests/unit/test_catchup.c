@@ -98,7 +98,7 @@ TEST(the_origin_is_asked_first_for_what_is_missing)
 TEST(a_peer_is_asked_one_thing_at_a_time)
 {
     world_keep_head(MX1, 5, 1);
-    feed_ref_t *more = world_add_feed(MX1, FORGE_EPOCH + 1);
+    const feed_ref_t *more = world_add_feed(MX1, FORGE_EPOCH + 1);
     assert_int_equal(feed_keep_head(world.feed, more, &(feed_mark_t){4, 1, 0}, (const uint8_t *)"x",
                                     1),
                      1);
@@ -122,7 +122,7 @@ TEST(different_peers_are_asked_at_once)
 
 TEST(an_answer_that_brought_something_is_followed_by_the_next_request)
 {
-    feed_ref_t *ref = world_feed(MX1);
+    const feed_ref_t *ref = world_feed(MX1);
     world_keep_head(MX1, 10, 1);
     pump();
     world_store(MX1, 4);
@@ -149,7 +149,8 @@ TEST(who_has_nothing_is_not_asked_again_at_once)
 
 TEST(what_would_not_be_taken_in_is_not_asked_for)
 {
-    feed_ref_t *ref = world_add_feed(HIST1, FORGE_EPOCH); /* an aggregator: it may only read */
+    const feed_ref_t *ref =
+        world_add_feed(HIST1, FORGE_EPOCH); /* an aggregator: it may only read */
     assert_int_equal(feed_keep_head(world.feed, ref, &(feed_mark_t){4, 1, 0}, (const uint8_t *)"x",
                                     1),
                      1);
@@ -170,7 +171,7 @@ static void lacks(int peer, const feed_ref_t *ref, uint64_t oldest)
 TEST(what_the_origin_and_all_others_lack_is_given_up)
 {
     feed_keep_history(world.feed);
-    feed_ref_t *ref = world_feed(MX1);
+    const feed_ref_t *ref = world_feed(MX1);
     world_keep_head(MX1, 20, 11);
     assert_int_equal(pump(), 1);
     assert_int_equal(asked[0].node, MX1);
@@ -186,7 +187,7 @@ TEST(what_the_origin_and_all_others_lack_is_given_up)
 TEST(what_one_who_is_not_connected_yet_may_have_is_not_given_up)
 {
     feed_keep_history(world.feed);
-    feed_ref_t *ref = world_feed(MX1);
+    const feed_ref_t *ref = world_feed(MX1);
     world_keep_head(MX1, 20, 11);
     for (int i = 0; i < 10 && pump_with(1, 1, 0) == 1; i++)
         lacks(0, ref, 11);
@@ -202,7 +203,7 @@ TEST(what_one_who_is_not_connected_yet_may_have_is_not_given_up)
 TEST(two_minutes_are_enough_to_get_connected)
 {
     feed_keep_history(world.feed);
-    feed_ref_t *ref = world_feed(MX1);
+    const feed_ref_t *ref = world_feed(MX1);
     world_keep_head(MX1, 20, 11);
     for (int i = 0; i < 10 && pump_with(1, 1, 0) == 1; i++)
         lacks(0, ref, 11);
@@ -218,7 +219,7 @@ TEST(two_minutes_are_enough_to_get_connected)
 TEST(nobody_who_is_connected_is_left_out_by_others_who_come_and_go)
 {
     feed_keep_history(world.feed);
-    feed_ref_t *ref = world_feed(MX1);
+    const feed_ref_t *ref = world_feed(MX1);
     world_keep_head(MX1, 20, 11);
     pump();
     lacks(0, ref, 11);
@@ -241,7 +242,7 @@ TEST(nobody_who_is_connected_is_left_out_by_others_who_come_and_go)
 TEST(one_who_comes_back_is_asked_again_before_anything_is_given_up)
 {
     feed_keep_history(world.feed);
-    feed_ref_t *ref = world_feed(MX1);
+    const feed_ref_t *ref = world_feed(MX1);
     world_keep_head(MX1, 20, 11);
     pump_with(2, 1, 0);
     lacks(0, ref, 11);
@@ -257,7 +258,7 @@ TEST(one_who_comes_back_is_asked_again_before_anything_is_given_up)
 TEST(a_peer_without_anything_of_a_feed_lacks_it_too)
 {
     feed_keep_history(world.feed);
-    feed_ref_t *ref = world_feed(MX1);
+    const feed_ref_t *ref = world_feed(MX1);
     world_keep_head(MX1, 20, 11);
     pump();
     lacks(0, ref, 11);
@@ -270,7 +271,7 @@ TEST(a_peer_without_anything_of_a_feed_lacks_it_too)
 TEST(who_promises_for_an_hour_and_brings_nothing_keeps_nobody_from_going_on)
 {
     feed_keep_history(world.feed);
-    feed_ref_t *ref = world_feed(MX1);
+    const feed_ref_t *ref = world_feed(MX1);
     world_keep_head(MX1, 20, 11);
     pump();
     lacks(0, ref, 11);
@@ -290,7 +291,7 @@ TEST(who_promises_for_an_hour_and_brings_nothing_keeps_nobody_from_going_on)
 TEST(what_still_counts_is_never_given_up)
 {
     feed_keep_history(world.feed);
-    feed_ref_t *ref = world_feed(MX1);
+    const feed_ref_t *ref = world_feed(MX1);
     world_keep_head(MX1, 20, 1);
     for (int i = 0; i < 100 && pump() == 1; i++)
         lacks(asked[asked_count - 1].node == MX1 ? 0 : 1, ref, 11);
@@ -301,7 +302,7 @@ TEST(what_still_counts_is_never_given_up)
 TEST(while_the_origin_is_away_nothing_is_given_up)
 {
     feed_keep_history(world.feed);
-    feed_ref_t *ref = world_add_feed(SELF, FORGE_EPOCH);
+    const feed_ref_t *ref = world_add_feed(SELF, FORGE_EPOCH);
     static forged_t envelope;
     forge_head(&world.nodes[SELF], 20, 11, &envelope);
     assert_int_equal(feed_keep_head(world.feed, ref, &(feed_mark_t){20, 11, 0}, envelope.bytes,
@@ -329,7 +330,7 @@ static void disappoint(const feed_ref_t *ref, int64_t later_ms)
 
 TEST(what_nobody_ever_gave_a_batch_of_is_asked_for_once_a_minute)
 {
-    feed_ref_t *ref = world_feed(MX1);
+    const feed_ref_t *ref = world_feed(MX1);
     world_keep_head(MX1, 10, 1);
     for (int i = 0; i < 10; i++) {
         assert_int_equal(pump_with(1, 0, 65000), 1);
@@ -347,7 +348,7 @@ TEST(what_nobody_ever_gave_a_batch_of_is_asked_for_once_a_minute)
 
 TEST(one_who_comes_and_goes_has_nobody_else_asked_and_keeps_nobody_from_it)
 {
-    feed_ref_t *ref = world_feed(MX1);
+    const feed_ref_t *ref = world_feed(MX1);
     world_keep_head(MX1, 10, 1);
     disappoint(ref, 0);
     size_t before = asked_count;
@@ -367,7 +368,7 @@ TEST(one_who_comes_and_goes_has_nobody_else_asked_and_keeps_nobody_from_it)
 
 TEST(a_newcomer_that_has_it_is_asked_for_the_rest)
 {
-    feed_ref_t *ref = world_feed(MX1);
+    const feed_ref_t *ref = world_feed(MX1);
     world_keep_head(MX1, 10, 1);
     disappoint(ref, 0);
     catchup_favour(catchup, peers[1]);
@@ -381,7 +382,7 @@ TEST(a_newcomer_that_has_it_is_asked_for_the_rest)
 
 TEST(somebody_else_is_asked_where_the_origin_is_away)
 {
-    feed_ref_t *ref = world_add_feed(SELF, FORGE_EPOCH); /* an older epoch of ours */
+    const feed_ref_t *ref = world_add_feed(SELF, FORGE_EPOCH); /* an older epoch of ours */
     assert_int_equal(feed_keep_head(world.feed, ref, &(feed_mark_t){4, 1, 0}, (const uint8_t *)"x",
                                     1),
                      1);
@@ -458,13 +459,13 @@ TEST(hundreds_of_feeds_are_asked_for_one_after_the_other)
     enum { FEEDS = 250 };
     static const uint8_t batch[] = "batch";
     for (uint64_t i = 1; i <= FEEDS; i++) {
-        feed_ref_t *ref = world_add_feed(MX1, i);
+        const feed_ref_t *ref = world_add_feed(MX1, i);
         assert_int_equal(feed_keep_head(world.feed, ref, &(feed_mark_t){1, 1, 0}, batch,
                                         sizeof batch),
                          1);
     }
     while (pump() > 0) {
-        feed_ref_t *ref = feed_find(world.feed, &asked[asked_count - 1].fetch.feed);
+        const feed_ref_t *ref = feed_find(world.feed, &asked[asked_count - 1].fetch.feed);
         assert_int_equal(feed_store(world.feed, ref, 1, batch, sizeof batch), 0);
         done(0, ref, 1, 1);
     }

@@ -469,12 +469,12 @@ TEST(what_was_written_below_our_own_floor_is_copied_above_it)
 }
 
 /* Put a batch of ours into the other database, as one that came back from peers. */
-static feed_ref_t *recover(uint64_t epoch, const event_t *events, size_t count)
+static const feed_ref_t *recover(uint64_t epoch, const event_t *events, size_t count)
 {
     static forged_t envelope;
     feed_id_t id = {.epoch = epoch};
     id.origin = world.node.public_key;
-    feed_ref_t *ref = feed_add(world.feed, &id);
+    const feed_ref_t *ref = feed_add(world.feed, &id);
     wire_batch_t batch = {.feed = id, .seq = ref->have + 1, .event_count = count};
     envelope.size = wire_write_batch(world.node.wire, &batch, events, envelope.bytes);
     assert_int_equal(feed_store(world.feed, ref, batch.seq, envelope.bytes, envelope.size), 0);
@@ -486,7 +486,7 @@ TEST(an_epoch_that_came_back_from_peers_is_emptied_as_well)
     event_t events[2] = {support_ban_event("80.94.95.1"), support_ban_event("80.94.95.2")};
     events[0].ban.time_ms = events[1].ban.time_ms = wall_now().ms - 3 * DAY_MS;
     events[0].ban.duration_s = -1;
-    feed_ref_t *ref = recover(FORGE_EPOCH - 1000, events, 2);
+    const feed_ref_t *ref = recover(FORGE_EPOCH - 1000, events, 2);
     for (int i = 0; i < DEAD; i++)
         append_new(false);
     compact_all();
@@ -546,7 +546,7 @@ TEST(copies_of_others_go_at_once_unless_the_history_is_kept)
     forge_node_t other = forge_node(9);
     forged_t envelope;
     feed_id_t id = forge_feed(&other);
-    feed_ref_t *ref = feed_add(world.feed, &id);
+    const feed_ref_t *ref = feed_add(world.feed, &id);
     for (uint64_t seq = 1; seq <= 500; seq++) {
         forge_batch(&other, seq, &envelope);
         assert_int_equal(feed_store(world.feed, ref, seq, envelope.bytes, envelope.size), 0);
@@ -567,13 +567,13 @@ TEST(copies_of_others_go_at_once_unless_the_history_is_kept)
     forge_end(&other);
 }
 
-static feed_ref_t *store_batches(const forge_node_t *node, uint64_t epoch, uint64_t first,
-                                 uint64_t last)
+static const feed_ref_t *store_batches(const forge_node_t *node, uint64_t epoch, uint64_t first,
+                                       uint64_t last)
 {
     static forged_t envelope;
     feed_id_t id = forge_feed(node);
     id.epoch = epoch;
-    feed_ref_t *ref = feed_add(world.feed, &id);
+    const feed_ref_t *ref = feed_add(world.feed, &id);
     for (uint64_t seq = first; seq <= last; seq++) {
         forge_batch(node, seq, &envelope);
         assert_int_equal(feed_store(world.feed, ref, seq, envelope.bytes, envelope.size), 0);
@@ -581,7 +581,7 @@ static feed_ref_t *store_batches(const forge_node_t *node, uint64_t epoch, uint6
     return ref;
 }
 
-static void keep_head(feed_ref_t *ref, uint64_t seq, uint64_t floor)
+static void keep_head(const feed_ref_t *ref, uint64_t seq, uint64_t floor)
 {
     assert_int_equal(feed_keep_head(world.feed, ref, &(feed_mark_t){seq, floor, 0},
                                     (const uint8_t *)"head", 4),
@@ -593,7 +593,7 @@ static void keep_head(feed_ref_t *ref, uint64_t seq, uint64_t floor)
 TEST(what_lies_under_a_floor_stays_until_its_copies_are_here)
 {
     forge_node_t other = forge_node(9);
-    feed_ref_t *ref = store_batches(&other, FORGE_EPOCH, 1, 100);
+    const feed_ref_t *ref = store_batches(&other, FORGE_EPOCH, 1, 100);
     keep_head(ref, 101, 90);
     trim_all(0);
     assert_int_equal(ref->oldest, 1);
@@ -606,8 +606,8 @@ TEST(what_lies_under_a_floor_stays_until_its_copies_are_here)
 TEST(an_epoch_is_emptied_only_once_its_copies_in_a_later_one_are_here)
 {
     forge_node_t other = forge_node(9);
-    feed_ref_t *ref = store_batches(&other, FORGE_EPOCH, 1, 100);
-    feed_ref_t *later = store_batches(&other, FORGE_EPOCH + 1, 1, 3);
+    const feed_ref_t *ref = store_batches(&other, FORGE_EPOCH, 1, 100);
+    const feed_ref_t *later = store_batches(&other, FORGE_EPOCH + 1, 1, 3);
     keep_head(later, 4, 1);
     keep_head(ref, 100, 101);
     trim_all(0);

@@ -15,7 +15,7 @@
 /* Two epochs of ours, three of peers; the cursor stands at the end of the first. */
 static void fill(feed_t *feed)
 {
-    feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
+    const feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
     for (uint64_t seq = 1; seq <= OWN_BATCHES; seq++) {
         assert_int_equal(db_begin(feed_own_db(feed)), 0);
         assert_int_equal(feeds_store(feed, own, seq), 0);
@@ -23,7 +23,7 @@ static void fill(feed_t *feed)
     }
     assert_int_equal(db_begin(feed_peers_db(feed)), 0);
     for (uint8_t origin = 2; origin <= 4; origin++) {
-        feed_ref_t *peer = feeds_add(feed, origin, FEEDS_T0);
+        const feed_ref_t *peer = feeds_add(feed, origin, FEEDS_T0);
         for (uint64_t seq = 1; seq <= PEER_BATCHES; seq++)
             assert_int_equal(feeds_store(feed, peer, seq), 0);
     }
@@ -61,7 +61,7 @@ static void assert_note(feed_t *feed, const char *expected)
         fail_msg("expected \"...%s...\", but it says \"%s\"", expected, notes(feed));
 }
 
-static feed_ref_t *own_feed(feed_t *feed)
+static const feed_ref_t *own_feed(feed_t *feed)
 {
     feed_id_t id = {.epoch = FEEDS_T0};
     id.origin = feeds_self;
@@ -114,7 +114,7 @@ TEST(a_flipped_bit_in_a_batch_of_a_peer_is_never_read_and_mended_by_the_next_sta
     assert_note(feed, "batch 123 of epoch");
     assert_int_equal(feed_count(feed), 4);
     for (uint8_t origin = 2; origin <= 4; origin++) {
-        feed_ref_t *peer = feeds_find(feed, origin, FEEDS_T0);
+        const feed_ref_t *peer = feeds_find(feed, origin, FEEDS_T0);
         bool is_hit = peer->have != PEER_BATCHES;
         assert_holds_all(feed, peer, is_hit ? 122 : PEER_BATCHES);
         assert_int_equal(peer->cursor, origin != 2 ? 0 : is_hit ? 122 : PEER_BATCHES);
@@ -260,7 +260,7 @@ TEST(an_own_db_that_was_put_back_alone_is_noticed)
     make_state(true);
     damage_copy_all("state", "backup");
     feed_t *feed = feeds_open();
-    feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0 + 5));
+    const feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0 + 5));
     assert_int_equal(db_begin(feed_own_db(feed)), 0);
     assert_int_equal(feeds_store(feed, own, 1), 0);
     assert_int_equal(feed_commit_own(feed), 0);
@@ -400,7 +400,7 @@ static void assert_no_lies(void)
 static void assert_nothing_of_ours_vanished(size_t size_before)
 {
     feed_t *feed = feeds_open();
-    feed_ref_t *own = own_feed(feed);
+    const feed_ref_t *own = own_feed(feed);
     if (own == NULL || own->have < OWN_BATCHES)
         assert_true(size_before == 0 || state_wreck(feed_state(feed)) != NULL);
     feed_close(&feed);

@@ -9,7 +9,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-static int keep_head(feed_t *feed, feed_ref_t *ref, uint64_t seq, uint64_t floor)
+static int keep_head(feed_t *feed, const feed_ref_t *ref, uint64_t seq, uint64_t floor)
 {
     char text[32];
     int length = snprintf(text, sizeof text, "head %llu %llu", (unsigned long long)seq,
@@ -40,7 +40,7 @@ TEST(a_new_directory_holds_no_feeds)
 TEST(batches_come_back_as_bytes_under_their_numbers)
 {
     feed_t *feed = feeds_open_new();
-    feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
+    const feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
     assert_int_equal(own->have, 0);
     assert_true(own->own_db);
     for (uint64_t seq = 1; seq <= 3; seq++)
@@ -57,8 +57,8 @@ TEST(batches_come_back_as_bytes_under_their_numbers)
 TEST(a_restart_finds_what_was_stored)
 {
     feed_t *feed = feeds_open_new();
-    feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
-    feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0 + 7);
+    const feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
+    const feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0 + 7);
     assert_int_equal(feeds_store(feed, own, 1), 0);
     assert_int_equal(feeds_store(feed, peer, 1), 0);
     assert_int_equal(feeds_store(feed, peer, 2), 0);
@@ -82,8 +82,8 @@ TEST(feeds_of_one_origin_do_not_mix)
     feed_t *feed = feeds_open_new();
     feed_id_t other_channel = feeds_peer_id(2, FEEDS_T0);
     other_channel.channel = 1;
-    feed_ref_t *refs[] = {feeds_add(feed, 2, FEEDS_T0), feeds_add(feed, 2, FEEDS_T0 + 1),
-                          feed_add(feed, &other_channel), feeds_add(feed, 3, FEEDS_T0)};
+    const feed_ref_t *refs[] = {feeds_add(feed, 2, FEEDS_T0), feeds_add(feed, 2, FEEDS_T0 + 1),
+                                feed_add(feed, &other_channel), feeds_add(feed, 3, FEEDS_T0)};
     assert_int_equal(feeds_store(feed, refs[0], 1), 0);
     for (size_t i = 1; i < 4; i++) {
         assert_ptr_not_equal(refs[0], refs[i]);
@@ -118,7 +118,7 @@ TEST(a_gap_in_storing_is_fatal)
 TEST(a_rolled_back_batch_never_was)
 {
     feed_t *feed = feeds_open_new();
-    feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
+    const feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
     db_t *db = feed_peers_db(feed);
     assert_int_equal(feeds_store(feed, peer, 1), 0);
     assert_int_equal(db_begin(db), 0);
@@ -142,7 +142,7 @@ TEST(a_full_disk_keeps_nothing_of_a_batch)
     static uint8_t large[64 * 1024];
     feed_t *feed = feeds_open_new();
     db_t *db = feed_own_db(feed);
-    feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
+    const feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
     assert_int_equal(feeds_store(feed, own, 1), 0);
     sqlite3_stmt *limit = db_prepare(db, "PRAGMA max_page_count = 1");
     assert_int_equal(db_step(db, limit), 1);
@@ -159,7 +159,7 @@ TEST(a_full_disk_keeps_nothing_of_a_batch)
 TEST(the_cursor_survives_a_restart)
 {
     feed_t *feed = feeds_open_new();
-    feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
+    const feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
     assert_int_equal(feeds_store(feed, peer, 1), 0);
     assert_int_equal(feed_set_cursor(feed, peer, 1), 0);
     assert_int_equal(peer->cursor, 1);
@@ -173,7 +173,7 @@ TEST(the_cursor_survives_a_restart)
 TEST(only_a_newer_head_is_kept_and_verbatim)
 {
     feed_t *feed = feeds_open_new();
-    feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
+    const feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
     assert_head(feed, peer, "");
     assert_int_equal(keep_head(feed, peer, 5, 1), 1);
     assert_int_equal(keep_head(feed, peer, 5, 1), 0);
@@ -195,7 +195,7 @@ TEST(only_a_newer_head_is_kept_and_verbatim)
 TEST(a_floor_above_what_is_held_skips_the_rest)
 {
     feed_t *feed = feeds_open_new();
-    feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
+    const feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
     assert_int_equal(feeds_store(feed, peer, 1), 0);
     assert_int_equal(keep_head(feed, peer, 9, 6), 1);
     assert_int_equal(peer->floor, 6);
@@ -216,7 +216,7 @@ TEST(a_floor_above_what_is_held_skips_the_rest)
 TEST(a_floor_below_what_is_held_drops_nothing_and_never_sinks)
 {
     feed_t *feed = feeds_open_new();
-    feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
+    const feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
     for (uint64_t seq = 1; seq <= 4; seq++)
         assert_int_equal(feeds_store(feed, peer, seq), 0);
     assert_int_equal(keep_head(feed, peer, 4, 3), 1);
@@ -231,7 +231,7 @@ TEST(a_floor_below_what_is_held_drops_nothing_and_never_sinks)
 TEST(what_lies_under_the_floor_stays_until_it_is_trimmed_and_the_newest_for_good)
 {
     feed_t *feed = feeds_open_new();
-    feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
+    const feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
     for (uint64_t seq = 1; seq <= 4; seq++)
         assert_int_equal(feeds_store(feed, peer, seq), 0);
     assert_int_equal(keep_head(feed, peer, 4, 5), 1);
@@ -254,7 +254,7 @@ TEST(where_the_history_is_kept_a_floor_skips_nothing_by_itself)
 {
     feed_t *feed = feeds_open_new();
     feed_keep_history(feed);
-    feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
+    const feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
     assert_int_equal(feeds_store(feed, peer, 1), 0);
     assert_int_equal(keep_head(feed, peer, 9, 6), 1);
     assert_int_equal(peer->have, 1);
@@ -271,7 +271,7 @@ TEST(where_the_history_is_kept_a_floor_skips_nothing_by_itself)
 TEST(our_own_floor_rises_with_the_transaction)
 {
     feed_t *feed = feeds_open_new();
-    feed_ref_t *own = feed_own(feed, (wall_t){FEEDS_T0});
+    const feed_ref_t *own = feed_own(feed, (wall_t){FEEDS_T0});
     for (uint64_t seq = 1; seq <= 3; seq++)
         assert_int_equal(feeds_store(feed, own, seq), 0);
     assert_int_equal(db_begin(feed_own_db(feed)), 0);
@@ -304,7 +304,7 @@ TEST(a_feed_whose_row_failed_to_commit_is_not_there)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &whole), 0);
     assert_null(failed);
     assert_null(feed_find(feed, &id));
-    feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
+    const feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
     assert_int_equal(feeds_store(feed, peer, 1), 0);
     feeds_reopen(&feed);
     peer = feeds_find(feed, 2, FEEDS_T0);
@@ -356,7 +356,7 @@ TEST(epochs_that_were_compacted_wholly_are_no_promises)
 TEST(the_batches_view_shows_an_operator_what_is_there)
 {
     feed_t *feed = feeds_open_new();
-    feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
+    const feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
     assert_int_equal(feeds_store(feed, peer, 1), 0);
     assert_int_equal(feeds_store(feed, peer, 2), 0);
     db_t *db = feed_peers_db(feed);

@@ -14,7 +14,7 @@ TEST(the_directory_is_not_made_here)
 TEST(each_start_begins_an_epoch_but_only_one)
 {
     feed_t *feed = feeds_open_new();
-    feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
+    const feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
     assert_int_equal(own->id.epoch, FEEDS_T0);
     assert_ptr_equal(feed_own(feed, feeds_at(FEEDS_T0 + 1000)), own);
     assert_ptr_equal(feed_own_current(feed), own);
@@ -67,11 +67,11 @@ TEST(a_lost_epoch_that_peers_brought_back_counts_as_ours)
     feed_t *feed = feeds_open_new();
     feed_id_t lost = {.epoch = FEEDS_T0 + 5000};
     lost.origin = feeds_self;
-    feed_ref_t *copy = feed_add(feed, &lost);
+    const feed_ref_t *copy = feed_add(feed, &lost);
     assert_non_null(copy);
     assert_false(copy->own_db);
     assert_ptr_equal(feed_own_newest(feed), copy);
-    feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
+    const feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
     assert_int_equal(own->id.epoch, FEEDS_T0 + 5001);
     assert_true(own->own_db);
     feed_close(&feed);
@@ -103,7 +103,7 @@ static int append_and_vanish(void *arg)
     feed_t *feed = feeds_open();
     (void)arg;
     db_t *db = feed_own_db(feed);
-    feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
+    const feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
     if (feeds_store(feed, own, 1) == -1 || db_begin(db) == -1 || feeds_store(feed, own, 2) == -1)
         return 1;
     return 0; /* the process ends inside the transaction, nothing is closed */
@@ -115,7 +115,7 @@ TEST(a_killed_process_leaves_what_it_committed)
     feed_close(&feed);
     assert_int_equal(support_exit_status(append_and_vanish, NULL), 0);
     feed = feeds_open();
-    feed_ref_t *own = feed_own_newest(feed);
+    const feed_ref_t *own = feed_own_newest(feed);
     assert_int_equal(own->have, 1);
     feeds_assert_holds(feed, own, 1);
     feed_close(&feed);
@@ -167,13 +167,13 @@ TEST(of_two_records_of_an_epoch_of_ours_the_longer_one_counts)
         feed_t *feed = feeds_open();
         feed_id_t id = {.epoch = FEEDS_T0};
         id.origin = feeds_self;
-        feed_ref_t *copy = feed_add(feed, &id);
+        const feed_ref_t *copy = feed_add(feed, &id);
         for (uint64_t seq = 1; seq <= 3; seq++)
             assert_int_equal(feeds_store(feed, copy, seq), 0);
         feed_close(&feed);
         assert_int_equal(rename("state/peers.db", "peers.db"), 0);
         feed = feeds_open();
-        feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
+        const feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
         for (uint64_t seq = 1; seq <= in_own; seq++)
             assert_int_equal(feeds_store(feed, own, seq), 0);
         feed_close(&feed);
@@ -193,7 +193,7 @@ TEST(of_two_records_of_an_epoch_of_ours_the_longer_one_counts)
 TEST(a_later_epoch_of_ours_that_comes_back_ends_the_running_one)
 {
     feed_t *feed = feeds_open_new();
-    feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
+    const feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
     assert_int_equal(feeds_store(feed, own, 1), 0);
     feed_id_t id = own->id;
     id.epoch = FEEDS_T0 - 1;

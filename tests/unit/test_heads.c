@@ -54,7 +54,7 @@ static wire_head_t head_at(size_t index)
     return head;
 }
 
-static feed_ref_t *own_epoch(uint64_t epoch)
+static const feed_ref_t *own_epoch(uint64_t epoch)
 {
     return world_add_feed(SELF, epoch);
 }
@@ -63,7 +63,7 @@ static feed_ref_t *own_epoch(uint64_t epoch)
 static void keep_head_of_epoch(uint64_t epoch, uint64_t seq)
 {
     static forged_t envelope;
-    feed_ref_t *ref = world_add_feed(MX1, epoch);
+    const feed_ref_t *ref = world_add_feed(MX1, epoch);
     if (ref->have == 0)
         assert_int_equal(feed_store(world.feed, ref, 1, (const uint8_t *)"x", 1), 0);
     wire_head_t head = {.feed = ref->id, .seq = seq, .floor = 1, .time_ms = FORGE_EPOCH};
@@ -132,7 +132,7 @@ TEST(a_feed_whose_head_nobody_showed_is_not_told)
 TEST(the_newest_of_our_own_is_left_out_and_older_ones_are_told)
 {
     static forged_t batch;
-    feed_ref_t *old = own_epoch(FORGE_EPOCH);
+    const feed_ref_t *old = own_epoch(FORGE_EPOCH);
     forge_batch(&world.nodes[SELF], 1, &batch);
     assert_int_equal(feed_store(world.feed, old, 1, batch.bytes, batch.size), 0);
     assert_int_equal(gather(), 0); /* it is the heartbeat */

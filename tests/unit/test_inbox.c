@@ -19,7 +19,8 @@ static size_t asked_count;
 static size_t idle_count;
 static size_t wanted; /* `stored` at which the loop stops */
 
-static void count_live(void *arg, const arrival_t *in, feed_ref_t *feed, const wire_batch_t *batch)
+static void count_live(void *arg, const arrival_t *in, const feed_ref_t *feed,
+                       const wire_batch_t *batch)
 {
     (void)arg;
     assert_int_equal(in->envelope.kind, WIRE_BATCH);

@@ -110,7 +110,7 @@ TEST(all_feeds_of_an_origin_count_as_one_and_others_apart)
 {
     world_store(MX1, 5);
     world_keep_head(MX1, 10, 1);
-    feed_ref_t *whole = world_add_feed(MX1, FORGE_EPOCH + 1);
+    const feed_ref_t *whole = world_add_feed(MX1, FORGE_EPOCH + 1);
     assert_int_equal(feed_store(world.feed, whole, 1, (const uint8_t *)"x", 1), 0);
     world_keep_head(MX2, 7, 1);
     world_store(HIST1, 2);
@@ -149,7 +149,7 @@ TEST(an_origin_that_is_not_trusted_is_not_waited_for)
     static const pubkey_t stranger = {{66}};
     feed_id_t id = {.epoch = 1};
     id.origin = stranger;
-    feed_ref_t *ref = feed_add(world.feed, &id);
+    const feed_ref_t *ref = feed_add(world.feed, &id);
     assert_int_equal(feed_keep_head(world.feed, ref, &(feed_mark_t){9, 1, 0}, (const uint8_t *)"x",
                                     1),
                      1);

@@ -28,7 +28,8 @@ static world_t world;
 static forged_t envelope;
 static char *aggregators[] = {"hist1"};
 
-static void note_stored(void *arg, const arrival_t *in, feed_ref_t *feed, const wire_batch_t *batch)
+static void note_stored(void *arg, const arrival_t *in, const feed_ref_t *feed,
+                        const wire_batch_t *batch)
 {
     event_t event;
     (void)arg;
@@ -125,7 +126,7 @@ static replica_result_t receive_head(const forge_node_t *node, uint64_t seq, uin
     return receive();
 }
 
-static feed_ref_t *feed_here(const forge_node_t *node)
+static const feed_ref_t *feed_here(const forge_node_t *node)
 {
     feed_id_t id = {.epoch = FORGE_EPOCH};
     id.origin = node->public_key;
@@ -322,7 +323,7 @@ TEST(a_floor_right_below_the_next_batch_lets_it_in)
     assert_int_equal(feed_here(&world.mx1)->have, 6);
 }
 
-static void assert_our_epoch(feed_ref_t *own, uint64_t seq, replica_result_t expected)
+static void assert_our_epoch(const feed_ref_t *own, uint64_t seq, replica_result_t expected)
 {
     event_t event = support_ban_event("45.154.244.193");
     wire_batch_t batch = {.feed = {.epoch = own->id.epoch}, .seq = seq, .event_count = 1};
@@ -332,7 +333,7 @@ static void assert_our_epoch(feed_ref_t *own, uint64_t seq, replica_result_t exp
 
 TEST(nobody_gives_numbers_in_our_running_epoch)
 {
-    feed_ref_t *own = feed_own(world.feed, (wall_t){FORGE_EPOCH});
+    const feed_ref_t *own = feed_own(world.feed, (wall_t){FORGE_EPOCH});
     forge_batch(&world.self, 1, &envelope);
     assert_int_equal(feed_store(world.feed, own, 1, envelope.bytes, envelope.size), 0);
     assert_our_epoch(own, 2, REPLICA_REFUSED);
@@ -555,7 +556,7 @@ TEST(a_quarantine_survives_a_restart_and_ends_by_the_operators_word)
 
 TEST(somebody_else_who_signs_with_our_key_is_told)
 {
-    feed_ref_t *own = feed_own(world.feed, (wall_t){FORGE_EPOCH});
+    const feed_ref_t *own = feed_own(world.feed, (wall_t){FORGE_EPOCH});
     forge_batch(&world.self, 1, &envelope);
     assert_int_equal(feed_store(world.feed, own, 1, envelope.bytes, envelope.size), 0);
     assert_our_epoch(own, 1, REPLICA_REFUSED);
@@ -585,9 +586,9 @@ TEST(with_the_disk_full_only_a_floor_that_rises_is_kept)
     assert_int_equal(replica_commit(world.replica), 0);
 }
 
-static feed_ref_t *make_older_epoch_of_ours(void)
+static const feed_ref_t *make_older_epoch_of_ours(void)
 {
-    feed_ref_t *own = feed_own(world.feed, (wall_t){FORGE_EPOCH});
+    const feed_ref_t *own = feed_own(world.feed, (wall_t){FORGE_EPOCH});
     feed_id_t later = own->id;
     assert_true(own->own_db);
     later.epoch++;
@@ -599,7 +600,7 @@ static feed_ref_t *make_older_epoch_of_ours(void)
 /* They were stored outside of any transaction, each synced alone. */
 TEST(batches_of_ours_that_come_back_into_own_db_are_committed_together)
 {
-    feed_ref_t *own = make_older_epoch_of_ours();
+    const feed_ref_t *own = make_older_epoch_of_ours();
     feed_own(world.feed, (wall_t){FORGE_EPOCH + 2});
     assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
     assert_int_equal(receive_head(&world.self, 3, 1), REPLICA_HEAD);
@@ -632,7 +633,7 @@ static void limit_own_db(int pages)
 
 TEST(what_fails_in_one_database_is_taken_back_in_both)
 {
-    feed_ref_t *own = make_older_epoch_of_ours();
+    const feed_ref_t *own = make_older_epoch_of_ours();
     uint64_t seq = 0;
     feed_own(world.feed, (wall_t){FORGE_EPOCH + 2});
     limit_own_db(1);

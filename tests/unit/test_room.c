@@ -67,7 +67,7 @@ static void fill_disk(int64_t but)
     close(fd);
 }
 
-static int store_large(feed_t *feed, feed_ref_t *ref)
+static int store_large(feed_t *feed, const feed_ref_t *ref)
 {
     memset(large, (int)(ref->have % 251), sizeof large);
     db_t *db = ref->own_db ? feed_own_db(feed) : feed_peers_db(feed);
@@ -81,7 +81,7 @@ static int store_large(feed_t *feed, feed_ref_t *ref)
     return -1;
 }
 
-static void store_until_full(feed_t *feed, feed_ref_t *ref)
+static void store_until_full(feed_t *feed, const feed_ref_t *ref)
 {
     uint64_t limit = ref->have + 2000;
     while (store_large(feed, ref) == 0)
@@ -122,7 +122,7 @@ TEST(a_disk_that_others_filled_is_told_of_once_and_so_is_its_room)
 {
     NEEDS_MOUNT;
     feed_t *feed = feeds_open();
-    feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
+    const feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
     assert_int_equal(store_large(feed, own), 0);
     fill_disk(0);
     store_until_full(feed, own);
@@ -156,7 +156,7 @@ TEST(what_makes_room_goes_on_with_the_disk_full)
 {
     NEEDS_MOUNT;
     feed_t *feed = feeds_open();
-    feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
+    const feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
     for (int i = 0; i < 300; i++)
         assert_int_equal(store_large(feed, peer), 0);
     fill_disk(0);
@@ -181,7 +181,7 @@ TEST(a_disk_that_we_filled_ourselves_has_room_after_dropping)
 {
     NEEDS_MOUNT;
     feed_t *feed = feeds_open();
-    feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
+    const feed_ref_t *peer = feeds_add(feed, 2, FEEDS_T0);
     for (int round = 0; round < 4; round++) {
         store_until_full(feed, peer);
         assert_int_equal(tend(feed), STATE_BECAME_FULL);
@@ -208,7 +208,7 @@ TEST(a_start_on_a_full_disk_takes_the_ballast)
 {
     NEEDS_MOUNT;
     feed_t *feed = feeds_open();
-    feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
+    const feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
     assert_int_equal(store_large(feed, own), 0);
     feed_close(&feed);
     fill_disk(0);

@@ -336,7 +336,7 @@ static void bring_back(const body_t *first, uint64_t count)
 {
     feed_id_t id = {.epoch = first->epoch};
     id.origin = world.node.public_key;
-    feed_ref_t *feed = feed_add(world.feed, &id);
+    const feed_ref_t *feed = feed_add(world.feed, &id);
     assert_non_null(feed);
     if (feed->own_db) /* that epoch was not damaged at all */
         return;

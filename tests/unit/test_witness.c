@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static void append(feed_t *feed, feed_ref_t *own)
+static void append(feed_t *feed, const feed_ref_t *own)
 {
     assert_int_equal(db_begin(feed_own_db(feed)), 0);
     assert_int_equal(feeds_store(feed, own, own->have + 1), 0);
@@ -31,7 +31,7 @@ TEST(it_follows_each_commit_that_stands)
 {
     feed_t *feed = feeds_open_new();
     assert_false(witness_is_there("state/own.db"));
-    feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
+    const feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
     for (int i = 0; i < 3; i++)
         append(feed, own);
     assert_true(witness_is_there("state/own.db"));
@@ -47,7 +47,7 @@ TEST(it_follows_each_commit_that_stands)
 TEST(a_record_ahead_says_by_how_many_at_least)
 {
     feed_t *feed = feeds_open_new();
-    feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
+    const feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
     append(feed, own);
     append(feed, own);
     note(FEEDS_T0, 2);

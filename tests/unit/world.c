@@ -66,16 +66,16 @@ peer_t *world_peer(int node, const peer_calls_t *calls)
     return peer;
 }
 
-feed_ref_t *world_add_feed(int node, uint64_t epoch)
+const feed_ref_t *world_add_feed(int node, uint64_t epoch)
 {
     feed_id_t id = forge_feed(&world.nodes[node]);
     id.epoch = epoch;
-    feed_ref_t *ref = feed_add(world.feed, &id);
+    const feed_ref_t *ref = feed_add(world.feed, &id);
     assert_non_null(ref);
     return ref;
 }
 
-feed_ref_t *world_feed(int node)
+const feed_ref_t *world_feed(int node)
 {
     return world_add_feed(node, FORGE_EPOCH);
 }
@@ -83,7 +83,7 @@ feed_ref_t *world_feed(int node)
 void world_store(int node, uint64_t seq)
 {
     static forged_t envelope;
-    feed_ref_t *ref = world_feed(node);
+    const feed_ref_t *ref = world_feed(node);
     while (ref->have < seq) {
         forge_batch(&world.nodes[node], ref->have + 1, &envelope);
         assert_int_equal(feed_store(world.feed, ref, ref->have + 1, envelope.bytes, envelope.size),

@@ -35,8 +35,8 @@ peer_t *world_peer(int node, const peer_calls_t *calls);
 const trusted_t *world_node(int node);
 
 /* The feed of a node in FORGE_EPOCH: as it is held, or made. */
-feed_ref_t *world_feed(int node);
-feed_ref_t *world_add_feed(int node, uint64_t epoch);
+const feed_ref_t *world_feed(int node);
+const feed_ref_t *world_add_feed(int node, uint64_t epoch);
 
 /* Store forge_batch's batches of a node's feed in FORGE_EPOCH, up to seq. */
 void world_store(int node, uint64_t seq);
