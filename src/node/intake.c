@@ -5,6 +5,7 @@
 #include "own_feed.h"
 #include "packets.h"
 #include "request.h"
+#include "soon.h"
 #include "special.h"
 #include "spool.h"
 #include "ticker.h"
@@ -75,7 +76,7 @@ struct intake {
     packets_t *packets;
     waiting_t waiting[WIRE_EVENTS_MAX];
     size_t waiting_count;
-    bool armed; /* a timer will commit what waits */
+    soon_t *flush_soon;
     uid_t users[USERS_MAX];
     size_t user_count;
     uid_t last_foreign;
@@ -170,7 +171,7 @@ static void deliver(connection_t *connection, answer_t *const *answers, size_t c
 {
     if (connection == NULL || connection->dead)
         return;
-    /* If it is gone, its own handler hangs up: this may run in a timer. */
+    /* If it is gone, its own handler hangs up: others of its answers may wait here. */
     connection->dead = !answers_send(&connection->answers, connection->item.fd, answers, count);
     if (connection->answers.count > 0)
         wait_for(connection, ZMQ_POLLOUT);
@@ -191,8 +192,9 @@ static void deliver_all(intake_t *self)
 }
 
 /* Commit what waits, then answer all of it in order. */
-static void flush(intake_t *self)
+static void flush(void *arg)
 {
+    intake_t *self = arg;
     own_feed_item_t items[WIRE_EVENTS_MAX];
     size_t count = 0;
     for (size_t i = 0; i < self->waiting_count; i++)
@@ -212,16 +214,6 @@ static void flush(intake_t *self)
     }
     deliver_all(self);
     self->waiting_count = 0;
-}
-
-static int flush_now(zloop_t *loop, int timer, void *arg)
-{
-    (void)loop;
-    (void)timer;
-    intake_t *self = arg;
-    self->armed = false;
-    flush(self);
-    return 0;
 }
 
 /* ---- requests ---- */
@@ -281,18 +273,19 @@ static int serve(zloop_t *loop, zmq_pollitem_t *item, void *arg)
     connection_t *connection = arg;
     intake_t *self = connection->intake;
     bool alive = !connection->dead;
+    (void)loop;
+    (void)item;
     if (alive && connection->answers.count > 0) {
         alive = answers_send_waiting(&connection->answers, connection->item.fd);
         if (alive && connection->answers.count == 0)
             wait_for(connection, ZMQ_POLLIN);
     } else if (alive)
         alive = read_requests(connection);
-    (void)item;
     if (!alive)
         hang_up(connection);
-    /* Other connections that are ready in this round join the group: the timer runs after them. */
-    if (self->waiting_count > 0 && !self->armed)
-        self->armed = zloop_timer(loop, 0, 1, flush_now, self) != -1;
+    /* Other connections that are ready in this round join the group. */
+    if (self->waiting_count > 0)
+        soon_call(self->flush_soon);
     return 0;
 }
 
@@ -455,6 +448,7 @@ intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault)
     zloop_poller(service_loop(service), &self->listener, greet, self);
     zloop_poller_set_tolerant(service_loop(service), &self->listener);
     self->ticker = ticker_new(service_loop(service), SPOOL_MS, tick, self);
+    self->flush_soon = soon_new(service_loop(service), flush, self);
     take_spool(self);
     return self;
 }
@@ -470,6 +464,7 @@ void intake_destroy(intake_t **self_p)
         if (self->connections[i] != NULL)
             hang_up(self->connections[i]);
     ticker_destroy(&self->ticker);
+    soon_destroy(&self->flush_soon);
     watch_destroy(&self->watch);
     if (self->listener.fd != -1) {
         zloop_poller_end(service_loop(self->service), &self->listener);
