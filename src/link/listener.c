@@ -1,8 +1,10 @@
 #include "listener.h"
 
 #include "clock.h"
+#include "descriptors.h"
 
 #define RETRY_MS      20
+#define FILES_NEEDED  16 /* to make a socket and bind it, and what is accepted meanwhile */
 #define LAST_WORDS_MS 1000
 #define COMPLAIN_MS   5000
 
@@ -22,6 +24,12 @@ static int listen_now(listener_t *self, fault_t *fault)
 {
     if (*self->endpoint == '\0')
         return 0;
+    /* libzmq looks for an interface of that name first, and aborts if it has no descriptor for it.
+     */
+    if (descriptors_open() + FILES_NEEDED > descriptors_limit()) {
+        errno = EMFILE;
+        return fault_set(fault, "cannot listen on %s: %s", self->endpoint, strerror(errno));
+    }
     self->socket = socket_server(self->type, self->own, fault);
     if (self->socket == NULL)
         return -1;

@@ -1,5 +1,7 @@
 /* socket: what comes in is whole and single, and what cannot be had is said. */
+#include "descriptors.h"
 #include "gate.h"
+#include "listener.h"
 #include "socket.h"
 #include "support.h"
 
@@ -178,6 +180,21 @@ TEST(an_address_that_is_none_is_named)
     assert_string_equal(fault.text, "cannot connect to nonsense: Invalid argument");
 }
 
+/* libzmq would abort: it asks for the interfaces first, and needs a descriptor for that. */
+TEST(with_hardly_a_file_descriptor_left_nobody_listens_and_it_is_said)
+{
+    fault_t fault;
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    struct rlimit few = {descriptors_open() + 8, limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    listener_t *listener =
+        listener_new(world.loop, ZMQ_PUB, world.cert, "tcp://127.0.0.1:*", NULL, NULL, &fault);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_null(listener);
+    assert_string_equal(fault.text, "cannot listen on tcp://127.0.0.1:*: Too many open files");
+}
+
 static int start_sockets(void **state)
 {
     (void)state;
@@ -204,6 +221,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_address_in_use_is_named, start, end),
         cmocka_unit_test_setup_teardown(without_a_file_descriptor_there_is_no_socket_and_it_is_said,
                                         start, end),
+        cmocka_unit_test_setup_teardown(
+            with_hardly_a_file_descriptor_left_nobody_listens_and_it_is_said, start, end),
         cmocka_unit_test_setup_teardown(an_address_that_is_none_is_named, start, end),
     };
     return cmocka_run_group_tests_name("socket", tests, start_sockets, end_sockets);
