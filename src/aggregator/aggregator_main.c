@@ -119,6 +119,7 @@ int main(int argc, char **argv)
     static const program_t program = {
         .name = "banmesh-aggregator",
         .usage = usage,
+        .tables = &replica_tables,
         .check = check,
         .advise = advise,
         .start = start,

@@ -1,6 +1,7 @@
 /* recover - what `sqlite3 COPY .recover` found in a damaged database: `banmesh recover`. */
 #include "command.h"
 #include "salvage.h"
+#include "tables.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -35,7 +36,7 @@ static int take_over(const settings_t *settings, const cert_t *cert, const char 
                      salvage_result_t *result, fault_t *fault)
 {
     const char *note;
-    feed_t *feed = feed_open(settings->node.state, &cert->sign_public, fault);
+    feed_t *feed = feed_open(settings->node.state, &cert->sign_public, &tables_of_node, fault);
     if (feed == NULL)
         return -1;
     wire_t *wire = wire_new(cert->sign_seed);

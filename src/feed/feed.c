@@ -1,15 +1,13 @@
 #include "feed.h"
 
+#include "cursor_rows.h"
 #include "position.h"
 #include "rows.h"
-#include "sum.h"
 #include "witness.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define CONSUMER "sink"
 
 struct feed {
     pubkey_t self;
@@ -18,8 +16,7 @@ struct feed {
     rows_t *own;
     rows_t *peers;
     witness_t *witness;
-    sqlite3_stmt *set_cursor;
-    sqlite3_stmt *drop_cursor;
+    cursor_rows_t *cursors;
     catalog_t *catalog;
     feed_ref_t *current; /* our own, of this run */
     uint64_t changes[FEED_BUCKETS];
@@ -148,33 +145,13 @@ static int load_feeds(feed_t *self, rows_t *rows)
     return rc;
 }
 
-/* A cursor that nobody wrote is as good as none: what was decided is decided again. */
-static uint64_t read_cursor(const feed_ref_t *feed, sqlite3_stmt *row)
-{
-    uint64_t seq = (uint64_t)sqlite3_column_int64(row, 0);
-    return sqlite3_column_int64(row, 1) == sum_cursor(&feed->id, seq) ? seq : 0;
-}
-
 static int load_cursors(feed_t *self)
 {
-    sqlite3_stmt *one =
-        db_prepare(rows_db(self->peers),
-                   "SELECT seq, sum FROM cursor WHERE consumer = '" CONSUMER "' AND feed = ?");
     feed_ref_t *feed;
-    int rc = 0;
-    for (size_t i = 0; rc != -1 && (feed = catalog_at(self->catalog, i)) != NULL; i++) {
-        if (feed->own_db)
-            continue;
-        sqlite3_bind_int64(one, 1, feed->number);
-        rc = db_step(rows_db(self->peers), one);
-        feed->cursor = rc == 1 ? read_cursor(feed, one) : 0;
-        if (rc == 1)
-            sqlite3_reset(one);
-    }
-    int saved = errno;
-    sqlite3_finalize(one);
-    errno = saved;
-    return rc == -1 ? -1 : 0;
+    for (size_t i = 0; (feed = catalog_at(self->catalog, i)) != NULL; i++)
+        if (!feed->own_db && cursor_rows_read(self->cursors, feed, &feed->cursor) == -1)
+            return -1;
+    return 0;
 }
 
 static int load(feed_t *self)
@@ -186,11 +163,12 @@ static int load(feed_t *self)
     return 0;
 }
 
-static feed_t *open_once(const char *directory, const pubkey_t *self_key, fault_t *fault)
+static feed_t *open_once(const char *directory, const pubkey_t *self_key,
+                         const state_tables_t *more, fault_t *fault)
 {
     feed_t *self = xcalloc(1, sizeof *self);
     self->self = *self_key;
-    self->state = state_open(directory, fault);
+    self->state = state_open(directory, more, fault);
     if (self->state == NULL) {
         free(self);
         return NULL;
@@ -199,10 +177,7 @@ static feed_t *open_once(const char *directory, const pubkey_t *self_key, fault_
     self->own = rows_new(state_own_db(self->state));
     self->peers = rows_new(state_peers_db(self->state));
     self->witness = witness_new(db_path(state_own_db(self->state)));
-    self->set_cursor =
-        db_prepare(rows_db(self->peers), "INSERT OR REPLACE INTO cursor (consumer, feed, seq, sum) "
-                                         "VALUES ('" CONSUMER "', ?, ?, ?)");
-    self->drop_cursor = db_prepare(rows_db(self->peers), "DELETE FROM cursor WHERE feed = ?");
+    self->cursors = cursor_rows_new(rows_db(self->peers));
     if (load(self) == -1) {
         int saved = errno;
         fault_set(fault, "%s: %s", state_failure(self->state), strerror(saved));
@@ -214,11 +189,12 @@ static feed_t *open_once(const char *directory, const pubkey_t *self_key, fault_
 
 /* Damage that shows only when the rows are read is marked by then: the second time all of the file
  * is looked at, and it is mended or set aside. */
-feed_t *feed_open(const char *directory, const pubkey_t *self_key, fault_t *fault)
+feed_t *feed_open(const char *directory, const pubkey_t *self_key, const state_tables_t *more,
+                  fault_t *fault)
 {
-    feed_t *self = open_once(directory, self_key, fault);
+    feed_t *self = open_once(directory, self_key, more, fault);
     if (self == NULL && errno == EBADMSG)
-        self = open_once(directory, self_key, fault);
+        self = open_once(directory, self_key, more, fault);
     return self;
 }
 
@@ -229,6 +205,7 @@ void feed_close(feed_t **self_p)
         return;
     *self_p = NULL;
     catalog_destroy(&self->catalog);
+    cursor_rows_destroy(&self->cursors);
     rows_destroy(&self->own);
     rows_destroy(&self->peers);
     witness_destroy(&self->witness);
@@ -420,10 +397,7 @@ static int drop_rows(feed_t *self, const feed_ref_t *feed)
 {
     if (rows_drop_feed(rows_of(self, feed), feed) == -1)
         return -1;
-    if (feed->own_db)
-        return 0;
-    sqlite3_bind_int64(self->drop_cursor, 1, feed->number);
-    return db_step(rows_db(self->peers), self->drop_cursor);
+    return feed->own_db ? 0 : cursor_rows_drop(self->cursors, feed);
 }
 
 int feed_remove(feed_t *self, const feed_ref_t *feed)
@@ -583,10 +557,7 @@ size_t feed_read(feed_t *self, const feed_ref_t *feed, uint64_t seq, const uint8
 
 int feed_set_cursor(feed_t *self, const feed_ref_t *feed, uint64_t seq)
 {
-    sqlite3_bind_int64(self->set_cursor, 1, feed->number);
-    sqlite3_bind_int64(self->set_cursor, 2, (int64_t)seq);
-    sqlite3_bind_int64(self->set_cursor, 3, sum_cursor(&feed->id, seq));
-    if (db_step(rows_db(self->peers), self->set_cursor) == -1)
+    if (cursor_rows_set(self->cursors, feed, seq) == -1)
         return -1;
     writable(self, feed)->cursor = seq;
     return 0;

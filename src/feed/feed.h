@@ -21,8 +21,10 @@ typedef struct feed feed_t;
 /* Open the state directory (it must exist) and read which feeds it holds. A damaged database is
  * mended or set aside: state_note says so, and state_wreck whether there is something to salvage.
  *   self_key  the public signing key of this node; borrowed for the call
+ *   more      what rooms above keep there, too; as state_open
  * NULL with the fault; also if another process uses the directory. */
-feed_t *feed_open(const char *directory, const pubkey_t *self_key, fault_t *fault);
+feed_t *feed_open(const char *directory, const pubkey_t *self_key, const state_tables_t *more,
+                  fault_t *fault);
 void feed_close(feed_t **self_p);
 
 /* From now on batches under a floor are missed like any: this host keeps the history. Call before
@@ -130,9 +132,6 @@ int feed_commit_own(feed_t *self);
 /* After a rolled back transaction: read where all feeds stand from disk again. A failure here is
  * fatal: the databases cannot be trusted. */
 void feed_forget(feed_t *self);
-
-/* Its origin signed for this number. */
-void feed_promise(feed_t *self, const feed_ref_t *feed, uint64_t seq);
 
 /* Keep a signed head, verbatim, if it is newer than the one held. A floor above have + 1 means that
  * what lies between no longer counts: have moves up to it, unless this host keeps the history. What

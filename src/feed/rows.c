@@ -6,6 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char rows_tables[] =
+    "CREATE TABLE feed (number INTEGER PRIMARY KEY AUTOINCREMENT, origin BLOB NOT NULL, "
+    " epoch INTEGER NOT NULL, channel INTEGER NOT NULL, floor INTEGER NOT NULL DEFAULT 1, "
+    " head_seq INTEGER NOT NULL DEFAULT 0, epoch_floor INTEGER NOT NULL DEFAULT 0, head BLOB, "
+    " sum INTEGER, UNIQUE (origin, epoch, channel));"
+    "CREATE TABLE batch (id INTEGER PRIMARY KEY, envelope BLOB NOT NULL, sum INTEGER);"
+    "CREATE VIEW batches AS SELECT hex (origin) AS origin, epoch, channel, "
+    " batch.id & 1099511627775 AS seq, length (envelope) AS bytes, envelope "
+    " FROM batch JOIN feed ON feed.number = batch.id >> 40";
+
 #define READ_TRIES 20 /* each waits as long as db does */
 
 struct rows {

@@ -6,6 +6,11 @@
 #include "db.h"
 #include "feed_ref.h"
 
+/* batch.id is feed.number << 40 | seq: one B-tree, ascending within a feed, the feed's rows
+ * together. sum: see sum.h; whoever writes a row writes its sum, or the row counts as damaged.
+ * `batches` shows batch in columns. */
+extern const char rows_tables[];
+
 typedef struct rows rows_t;
 
 /* db is borrowed for as long as the rows live; its statements end with it. */

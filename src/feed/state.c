@@ -4,7 +4,8 @@
 #include "ballast.h"
 #include "check.h"
 #include "clock.h"
-#include "schema.h"
+#include "cursor_rows.h"
+#include "rows.h"
 #include "witness.h"
 
 #include <errno.h>
@@ -184,16 +185,37 @@ static db_t *open_db(state_t *self, const file_t *file, fault_t *fault)
 
 /* ---- both ---- */
 
-static int open_both(state_t *self, fault_t *fault)
+/* One SQL text of ours and of what rooms above have; for free (). */
+static char *join_tables(const char *first, const char *second, const char *const *more)
 {
-    file_t own = {.schema = {SCHEMA_VERSION, SCHEMA_OWN, NULL}, .durable = true};
-    file_t peers = {.schema = {SCHEMA_VERSION, SCHEMA_PEERS, NULL}};
+    char *all = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&all, &size);
+    if (out == NULL)
+        fatal("open_memstream");
+    fprintf(out, "%s;%s", first, second);
+    for (size_t i = 0; i < STATE_TABLES_MAX && more[i] != NULL; i++)
+        fprintf(out, ";%s", more[i]);
+    fclose(out);
+    return all;
+}
+
+static int open_both(state_t *self, const state_tables_t *more, fault_t *fault)
+{
+    char *own_tables = join_tables(rows_tables, "", more->own);
+    char *peers_tables = join_tables(rows_tables, cursor_rows_table, more->peers);
+    file_t own = {.schema = {STATE_VERSION, own_tables, NULL}, .durable = true};
+    file_t peers = {.schema = {STATE_VERSION, peers_tables, NULL}};
     snprintf(own.path, sizeof own.path, "%s/own.db", self->directory);
     snprintf(peers.path, sizeof peers.path, "%s/peers.db", self->directory);
     snprintf(self->wreck, sizeof self->wreck, "%s/own.db" WRECK, self->directory);
     self->own = open_db(self, &own, fault);
     if (self->own != NULL)
         self->peers = open_db(self, &peers, fault);
+    int saved = errno;
+    free(own_tables);
+    free(peers_tables);
+    errno = saved;
     return self->peers != NULL ? 0 : -1;
 }
 
@@ -215,12 +237,12 @@ static void freeze(state_t *self, bool frozen)
     db_freeze(self->peers, frozen);
 }
 
-state_t *state_open(const char *directory, fault_t *fault)
+state_t *state_open(const char *directory, const state_tables_t *more, fault_t *fault)
 {
     state_t *self = xcalloc(1, sizeof *self);
     self->directory = xstrdup(directory);
     self->ballast = ballast_new(directory);
-    if (lock_directory(self, fault) == -1 || open_both(self, fault) == -1) {
+    if (lock_directory(self, fault) == -1 || open_both(self, more, fault) == -1) {
         int saved = errno;
         state_close(&self);
         errno = saved;

@@ -17,10 +17,23 @@
 
 typedef struct state state_t;
 
+/* A change of shape of any table raises the version of both databases, and brings its migration. */
+#define STATE_VERSION    3
+#define STATE_TABLES_MAX 4
+
+/* The tables of rooms above, each as the SQL that makes it, declared where it is used: the first
+ * NULL ends them. docs/architecture.md explains all of them to those who open the files. */
+typedef struct {
+    const char *own[STATE_TABLES_MAX];
+    const char *peers[STATE_TABLES_MAX];
+} state_tables_t;
+
 /* Open both databases; a damaged one is set aside and begun anew, which state_note tells of. The
- * directory must exist. NULL with the fault and errno; EBADMSG: damaged and could not be set
+ * directory must exist. A database of ours without one of the tables is damaged.
+ *   more  besides those of feeds; the same at each call for one directory; borrowed for the call
+ * NULL with the fault and errno; EBADMSG: damaged and could not be set
  * aside. */
-state_t *state_open(const char *directory, fault_t *fault);
+state_t *state_open(const char *directory, const state_tables_t *more, fault_t *fault);
 void state_close(state_t **self_p);
 
 db_t *state_own_db(state_t *self);

@@ -13,6 +13,10 @@
     ADD_SQL ROWS_4_SQL ", " ROWS_4_SQL ", " ROWS_4_SQL ", " ROWS_4_SQL ", " ROWS_4_SQL             \
                        ", " ROWS_4_SQL ", " ROWS_4_SQL ", " ROWS_4_SQL
 
+const char held_table[] =
+    "CREATE TABLE held (id INTEGER PRIMARY KEY, nid INTEGER NOT NULL, address BLOB NOT NULL, "
+    " prefix INTEGER NOT NULL, until_ms INTEGER NOT NULL)";
+
 struct held {
     db_t *db;
     sqlite3_stmt *add;

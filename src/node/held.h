@@ -8,6 +8,9 @@
 #include "clock.h"
 #include "db.h"
 
+/* What the consumer applied, and until when fail2ban holds it. */
+extern const char held_table[];
+
 typedef struct held held_t;
 
 /* db is peers.db, borrowed and closed after us. */

@@ -4,6 +4,7 @@
 #include "intake.h"
 #include "recall.h"
 #include "service.h"
+#include "tables.h"
 
 #include <malloc.h>
 
@@ -84,6 +85,7 @@ int main(int argc, char **argv)
     static const program_t program = {
         .name = "banmeshd",
         .usage = usage,
+        .tables = &tables_of_node,
         .check_directories = check_directories,
         .start = start,
         .reloaded = reloaded,

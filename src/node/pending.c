@@ -10,12 +10,15 @@
 #define COLUMNS "nid, due_ms, time_ms, origin, address, prefix, jail, duration_s"
 #define VALUES  "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
-/* Made here, not with the schema: a directory of an earlier run may lack it. */
-static const char make_backlog[] =
-    "CREATE TABLE IF NOT EXISTS backlog (nid INTEGER NOT NULL, due_ms INTEGER NOT NULL, "
-    "time_ms INTEGER NOT NULL, origin BLOB NOT NULL, address BLOB NOT NULL, "
-    "prefix INTEGER NOT NULL, jail TEXT NOT NULL, duration_s INTEGER NOT NULL, "
-    "PRIMARY KEY (time_ms, nid)) WITHOUT ROWID";
+const char pending_tables[] =
+    "CREATE TABLE pending (nid INTEGER PRIMARY KEY, due_ms INTEGER NOT NULL, "
+    " origin BLOB NOT NULL, address BLOB NOT NULL, prefix INTEGER NOT NULL, "
+    " jail TEXT NOT NULL, time_ms INTEGER NOT NULL, duration_s INTEGER NOT NULL);"
+    "CREATE INDEX pending_due ON pending (due_ms);"
+    "CREATE TABLE backlog (nid INTEGER NOT NULL, due_ms INTEGER NOT NULL, "
+    " time_ms INTEGER NOT NULL, origin BLOB NOT NULL, address BLOB NOT NULL, "
+    " prefix INTEGER NOT NULL, jail TEXT NOT NULL, duration_s INTEGER NOT NULL, "
+    " PRIMARY KEY (time_ms, nid)) WITHOUT ROWID";
 
 /* The statements on one table, and how many rows it has. */
 typedef struct {
@@ -36,20 +39,8 @@ struct pending {
     int64_t damaged_time_ms;
 };
 
-static int make_table(db_t *db)
-{
-    sqlite3_stmt *make = db_prepare(db, make_backlog);
-    int rc = db_step(db, make);
-    int saved = errno;
-    sqlite3_finalize(make);
-    errno = saved;
-    return rc;
-}
-
 pending_t *pending_new(db_t *db)
 {
-    if (make_table(db) == -1)
-        return NULL;
     pending_t *self = xcalloc(1, sizeof *self);
     self->db = db;
     self->holds = (queue_t){

@@ -10,6 +10,8 @@
 
 #define PENDING_PACE 0 /* due_ms of what waits for the pace alone */
 
+extern const char pending_tables[];
+
 typedef struct pending pending_t;
 
 /* What is needed to decide again and to write the line. */

@@ -6,6 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char attempts_table[] =
+    "CREATE TABLE attempt (key BLOB PRIMARY KEY, epoch INTEGER NOT NULL, "
+    " channel INTEGER NOT NULL, seq INTEGER NOT NULL, idx INTEGER NOT NULL, "
+    " duration_s INTEGER NOT NULL, at_epoch INTEGER, at_seq INTEGER, at_idx INTEGER)"
+    " WITHOUT ROWID";
+
 struct attempts {
     db_t *db;
     sqlite3_stmt *claim;

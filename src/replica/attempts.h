@@ -11,6 +11,10 @@
 #define ATTEMPTS_KEY_BYTES 16
 #define ATTEMPTS_KEPT_MS   (30LL * 24 * 3600 * MS_PER_S)
 
+/* Its first event's position is an attempt's identity; at_*, if set, is where a prolongation or a
+ * copy carries it now. Of own.db. */
+extern const char attempts_table[];
+
 typedef struct attempts attempts_t;
 
 typedef struct {

@@ -4,6 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char forks_table[] =
+    "CREATE TABLE fork (origin BLOB NOT NULL, epoch INTEGER NOT NULL, channel INTEGER NOT NULL, "
+    " seq INTEGER NOT NULL, here BLOB NOT NULL, there BLOB NOT NULL, found_ms INTEGER NOT NULL, "
+    " reset INTEGER NOT NULL, PRIMARY KEY (origin, epoch, channel)) WITHOUT ROWID";
+
 struct forks {
     db_t *db;
     sqlite3_stmt *add;

@@ -19,6 +19,8 @@ typedef struct {
     bool reset;       /* by the operator: what this host holds stands */
 } fork_t;
 
+extern const char forks_table[]; /* of peers.db */
+
 typedef struct forks forks_t;
 
 /* Read what was found before. db is peers.db, borrowed. NULL with the fault. */

@@ -1,5 +1,6 @@
 #include "replica.h"
 
+#include "attempts.h"
 #include "bytes.h"
 #include "early.h"
 #include "heads.h"
@@ -14,6 +15,8 @@
 #include <string.h>
 
 #define COMMIT_BYTES (1024 * 1024) /* in one transaction: it takes room before it gives it back */
+
+const state_tables_t replica_tables = {.own = {attempts_table}, .peers = {forks_table}};
 
 struct replica {
     replica_config_t config;

@@ -51,6 +51,9 @@ typedef struct {
     bool live;               /* it was announced or offered, not asked for */
 } arrival_t;
 
+/* What the rooms of this floor keep: enough for a host without a shared log. */
+extern const state_tables_t replica_tables;
+
 typedef struct replica replica_t;
 
 typedef struct {

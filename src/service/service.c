@@ -338,7 +338,8 @@ static int open_feed(service_t *self, fault_t *fault)
 {
     salvage_result_t salvaged;
     const char *note;
-    self->feed = feed_open(self->settings->node.state, &self->cert->sign_public, fault);
+    self->feed = feed_open(self->settings->node.state, &self->cert->sign_public,
+                           self->program->tables, fault);
     if (self->feed == NULL)
         return -1;
     for (size_t i = 0; (note = state_note(feed_state(self->feed), i)) != NULL; i++)

@@ -10,8 +10,9 @@ typedef struct service service_t;
 
 /* What makes a program of it. state is the program's own, from start to stop. */
 typedef struct {
-    const char *name;  /* "banmeshd" */
-    const char *usage; /* the whole text of --help */
+    const char *name;             /* "banmeshd" */
+    const char *usage;            /* the whole text of --help */
+    const state_tables_t *tables; /* that it keeps in the state directory */
     /* Check what only this program reads (--check too). 0, or -1 with the fault. May be NULL. */
     int (*check)(const settings_t *settings, fault_t *fault);
     /* Look at the directories that only this program writes into, with service_check_directory: at

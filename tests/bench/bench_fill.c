@@ -6,6 +6,7 @@
 #include "feed.h"
 #include "feeder.h"
 #include "measure.h"
+#include "tables.h"
 #include "wire.h"
 
 #include <pthread.h>
@@ -128,7 +129,8 @@ int main(int argc, char **argv)
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     size_t maker_count = cores < MAKERS_MAX ? (size_t)cores : MAKERS_MAX;
     cert_t *cert = cert_load_secret(argv[1], &fault);
-    feed_t *feed = cert != NULL ? feed_open(argv[2], &cert->sign_public, &fault) : NULL;
+    feed_t *feed =
+        cert != NULL ? feed_open(argv[2], &cert->sign_public, &tables_of_node, &fault) : NULL;
     if (feed == NULL || per_batch > WIRE_EVENTS_MAX)
         fatalx("%s", feed == NULL ? fault.text : "PER_BATCH: more than a batch holds");
     const feed_ref_t *ref = feed_own(feed, wall_now());

@@ -1,14 +1,16 @@
 #include "feeds.h"
+#include "replica.h"
 
 #include <stdio.h>
 #include <string.h>
 
+const state_tables_t *feeds_tables = &replica_tables;
 const pubkey_t feeds_self = {{1}};
 
 feed_t *feeds_open(void)
 {
     fault_t fault;
-    feed_t *feed = feed_open("state", &feeds_self, &fault);
+    feed_t *feed = feed_open("state", &feeds_self, feeds_tables, &fault);
     if (feed == NULL)
         fail_msg("%s", fault.text);
     return feed;
@@ -23,7 +25,7 @@ feed_t *feeds_open_new(void)
 const char *feeds_open_fault(void)
 {
     static fault_t fault;
-    feed_t *feed = feed_open("state", &feeds_self, &fault);
+    feed_t *feed = feed_open("state", &feeds_self, feeds_tables, &fault);
     if (feed == NULL)
         return fault.text;
     feed_close(&feed);

@@ -7,6 +7,9 @@
 
 #define FEEDS_T0 1795288000000
 
+/* What is kept beside the feeds; a test of node sets another. */
+extern const state_tables_t *feeds_tables;
+
 /* Open "state", which must exist, for the node feeds_self; it is made by feeds_open_new. */
 extern const pubkey_t feeds_self;
 feed_t *feeds_open(void);

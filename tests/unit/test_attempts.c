@@ -1,6 +1,7 @@
 /* attempts: which ban the intake has had before. */
 #include "attempts.h"
 #include "feed.h"
+#include "replica.h"
 #include "support.h"
 
 #include <string.h>
@@ -16,7 +17,7 @@ static open_t open_attempts(void)
 {
     fault_t fault;
     open_t open;
-    open.feed = feed_open(".", &self_key, &fault);
+    open.feed = feed_open(".", &self_key, &replica_tables, &fault);
     if (open.feed == NULL)
         fail_msg("%s", fault.text);
     open.attempts = attempts_new(feed_own_db(open.feed));

@@ -4,6 +4,7 @@
 #include "forge.h"
 #include "nid.h"
 #include "own_feed.h"
+#include "replica.h"
 #include "steady.h"
 #include "stored.h"
 #include "trimmer.h"
@@ -81,7 +82,7 @@ static void ignore(void *arg, const uint8_t *envelope, size_t size)
 static void open_world(void)
 {
     fault_t fault;
-    world.feed = feed_open(".", &world.node.public_key, &fault);
+    world.feed = feed_open(".", &world.node.public_key, &replica_tables, &fault);
     if (world.feed == NULL)
         fail_msg("%s", fault.text);
     world.own_feed = own_feed_new(world.feed, world.node.wire, ignore, NULL);

@@ -2,6 +2,7 @@
  * was not stored is ever read. */
 #include "damage.h"
 #include "feeds.h"
+#include "replica.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -77,7 +78,7 @@ static void assert_holds_all(feed_t *feed, const feed_ref_t *ref, uint64_t have)
 
 static int read_all(void *arg)
 {
-    feed_t *feed = feed_open("state", &feeds_self, NULL);
+    feed_t *feed = feed_open("state", &feeds_self, &replica_tables, NULL);
     const uint8_t *bytes;
     (void)arg;
     if (feed == NULL)

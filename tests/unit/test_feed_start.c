@@ -1,5 +1,6 @@
 /* feed: epochs are never used twice, and a start takes only a directory that is ours alone. */
 #include "feeds.h"
+#include "replica.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,7 +84,7 @@ static int open_same_directory(void *arg)
 {
     fault_t fault;
     (void)arg;
-    feed_t *feed = feed_open("state", &feeds_self, &fault);
+    feed_t *feed = feed_open("state", &feeds_self, &replica_tables, &fault);
     if (feed != NULL)
         return 1;
     return strcmp(fault.text, IN_USE) == 0 ? 0 : 2;

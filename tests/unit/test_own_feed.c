@@ -2,6 +2,7 @@
 #include "forge.h"
 #include "nid.h"
 #include "own_feed.h"
+#include "replica.h"
 #include "stored.h"
 
 #include <errno.h>
@@ -41,7 +42,7 @@ static void note_published(void *arg, const uint8_t *envelope, size_t size)
 static void open_world(void)
 {
     fault_t fault;
-    world.feed = feed_open(".", &world.node.public_key, &fault);
+    world.feed = feed_open(".", &world.node.public_key, &replica_tables, &fault);
     if (world.feed == NULL)
         fail_msg("%s", fault.text);
     world.origin = own_feed_new(world.feed, world.node.wire, note_published, &world);

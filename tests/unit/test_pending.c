@@ -2,6 +2,7 @@
 #include "feed.h"
 #include "pending.h"
 #include "support.h"
+#include "tables.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@ static open_t open_pending(void)
 {
     fault_t fault;
     open_t open;
-    open.feed = feed_open(".", &self_key, &fault);
+    open.feed = feed_open(".", &self_key, &tables_of_node, &fault);
     if (open.feed == NULL)
         fail_msg("%s", fault.text);
     open.pending = pending_new(feed_peers_db(open.feed));

@@ -58,7 +58,7 @@ static int start(void **state)
         world.certs[i] = support_cert(names[i]);
     world.trust = support_trust("trust", world.certs, 3);
     world.settings = (settings_t){.roles.aggregators = {aggregators, 1}};
-    world.feed = feed_open(".", &world.certs[0]->sign_public, &fault);
+    world.feed = feed_open(".", &world.certs[0]->sign_public, &replica_tables, &fault);
     if (world.feed == NULL)
         return -1;
     world.wire = wire_new(world.certs[0]->sign_seed);

@@ -3,6 +3,7 @@
 #include "ballast.h"
 #include "damage.h"
 #include "feeds.h"
+#include "replica.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -246,7 +247,7 @@ TEST(no_room_for_the_shared_memory_is_no_io_error)
     feed_close(&feed);
     assert_int_equal(unlink("state/ballast"), 0);
     fill_disk(0);
-    feed = feed_open("state", &feeds_self, NULL);
+    feed = feed_open("state", &feeds_self, &replica_tables, NULL);
     assert_null(feed);
     assert_int_equal(errno, ENOSPC);
     assert_false(support_exists("state/own.db-check"));

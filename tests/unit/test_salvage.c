@@ -5,6 +5,7 @@
 #include "forge.h"
 #include "nid.h"
 #include "own_feed.h"
+#include "replica.h"
 #include "salvage.h"
 
 #include <sodium.h>
@@ -64,7 +65,7 @@ static void note_published(void *arg, const uint8_t *envelope, size_t size)
 static void open_state(void)
 {
     fault_t fault;
-    world.feed = feed_open("state", &world.node.public_key, &fault);
+    world.feed = feed_open("state", &world.node.public_key, &replica_tables, &fault);
     if (world.feed == NULL)
         fail_msg("%s", fault.text);
 }
@@ -393,7 +394,7 @@ static void damage_and_salvage(uint64_t seed, int round, int damages, tally_t *t
         damage_somehow(support_random(&random) % 2 == 0 ? "state/own.db" : "state/own.db-wal",
                        &random);
     mark();
-    feed_t *feed = feed_open("state", &world.node.public_key, &fault);
+    feed_t *feed = feed_open("state", &world.node.public_key, &replica_tables, &fault);
     if (feed == NULL && strstr(fault.text, "schema version") != NULL)
         return;
     feed_close(&feed);

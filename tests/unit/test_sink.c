@@ -1,5 +1,6 @@
 /* sink: what is decided becomes true all at once, or not at all. */
 #include "sink.h"
+#include "tables.h"
 #include "world.h"
 
 #include <stdio.h>
@@ -99,6 +100,7 @@ TEST(what_is_taken_back_was_never_decided)
 
 int main(void)
 {
+    world_tables = &tables_of_node;
     static const struct CMUnitTest tests[] = {
         with_sink(several_batches_of_a_feed_are_one_move),
         with_sink(what_is_taken_back_was_never_decided),

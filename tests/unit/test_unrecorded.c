@@ -2,6 +2,7 @@
 #include "feed.h"
 #include "shared_line.h"
 #include "support.h"
+#include "tables.h"
 #include "unrecorded.h"
 
 #include <stdio.h>
@@ -20,7 +21,7 @@ typedef struct {
 static open_t open_held(void)
 {
     fault_t fault;
-    open_t open = {.feed = feed_open(".", &self_key, &fault)};
+    open_t open = {.feed = feed_open(".", &self_key, &tables_of_node, &fault)};
     assert_non_null(open.feed);
     open.held = held_new(feed_peers_db(open.feed));
     return open;

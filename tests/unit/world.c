@@ -1,4 +1,5 @@
 #include "world.h"
+#include "replica.h"
 
 #include "heads.h"
 
@@ -8,6 +9,7 @@
 #define STEP_MS 1
 #define WAIT_MS 60000
 
+const state_tables_t *world_tables = &replica_tables;
 world_t world;
 
 int world_start(void **state)
@@ -24,7 +26,7 @@ int world_start(void **state)
     }
     world.trust = support_trust("trust", world.certs, WORLD_NODES);
     world.settings = (settings_t){.roles.aggregators = {aggregators, 1}};
-    world.feed = feed_open(".", &world.certs[SELF]->sign_public, &fault);
+    world.feed = feed_open(".", &world.certs[SELF]->sign_public, world_tables, &fault);
     if (world.feed == NULL)
         return -1;
     world.wire = wire_new(world.certs[SELF]->sign_seed);

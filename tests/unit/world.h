@@ -23,6 +23,9 @@ typedef struct {
 
 extern world_t world;
 
+/* What is kept beside the feeds; a test of node sets another before it starts. */
+extern const state_tables_t *world_tables;
+
 #define in_world(name) cmocka_unit_test_setup_teardown(name, world_start, world_end)
 
 int world_start(void **state);

@@ -1,0 +1,11 @@
+#include "tables.h"
+
+#include "attempts.h"
+#include "forks.h"
+#include "held.h"
+#include "pending.h"
+
+const state_tables_t tables_of_node = {
+    .own = {attempts_table},
+    .peers = {forks_table, held_table, pending_tables},
+};
