@@ -2,6 +2,7 @@
 
 #include "chance.h"
 #include "lookup.h"
+#include "readers.h"
 
 #define SILENT_HEARTBEATS 5
 #define BACKOFF_MAX_MS    60000
@@ -28,10 +29,9 @@ struct peer {
     reader_t *dealer_reader;
     lookup_t *sub_lookup; /* both NULL: no name is being looked up */
     lookup_t *dealer_lookup;
-    int lookup_timer;                /* -1: none */
-    bool lookup_failed;              /* and the log knows */
-    uint8_t route[SOCKET_ROUTE_MAX]; /* back to where it offers */
-    size_t route_size;
+    int lookup_timer;        /* -1: none */
+    bool lookup_failed;      /* and the log knows */
+    peer_route_t route;      /* back to where it offers */
     addr_t endpoint_address; /* family 0 until its name was looked up */
     addr_t address;
     char address_text[ADDR_TEXT_MAX];
@@ -47,9 +47,8 @@ struct peer {
 };
 
 /* libzmq knows the address that a message came from: kept so that no ban cuts the mesh. */
-static void note_address(peer_t *self, zmq_msg_t *message)
+static void note_address(peer_t *self, const char *text)
 {
-    const char *text = zmq_msg_gets(message, "Peer-Address");
     if (text == NULL || streq(text, self->address_text) || strlen(text) >= ADDR_TEXT_MAX)
         return;
     snprintf(self->address_text, sizeof self->address_text, "%s", text);
@@ -68,7 +67,7 @@ static void read_socket(void *arg, socket_t *socket)
         if (rc == 0)
             break;
         if (rc == 1)
-            note_address(self, &message);
+            note_address(self, zmq_msg_gets(&message, "Peer-Address"));
         peer_message_t received = {zmq_msg_data(&message), zmq_msg_size(&message), rc == -1,
                                    socket == self->dealer ? PEER_ANSWERED : PEER_ANNOUNCED};
         self->calls->message(self->calls->arg, self, &received);
@@ -263,16 +262,13 @@ int peer_send(peer_t *self, const uint8_t *bytes, size_t size)
 {
     if (!self->in.connected || self->out.connected)
         return peer_send_out(self, bytes, size);
-    return self->calls->send_back(self->calls->arg, self->route, self->route_size, bytes, size)
-               ? 0
-               : -1;
+    return self->calls->send_back(self->calls->arg, &self->route, bytes, size);
 }
 
-void peer_take_route(peer_t *self, const uint8_t *route, size_t route_size, zmq_msg_t *message)
+void peer_take_route(peer_t *self, const peer_route_t *route, const char *address)
 {
-    memcpy(self->route, route, route_size);
-    self->route_size = route_size;
-    note_address(self, message);
+    self->route = *route;
+    note_address(self, address);
 }
 
 bool peer_heartbeat(peer_t *self, int64_t time_ms, peer_way_t by)

@@ -9,10 +9,18 @@
 
 #include "addr.h"
 #include "clock.h"
-#include "readers.h"
 #include "trust.h"
 
+#define PEER_ROUTE_MAX 255 /* bytes of a ROUTER's routing id */
+
 typedef struct peer peer_t;
+typedef struct readers readers_t;
+
+/* A connection that was made to our ROUTER, to send back over; the bytes mean nothing to others. */
+typedef struct {
+    uint8_t bytes[PEER_ROUTE_MAX];
+    uint8_t size; /* from 1 on */
+} peer_route_t;
 
 /* How a message came. */
 typedef enum {
@@ -28,33 +36,8 @@ typedef struct {
     peer_way_t way;
 } peer_message_t;
 
-/* What peers call back, on the loop. */
-typedef struct {
-    /* One message. */
-    void (*message)(void *arg, peer_t *peer, const peer_message_t *message);
-    /* A burst of messages is over: commit, act. */
-    void (*idle)(void *arg);
-    /* Send along a route that peer_take_route brought. False if it is gone or full. */
-    bool (*send_back)(void *arg, const uint8_t *route, size_t route_size, const uint8_t *bytes,
-                      size_t size);
-    void *arg;
-} peer_calls_t;
-
-/* Start connecting. readers, own and calls are borrowed for as long as the peer lives; node is
- * copied. endpoint and replay may differ from the certificate's. replay "" means that nothing can
- * be fetched from it; endpoint "" that it is not connected to, and only offers. What cannot be made
- * now is said, and tried again later. */
-peer_t *peer_new(readers_t *readers, const cert_t *own, const trusted_t *node, const char *endpoint,
-                 const char *replay, const peer_calls_t *calls);
-void peer_destroy(peer_t **self_p);
-
 const trusted_t *peer_node(const peer_t *self);
 const char *peer_endpoint(const peer_t *self);
-const char *peer_replay(const peer_t *self);
-
-/* True if an address or network touches the peer's: that of its endpoint, or the one that its
- * messages came from last. */
-bool peer_is_at(const peer_t *self, const addr_t *address);
 
 /* Send it a request: to its replay, or back to where it offers. 0, or -1 if there is no way or its
  * queue is full. */
@@ -62,14 +45,6 @@ int peer_send(peer_t *self, const uint8_t *bytes, size_t size);
 
 /* Send to its replay only, if that way is open. 0 or -1. */
 int peer_send_out(peer_t *self, const uint8_t *bytes, size_t size);
-
-/* True if nothing could be sent to its replay for 5 s, though it is heard: libzmq gave that
- * connection up for a protocol error, which it never mends, or nobody reads there. */
-bool peer_takes_nothing(const peer_t *self);
-
-/* It offered something from there: route_size 1..SOCKET_ROUTE_MAX; the message tells its address.
- */
-void peer_take_route(peer_t *self, const uint8_t *route, size_t route_size, zmq_msg_t *message);
 
 /* Its own signed head was received, made at time_ms by its clock. Only one newer than any before
  * proves that it lives. Returns true if it was not connected before. */
@@ -84,6 +59,40 @@ bool peer_offers(const peer_t *self);
 /* ms since the last heartbeat; -1 if there never was one. */
 int64_t peer_heard_ms(const peer_t *self);
 uint64_t peer_reconnects(const peer_t *self);
+
+/* ---- for the link alone ---- */
+
+/* What peers call back, on the loop. */
+typedef struct {
+    /* One message. */
+    void (*message)(void *arg, peer_t *peer, const peer_message_t *message);
+    /* A burst of messages is over: commit, act. */
+    void (*idle)(void *arg);
+    /* Send along a route that peer_take_route brought. 0, or -1 if it is gone or full. */
+    int (*send_back)(void *arg, const peer_route_t *route, const uint8_t *bytes, size_t size);
+    void *arg;
+} peer_calls_t;
+
+/* Start connecting. readers, own and calls are borrowed for as long as the peer lives; node is
+ * copied. endpoint and replay may differ from the certificate's. replay "" means that nothing can
+ * be fetched from it; endpoint "" that it is not connected to, and only offers. What cannot be made
+ * now is said, and tried again later. */
+peer_t *peer_new(readers_t *readers, const cert_t *own, const trusted_t *node, const char *endpoint,
+                 const char *replay, const peer_calls_t *calls);
+void peer_destroy(peer_t **self_p);
+
+const char *peer_replay(const peer_t *self);
+
+/* True if an address or network touches the peer's: that of its endpoint, or the one that its
+ * messages came from last. */
+bool peer_is_at(const peer_t *self, const addr_t *address);
+
+/* True if nothing could be sent to its replay for 5 s, though it is heard: libzmq gave that
+ * connection up for a protocol error, which it never mends, or nobody reads there. */
+bool peer_takes_nothing(const peer_t *self);
+
+/* It offered something from there. address  that it came from, as text; NULL: not known */
+void peer_take_route(peer_t *self, const peer_route_t *route, const char *address);
 
 /* Call each heartbeat interval: makes the connection anew when it was silent for five of them, with
  * back-off up to a minute and jitter. Returns true if it did, or if offers were the only way and

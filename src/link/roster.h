@@ -4,6 +4,7 @@
 #define BANMESH_LINK_ROSTER_H
 
 #include "peer.h"
+#include "readers.h"
 #include "settings.h"
 
 /* Begins with the first three, borrowed for as long as it lives, and the rest zero. peers and count

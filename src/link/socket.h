@@ -13,7 +13,6 @@
 typedef struct socket_handle socket_t;
 
 #define SOCKET_ZAP_DOMAIN "banmesh"
-#define SOCKET_ROUTE_MAX  255 /* bytes of a ROUTER's routing id */
 #define SOCKET_QUEUE_MAX  128 /* messages a peer and direction: 8 MiB of the largest */
 #define SOCKET_BURST_MAX  64  /* messages of one socket before others on the loop get their turn */
 #define SOCKET_BURST_MS   10  /* the same: one message may bring 256 signatures to check */

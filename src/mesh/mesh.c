@@ -1,10 +1,8 @@
 #include "mesh.h"
 
-#include "descriptors.h"
 #include "heads.h"
 #include "inbox.h"
 #include "overview.h"
-#include "roster.h"
 #include "ticker.h"
 
 #define SURVEY_MS 30000
@@ -13,9 +11,7 @@ struct mesh {
     mesh_config_t config;
     mesh_follower_t follower;
     trust_t *trust;
-    crowd_t *crowd;
-    gate_t *gate;
-    listener_t *publisher;
+    link_t *link;
     replay_t *replay;
     replica_t *replica;
     catchup_t *catchup;
@@ -24,9 +20,6 @@ struct mesh {
     heads_t *heads;
     digest_t *digest;
     ticker_t *heartbeat;
-    readers_t *readers; /* of the roster's peers */
-    roster_t roster;
-    peer_calls_t calls;
     bool advanced; /* batches were stored in this burst */
     bool failing;  /* the databases say no; said so already */
     mono_t surveyed_at;
@@ -44,6 +37,12 @@ static void receive(void *arg, peer_t *peer, const peer_message_t *message)
     inbox_receive(self->inbox, peer, message);
 }
 
+static bool visited(void *arg, const link_visit_t *visit)
+{
+    mesh_t *self = arg;
+    return replay_receive(self->replay, visit);
+}
+
 /* Into self->out; the same for all. */
 static size_t write_survey(mesh_t *self)
 {
@@ -59,11 +58,13 @@ static void survey(mesh_t *self, peer_t *peer)
 
 static void survey_all(mesh_t *self)
 {
+    size_t count;
+    peer_t *const *peers = link_peers(self->link, &count);
     size_t size = write_survey(self);
     self->surveyed_at = mono_now();
-    for (size_t i = 0; i < self->roster.count; i++)
-        if (peer_connected(self->roster.peers[i]))
-            peer_send(self->roster.peers[i], self->out, size);
+    for (size_t i = 0; i < count; i++)
+        if (peer_connected(peers[i]))
+            peer_send(peers[i], self->out, size);
 }
 
 static void connected(void *arg, peer_t *peer)
@@ -94,25 +95,14 @@ static void asked(void *arg, peer_t *peer, const envelope_t *envelope)
 }
 
 /* From a node that connected to us: it may be one that we cannot connect to. */
-static void offered(void *arg, const replay_offer_t *offer)
+static void offered(void *arg, const link_visit_t *visit, const envelope_t *envelope)
 {
     mesh_t *self = arg;
-    /* Somebody else who has our keys is no peer of ours. */
-    if (roster_is_self(&self->roster, offer->sender) || offer->route_size == 0 ||
-        offer->route_size > SOCKET_ROUTE_MAX) {
+    peer_t *peer = link_offered(self->link, visit);
+    if (peer != NULL)
+        inbox_take(self->inbox, peer, envelope, PEER_OFFERED);
+    else /* somebody else who has our keys is no peer of ours */
         replica_refuse(self->replica, REPLICA_WRONG_PEER);
-        return;
-    }
-    peer_t *peer = roster_offers(&self->roster, offer->sender);
-    peer_take_route(peer, offer->route, offer->route_size, offer->message);
-    inbox_take(self->inbox, peer, offer->envelope, PEER_OFFERED);
-}
-
-static bool send_back(void *arg, const uint8_t *route, size_t route_size, const uint8_t *bytes,
-                      size_t size)
-{
-    mesh_t *self = arg;
-    return replay_send(self->replay, route, route_size, bytes, size);
 }
 
 /* A disk that is full may have room again: whoever tends the state directory says both. One that
@@ -133,8 +123,8 @@ static void storage_failed(void *arg)
 /* With the disk full nothing could be stored of what would come. */
 static void pump(mesh_t *self)
 {
-    const roster_t *roster = &self->roster;
-    const catchup_peers_t them = {roster->peers, roster->count, roster_unseen(roster, self->trust)};
+    catchup_peers_t them = {.unseen = link_unseen(self->link)};
+    them.peers = link_peers(self->link, &them.count);
     if (!state_is_full(feed_state(self->config.feed)))
         catchup_pump(self->catchup, &them, mono_now());
 }
@@ -158,19 +148,9 @@ static void settle(void *arg)
 
 /* ---- what goes out ---- */
 
-/* To all that listen; and where nobody can listen to us, to all that we are connected to. */
-static void tell_all(mesh_t *self, const uint8_t *envelope, size_t size)
-{
-    socket_t *socket = listener_socket(self->publisher);
-    if (socket != NULL)
-        socket_send(socket, envelope, size);
-    for (size_t i = 0; self->config.settings->mesh.offer != 0 && i < self->roster.count; i++)
-        peer_send_out(self->roster.peers[i], envelope, size);
-}
-
 void mesh_publish(mesh_t *self, const uint8_t *envelope, size_t size)
 {
-    tell_all(self, envelope, size);
+    link_announce(self->link, envelope, size);
     self->announced++;
 }
 
@@ -178,7 +158,7 @@ void mesh_publish(mesh_t *self, const uint8_t *envelope, size_t size)
  * among many relays each passes it on once, and nobody takes it in twice. */
 static void relay(mesh_t *self, const envelope_t *batch)
 {
-    tell_all(self, batch->bytes, batch->size);
+    link_announce(self->link, batch->bytes, batch->size);
     self->relayed++;
 }
 
@@ -207,16 +187,17 @@ static void announce_heads(mesh_t *self)
     wall_t now = wall_now();
     size_t size = heads_sign(self->config.feed, self->config.wire,
                              feed_own_newest(self->config.feed), now, self->out);
-    tell_all(self, self->out, size);
+    link_announce(self->link, self->out, size);
     heads_gather_changed(self->heads, now, &self->bundle);
     if (self->bundle.count > 0)
-        tell_all(self, self->out, wire_write_bundle(self->config.wire, &self->bundle, self->out));
+        link_announce(self->link, self->out,
+                      wire_write_bundle(self->config.wire, &self->bundle, self->out));
     const feed_ref_t *ref;
     while ((ref = heads_last_words(self->heads)) != NULL) {
         const uint8_t *batch;
         size = feed_read(self->config.feed, ref, ref->have, &batch);
         if (size > 0)
-            tell_all(self, batch, size);
+            link_announce(self->link, batch, size);
     }
 }
 
@@ -228,48 +209,17 @@ static void let_go(void *arg, const peer_t *peer)
     inbox_forget(self->inbox, peer);
 }
 
-static void watch_peer(mesh_t *self, peer_t *peer)
+static bool owes(void *arg, const peer_t *peer)
 {
-    bool was_connected = peer_connected(peer);
-    bool takes_nothing = peer_takes_nothing(peer);
-    if (takes_nothing || catchup_is_stuck(self->catchup, peer)) {
-        log_warnx("peer %s: %s; connecting anew", peer_node(peer)->name,
-                  takes_nothing ? "takes no requests" : "owes an answer for too long");
-        let_go(self, peer);
-        peer_reconnect(peer);
-    } else if (peer_watch(peer, self->config.settings->mesh.heartbeat_ms)) {
-        if (was_connected)
-            log_warnx("peer %s: silent%s", peer_node(peer)->name,
-                      *peer_endpoint(peer) != '\0' ? ", connecting anew" : "");
-        else if (peer_heard_ms(peer) == -1 && peer_reconnects(peer) == 1)
-            log_warnx("peer %s: not reached at %s; is it running, is the port open, does it trust "
-                      "our certificate?",
-                      peer_node(peer)->name, peer_endpoint(peer));
-        let_go(self, peer);
-    }
-}
-
-/* All who connected to us: libzmq cannot end a connection of one peer. */
-static void cut_all(mesh_t *self)
-{
-    listener_renew(self->publisher);
-    replay_renew(self->replay);
-}
-
-static void watch_crowd(mesh_t *self)
-{
-    size_t room = crowd_room(trust_size(self->trust), descriptors_limit());
-    if (crowd_look(self->crowd, descriptors_open(), room, mono_now()))
-        cut_all(self);
+    const mesh_t *self = arg;
+    return catchup_is_stuck(self->catchup, peer);
 }
 
 static void tick(void *arg)
 {
     mesh_t *self = arg;
     announce_heads(self);
-    watch_crowd(self);
-    for (size_t i = 0; i < self->roster.count; i++)
-        watch_peer(self, self->roster.peers[i]);
+    link_tick(self->link);
     if (mono_since_ms(self->surveyed_at) >= SURVEY_MS)
         survey_all(self);
     pump(self);
@@ -304,23 +254,9 @@ static void warn_of_missing_certificates(const mesh_t *self)
                       settings->mesh.peers[i].name);
 }
 
-/* Somebody of the old set is not in the new one, or has other keys. */
-static bool somebody_left(const trust_t *old, const trust_t *new)
-{
-    for (size_t i = 0; i < trust_size(old); i++) {
-        const trusted_t *was = trust_at(old, i);
-        const trusted_t *is = trust_by_name(new, was->name);
-        if (is == NULL || !pubkey_equal(&was->curve_public, &is->curve_public) ||
-            !pubkey_equal(&was->sign_public, &is->sign_public))
-            return true;
-    }
-    return false;
-}
-
 void mesh_reload(mesh_t *self, trust_t **trust_p, const settings_t *settings)
 {
     trust_t *old = self->trust;
-    bool drop = somebody_left(old, *trust_p);
     self->trust = *trust_p;
     *trust_p = NULL;
     if (settings->mesh.heartbeat_ms != self->config.settings->mesh.heartbeat_ms) {
@@ -328,16 +264,13 @@ void mesh_reload(mesh_t *self, trust_t **trust_p, const settings_t *settings)
         self->heartbeat = ticker_new(self->config.loop, settings->mesh.heartbeat_ms, tick, self);
     }
     self->config.settings = settings;
-    gate_set_trust(self->gate, self->trust);
     replica_set_trust(self->replica, self->trust, settings);
     replay_set_trust(self->replay, self->trust);
-    if (drop)
-        cut_all(self);
-    roster_set(&self->roster, self->trust, settings, let_go, self);
+    bool cut = link_reload(self->link, self->trust, settings);
     trust_destroy(&old);
     warn_of_missing_certificates(self);
     log_info("trust directory %s: %zu certificates%s", settings->node.trust,
-             trust_size(self->trust), drop ? ", connections of removed ones cut" : "");
+             trust_size(self->trust), cut ? ", connections of removed ones cut" : "");
 }
 
 void mesh_follow(mesh_t *self, const mesh_follower_t *follower)
@@ -357,15 +290,13 @@ replica_t *mesh_replica(mesh_t *self)
 
 bool mesh_is_peer_address(const mesh_t *self, const addr_t *addr)
 {
-    return roster_is_at(&self->roster, addr);
+    return link_is_peer_address(self->link, addr);
 }
 
 static int open_parts(mesh_t *self, fault_t *fault)
 {
     const mesh_config_t *config = &self->config;
     const replica_config_t replica = {config->feed, config->wire, stored, taken_back, self};
-    self->crowd = crowd_new();
-    self->gate = gate_new(config->loop, self->trust, self->crowd);
     self->heads = heads_new(config->feed, config->wire);
     self->digest = digest_new(config->feed);
     const progress_calls_t progress = {name_of, say, self};
@@ -377,16 +308,17 @@ static int open_parts(mesh_t *self, fault_t *fault)
     const inbox_config_t inbox = {config->loop,   config->feed, config->wire, self->replica,
                                   self->catchup,  connected,    feed_began,   asked,
                                   storage_failed, settle,       self};
-    const replay_config_t replay = {config->loop, config->own,   config->feed,
-                                    config->wire, self->replica, self->digest,
-                                    offered,      settle,        self};
     self->inbox = inbox_new(&inbox);
-    self->publisher = listener_new(config->loop, ZMQ_PUB, config->own,
-                                   config->settings->mesh.listen, NULL, NULL, fault);
-    if (self->publisher == NULL)
+    const link_config_t link = {config->loop,
+                                config->own,
+                                {receive, visited, settle, owes, let_go, self}};
+    self->link = link_new(&link, self->trust, config->settings, fault);
+    if (self->link == NULL)
         return -1;
-    self->replay = replay_new(&replay, config->settings->mesh.replay, self->trust, fault);
-    return self->replay != NULL ? 0 : -1;
+    const replay_config_t replay = {self->link,   config->feed, config->wire, self->replica,
+                                    self->digest, offered,      self};
+    self->replay = replay_new(&replay);
+    return 0;
 }
 
 mesh_t *mesh_new(const mesh_config_t *config, trust_t **trust_p, fault_t *fault)
@@ -395,15 +327,11 @@ mesh_t *mesh_new(const mesh_config_t *config, trust_t **trust_p, fault_t *fault)
     self->config = *config;
     self->trust = *trust_p;
     *trust_p = NULL;
-    self->calls = (peer_calls_t){receive, settle, send_back, self};
-    self->readers = readers_new(config->loop);
-    self->roster = (roster_t){.readers = self->readers, .own = config->own, .calls = &self->calls};
     self->surveyed_at = mono_now();
     if (open_parts(self, fault) == -1) {
         mesh_destroy(&self);
         return NULL;
     }
-    roster_set(&self->roster, self->trust, config->settings, let_go, self);
     warn_of_missing_certificates(self);
     self->heartbeat = ticker_new(config->loop, config->settings->mesh.heartbeat_ms, tick, self);
     return self;
@@ -416,10 +344,8 @@ void mesh_destroy(mesh_t **self_p)
         return;
     *self_p = NULL;
     ticker_destroy(&self->heartbeat);
-    roster_clear(&self->roster);
-    readers_destroy(&self->readers);
+    link_destroy(&self->link);
     replay_destroy(&self->replay);
-    listener_destroy(&self->publisher);
     inbox_destroy(&self->inbox);
     if (self->replica != NULL)
         replica_commit(self->replica);
@@ -428,8 +354,6 @@ void mesh_destroy(mesh_t **self_p)
     catchup_destroy(&self->catchup);
     heads_destroy(&self->heads);
     digest_destroy(&self->digest);
-    gate_destroy(&self->gate);
-    crowd_destroy(&self->crowd);
     trust_destroy(&self->trust);
     free(self);
 }
@@ -445,19 +369,18 @@ int mesh_reset(mesh_t *self, const char *name)
 
 json_t *mesh_status(const mesh_t *self)
 {
-    const overview_t overview = {
+    overview_t overview = {
         .trust = self->trust,
         .own_name = self->config.settings->node.name,
         .feed = self->config.feed,
-        .peers = self->roster.peers,
-        .peer_count = self->roster.count,
         .catchup = self->catchup,
         .progress = self->progress,
         .replica = self->replica,
         .replay = self->replay,
-        .gate = self->gate,
+        .connections = link_counters(self->link),
         .announced = self->announced,
         .relayed = self->relayed,
     };
+    overview.peers = link_peers(self->link, &overview.peer_count);
     return overview_json(&overview);
 }

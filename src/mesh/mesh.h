@@ -1,12 +1,11 @@
-/* mesh - one node's part in the mesh: gate, publisher, peers, replica, catch-up, replay, wired
- * together on one loop. The same in banmeshd and in banmesh-aggregator; what is done with the
- * replica is the caller's business. */
+/* mesh - one node's part in the mesh: link, replica, catch-up, replay, wired together on one loop.
+ * The same in banmeshd and in banmesh-aggregator; what is done with the replica is the caller's
+ * business. */
 #ifndef BANMESH_MESH_MESH_H
 #define BANMESH_MESH_MESH_H
 
 #include "catchup.h"
 #include "feed.h"
-#include "gate.h"
 #include "replay.h"
 #include "replica.h"
 

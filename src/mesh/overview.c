@@ -84,7 +84,7 @@ static json_t *counter_status(const overview_t *self)
 {
     const replica_counters_t *in = replica_counters(self->replica);
     const replay_counters_t *out = replay_counters(self->replay);
-    const gate_counters_t *gate = gate_counters(self->gate);
+    const link_counters_t *made = &self->connections;
     return json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
         "announced", (json_int_t)self->announced, "relayed", (json_int_t)self->relayed, "stored",
@@ -93,9 +93,9 @@ static json_t *counter_status(const overview_t *self)
         "surveys_answered", (json_int_t)out->surveys, "heads_replayed", (json_int_t)out->heads_sent,
         "batches_replayed", (json_int_t)out->batches_sent, "answers_cut", (json_int_t)out->dropped,
         "answers_put_off", (json_int_t)out->put_off, "requests_not_answered",
-        (json_int_t)out->too_many, "connections_admitted", (json_int_t)gate->admitted,
-        "connections_refused", (json_int_t)gate->refused, "connections_kept_out",
-        (json_int_t)gate->kept_out, "refused", refused_status(self));
+        (json_int_t)out->too_many, "connections_admitted", (json_int_t)made->admitted,
+        "connections_refused", (json_int_t)made->refused, "connections_kept_out",
+        (json_int_t)made->kept_out, "refused", refused_status(self));
 }
 
 json_t *overview_json(const overview_t *self)

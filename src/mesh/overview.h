@@ -4,7 +4,7 @@
 #define BANMESH_MESH_OVERVIEW_H
 
 #include "catchup.h"
-#include "gate.h"
+#include "link.h"
 #include "progress.h"
 #include "replay.h"
 
@@ -21,7 +21,7 @@ typedef struct {
     const progress_t *progress;
     const replica_t *replica;
     const replay_t *replay;
-    const gate_t *gate;
+    link_counters_t connections;
     uint64_t announced; /* batches of ours */
     uint64_t relayed;   /* batches of others */
 } overview_t;

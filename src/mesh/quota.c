@@ -68,33 +68,30 @@ void quota_pay(quota_t *self, size_t bytes)
     bucket_spend(&self->bytes, (int64_t)bytes);
 }
 
-static void drop_gone_routes(quota_t *self,
-                             bool (*is_alive)(void *arg, const uint8_t *route, size_t size),
+static void drop_gone_routes(quota_t *self, bool (*is_alive)(void *arg, const peer_route_t *route),
                              void *arg)
 {
     if (mono_since_ms(self->tried_at) < TRY_AGAIN_MS)
         return;
     self->tried_at = mono_now();
     for (size_t i = 0; i < self->route_count;)
-        if (!is_alive(arg, self->routes[i].bytes, self->routes[i].size))
+        if (!is_alive(arg, &self->routes[i]))
             self->routes[i] = self->routes[--self->route_count];
         else
             i++;
 }
 
-bool quota_has_route(quota_t *self, const uint8_t *route, size_t size,
-                     bool (*is_alive)(void *arg, const uint8_t *route, size_t size), void *arg)
+bool quota_has_route(quota_t *self, const peer_route_t *route,
+                     bool (*is_alive)(void *arg, const peer_route_t *route), void *arg)
 {
     for (size_t i = 0; i < self->route_count; i++)
-        if (self->routes[i].size == size && memcmp(self->routes[i].bytes, route, size) == 0)
+        if (self->routes[i].size == route->size &&
+            memcmp(self->routes[i].bytes, route->bytes, route->size) == 0)
             return true;
-    if (size > SOCKET_ROUTE_MAX)
-        return false;
     if (self->route_count == QUOTA_ROUTES_MAX)
         drop_gone_routes(self, is_alive, arg);
     if (self->route_count == QUOTA_ROUTES_MAX)
         return false;
-    memcpy(self->routes[self->route_count].bytes, route, size);
-    self->routes[self->route_count++].size = size;
+    self->routes[self->route_count++] = *route;
     return true;
 }

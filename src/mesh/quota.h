@@ -4,7 +4,7 @@
 #define BANMESH_MESH_QUOTA_H
 
 #include "bucket.h"
-#include "socket.h"
+#include "peer.h"
 #include "trust.h"
 
 /* Connections of one node that are answered at a time: each may have a full queue that nobody
@@ -21,10 +21,7 @@ typedef struct {
     pubkey_t key; /* its public signing key */
     bucket_t bytes;
     bucket_t requests;
-    struct {
-        uint8_t bytes[SOCKET_ROUTE_MAX];
-        size_t size;
-    } routes[QUOTA_ROUTES_MAX];
+    peer_route_t routes[QUOTA_ROUTES_MAX];
     size_t route_count;
     mono_t tried_at; /* when it was last asked which of them are there still */
     bool told;       /* the log knows that it has too many connections */
@@ -50,7 +47,7 @@ void quota_pay(quota_t *self, size_t bytes);
 /* True if requests over this connection are answered: it is known, or there is a place for it.
  * Places of connections that are gone, by is_alive, are given away; that is asked once a second,
  * since it costs a message to each. */
-bool quota_has_route(quota_t *self, const uint8_t *route, size_t size,
-                     bool (*is_alive)(void *arg, const uint8_t *route, size_t size), void *arg);
+bool quota_has_route(quota_t *self, const peer_route_t *route,
+                     bool (*is_alive)(void *arg, const peer_route_t *route), void *arg);
 
 #endif

@@ -4,53 +4,36 @@
 #include "heads.h"
 #include "quota.h"
 
-/* Before others on the loop get their turn: the hook waits for it. */
-#define BURST_REQUESTS 16
-#define BURST_BYTES    (64 * 1024) /* that is, one large answer */
-
 #define BUNDLED_BYTES 8192 /* larger batches travel alone */
 
 struct replay {
     replay_config_t config;
-    const trust_t *trust;
     quotas_t *quotas;
-    listener_t *listener;
     replay_counters_t counters;
-    size_t burst_bytes; /* answered in this turn */
     wire_bundle_t bundle;
     uint8_t out[WIRE_ENVELOPE_MAX];
 };
 
-/* ---- the ROUTER as a way ---- */
-
-bool replay_send(replay_t *self, const uint8_t *route, size_t route_size, const uint8_t *bytes,
-                 size_t size)
-{
-    socket_t *socket = listener_socket(self->listener);
-    return socket != NULL &&
-           zmq_send(socket, route, route_size, ZMQ_SNDMORE | ZMQ_DONTWAIT) != -1 &&
-           zmq_send(socket, bytes, size, ZMQ_DONTWAIT) != -1;
-}
+/* ---- back over a connection that was made to us ---- */
 
 typedef struct {
-    replay_t *replay;
-    zmq_msg_t *routing_id;
-} route_t;
+    link_t *link;
+    const peer_route_t *route;
+} back_t;
 
 static bool send_back(void *to, const uint8_t *bytes, size_t size)
 {
-    const route_t *route = to;
-    return replay_send(route->replay, zmq_msg_data(route->routing_id),
-                       zmq_msg_size(route->routing_id), bytes, size);
+    const back_t *back = to;
+    return link_answer(back->link, back->route, bytes, size) == 0;
 }
 
 /* An answer to nothing, which a peer passes over: it fails if the connection is gone. */
-static bool is_alive(void *arg, const uint8_t *route, size_t size)
+static bool is_alive(void *arg, const peer_route_t *route)
 {
     replay_t *self = arg;
     const wire_done_t nothing = {0};
-    size_t length = wire_write_done(self->config.wire, &nothing, self->out);
-    return replay_send(self, route, size, self->out, length) || zmq_errno() == EAGAIN;
+    size_t size = wire_write_done(self->config.wire, &nothing, self->out);
+    return link_answer(self->config.link, route, self->out, size) == 0 || errno == EAGAIN;
 }
 
 /* ---- answers ---- */
@@ -76,7 +59,6 @@ static bool send_one(answer_t *answer, const uint8_t *bytes, size_t size)
     if (answer->way->send(answer->way->to, bytes, size)) {
         answer->messages++;
         answer->bytes += size;
-        answer->replay->burst_bytes += size;
         return true;
     }
     answer->cut = true;
@@ -222,18 +204,10 @@ void replay_answer(replay_t *self, const replay_way_t *way, const trusted_t *sen
 
 /* ---- what comes in ---- */
 
-/* The node behind a message, by the key that its connection was admitted with. It may have been
- * removed from the set since. */
-static const trusted_t *sender_of(const replay_t *self, zmq_msg_t *message)
-{
-    const char *name = zmq_msg_gets(message, "User-Id");
-    return name != NULL ? trust_by_name(self->trust, name) : NULL;
-}
-
 static bool is_answered(replay_t *self, quota_t *quota, const trusted_t *sender,
-                        zmq_msg_t *routing_id)
+                        const peer_route_t *route)
 {
-    if (quota_has_route(quota, zmq_msg_data(routing_id), zmq_msg_size(routing_id), is_alive, self))
+    if (quota_has_route(quota, route, is_alive, self))
         return true;
     self->counters.too_many++;
     if (!quota->told)
@@ -243,12 +217,15 @@ static bool is_answered(replay_t *self, quota_t *quota, const trusted_t *sender,
     return false;
 }
 
-/* Returns true if it was a request. */
-static bool handle(replay_t *self, zmq_msg_t *routing_id, zmq_msg_t *message)
+bool replay_receive(replay_t *self, const link_visit_t *visit)
 {
     envelope_t envelope;
-    const trusted_t *sender = sender_of(self, message);
-    wire_error_t error = wire_open(zmq_msg_data(message), zmq_msg_size(message), &envelope);
+    const trusted_t *sender = visit->sender;
+    if (visit->more_frames) {
+        replica_refuse(self->config.replica, REPLICA_MORE_FRAMES);
+        return false;
+    }
+    wire_error_t error = wire_open(visit->bytes, visit->size, &envelope);
     if (error != WIRE_OK) {
         replica_refuse_wire(self->config.replica, error);
         return false;
@@ -258,61 +235,21 @@ static bool handle(replay_t *self, zmq_msg_t *routing_id, zmq_msg_t *message)
         return false;
     }
     if (envelope.kind != WIRE_FETCH && envelope.kind != WIRE_SURVEY) {
-        replay_offer_t offer = {sender, &envelope, zmq_msg_data(routing_id),
-                                zmq_msg_size(routing_id), message};
-        self->config.offered(self->config.arg, &offer);
+        self->config.offered(self->config.arg, visit, &envelope);
         return false;
     }
-    route_t route = {self, routing_id};
-    replay_way_t way = {send_back, &route};
-    if (is_answered(self, quotas_of(self->quotas, sender), sender, routing_id))
+    back_t back = {self->config.link, &visit->route};
+    replay_way_t way = {send_back, &back};
+    if (is_answered(self, quotas_of(self->quotas, sender), sender, &visit->route))
         replay_answer(self, &way, sender, &envelope);
     return true;
 }
 
-/* A message is two frames: who sends, and the envelope. */
-static int read_messages(zloop_t *loop, zsock_t *reader, void *arg)
-{
-    (void)loop;
-    replay_t *self = arg;
-    socket_t *socket = (socket_t *)reader;
-    int requests = 0;
-    const mono_t since = mono_now();
-    zmq_msg_t routing_id;
-    zmq_msg_t message;
-    zmq_msg_init(&routing_id);
-    zmq_msg_init(&message);
-    self->burst_bytes = 0;
-    for (int i = 0; socket_may_read(i, since) && requests < BURST_REQUESTS; i++) {
-        if (self->burst_bytes > BURST_BYTES)
-            break;
-        if (zmq_msg_recv(&routing_id, socket, ZMQ_DONTWAIT) == -1)
-            break;
-        if (!zmq_msg_more(&routing_id))
-            continue;
-        int rc = socket_receive(socket, &message);
-        if (rc == 1)
-            requests += handle(self, &routing_id, &message);
-        else if (rc == -1)
-            replica_refuse(self->config.replica, REPLICA_MORE_FRAMES);
-    }
-    zmq_msg_close(&routing_id);
-    zmq_msg_close(&message);
-    self->config.idle(self->config.arg);
-    return 0;
-}
-
-replay_t *replay_new(const replay_config_t *config, const char *endpoint, const trust_t *trust,
-                     fault_t *fault)
+replay_t *replay_new(const replay_config_t *config)
 {
     replay_t *self = xcalloc(1, sizeof *self);
     self->config = *config;
-    self->trust = trust;
     self->quotas = quotas_new();
-    self->listener =
-        listener_new(config->loop, ZMQ_ROUTER, config->own, endpoint, read_messages, self, fault);
-    if (self->listener == NULL)
-        replay_destroy(&self);
     return self;
 }
 
@@ -320,7 +257,6 @@ void replay_destroy(replay_t **self_p)
 {
     if (*self_p == NULL)
         return;
-    listener_destroy(&(*self_p)->listener);
     quotas_destroy(&(*self_p)->quotas);
     free(*self_p);
     *self_p = NULL;
@@ -328,13 +264,7 @@ void replay_destroy(replay_t **self_p)
 
 void replay_set_trust(replay_t *self, const trust_t *trust)
 {
-    self->trust = trust;
     quotas_keep(self->quotas, trust);
-}
-
-void replay_renew(replay_t *self)
-{
-    listener_renew(self->listener);
 }
 
 const replay_counters_t *replay_counters(const replay_t *self)

@@ -5,6 +5,7 @@
 #include "descriptors.h"
 #include "housekeeping.h"
 #include "salvage.h"
+#include "socket.h"
 #include "watch.h"
 
 #include <getopt.h>

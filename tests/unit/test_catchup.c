@@ -17,18 +17,17 @@ static size_t asked_count;
 static bool shut; /* no way lets anything through */
 
 /* A request goes out: which, and to whom. */
-static bool note(void *arg, const uint8_t *route, size_t route_size, const uint8_t *bytes,
-                 size_t size)
+static int note(void *arg, const peer_route_t *route, const uint8_t *bytes, size_t size)
 {
     (void)arg;
-    assert_int_equal(route_size, 1);
+    assert_int_equal(route->size, 1);
     assert_true(asked_count < ASKED_MAX);
     assert_int_equal(wire_read_fetch(world.wire, forge_envelope(bytes, size),
                                      &asked[asked_count].fetch),
                      WIRE_OK);
-    asked[asked_count].node = route[0];
+    asked[asked_count].node = route->bytes[0];
     asked_count += !shut;
-    return !shut;
+    return shut ? -1 : 0;
 }
 
 static const peer_calls_t calls = {.send_back = note};

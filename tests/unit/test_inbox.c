@@ -64,15 +64,13 @@ static void settle(void *arg)
     idle_count++;
 }
 
-static bool send_request(void *arg, const uint8_t *route, size_t route_size, const uint8_t *bytes,
-                         size_t size)
+static int send_request(void *arg, const peer_route_t *route, const uint8_t *bytes, size_t size)
 {
     (void)arg;
     (void)route;
-    (void)route_size;
     (void)bytes;
     (void)size;
-    return true;
+    return 0;
 }
 
 static const peer_calls_t calls = {.send_back = send_request};

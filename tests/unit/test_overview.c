@@ -10,16 +10,9 @@ static replay_t *replay;
 static digest_t *digest;
 static catchup_t *catchup;
 static progress_t *progress;
-static crowd_t *crowd;
-static gate_t *gate;
 static peer_t *peers[2];
 static json_t *json;
 static const peer_calls_t calls;
-
-static void nothing(void *arg)
-{
-    (void)arg;
-}
 
 static const char *name_of(void *arg, const pubkey_t *origin)
 {
@@ -44,19 +37,14 @@ static int start(void **state)
     if (replica == NULL)
         return -1;
     digest = digest_new(world.feed);
-    const replay_config_t out = {.loop = world.loop,
-                                 .own = world.certs[SELF],
-                                 .feed = world.feed,
+    const replay_config_t out = {.feed = world.feed,
                                  .wire = world.wire,
                                  .replica = replica,
-                                 .digest = digest,
-                                 .idle = nothing};
+                                 .digest = digest};
     const progress_calls_t words = {name_of, say, NULL};
-    replay = replay_new(&out, "", world.trust, &fault);
+    replay = replay_new(&out);
     catchup = catchup_new(world.feed, world.wire, replica);
     progress = progress_new(world.feed, &words);
-    crowd = crowd_new();
-    gate = gate_new(world.loop, world.trust, crowd);
     peers[0] = world_peer(MX1, &calls);
     peers[1] = peer_new(world.readers, world.certs[SELF], world_node(MX2), "", "", &calls);
     json = NULL;
@@ -68,8 +56,6 @@ static int end(void **state)
     json_decref(json);
     peer_destroy(&peers[0]);
     peer_destroy(&peers[1]);
-    gate_destroy(&gate);
-    crowd_destroy(&crowd);
     progress_destroy(&progress);
     catchup_destroy(&catchup);
     replay_destroy(&replay);
@@ -91,7 +77,7 @@ static void look(void)
                                  .progress = progress,
                                  .replica = replica,
                                  .replay = replay,
-                                 .gate = gate,
+                                 .connections = {21, 22, 23},
                                  .announced = 11,
                                  .relayed = 12};
     progress_look(progress, mono_now());
@@ -137,6 +123,9 @@ TEST(an_idle_node_has_all_its_lists)
     const json_t *messages = json_object_get(json, "messages");
     assert_number(messages, "announced", 11);
     assert_number(messages, "relayed", 12);
+    assert_number(messages, "connections_admitted", 21);
+    assert_number(messages, "connections_refused", 22);
+    assert_number(messages, "connections_kept_out", 23);
     assert_int_equal(json_object_size(json_object_get(messages, "refused")), 0);
 }
 

@@ -2,6 +2,8 @@
 #include "replica.h"
 
 #include "heads.h"
+#include "readers.h"
+#include "socket.h"
 
 #include <sodium.h>
 #include <string.h>
@@ -57,14 +59,11 @@ const trusted_t *world_node(int node)
 
 peer_t *world_peer(int node, const peer_calls_t *calls)
 {
-    uint8_t route = (uint8_t)node;
-    zmq_msg_t message;
-    zmq_msg_init(&message);
+    const peer_route_t route = {.bytes = {(uint8_t)node}, .size = 1};
     peer_t *peer = peer_new(world.readers, world.certs[SELF], world_node(node), "", "", calls);
     assert_non_null(peer);
-    peer_take_route(peer, &route, sizeof route, &message);
+    peer_take_route(peer, &route, NULL);
     assert_true(peer_heartbeat(peer, FORGE_EPOCH, PEER_OFFERED));
-    zmq_msg_close(&message);
     return peer;
 }
 

@@ -8,6 +8,8 @@
 #include "peer.h"
 #include "settings.h"
 
+#include <czmq.h>
+
 enum { SELF, MX1, MX2, HIST1, WORLD_NODES };
 
 typedef struct {
