@@ -5,6 +5,9 @@
 #include "overview.h"
 #include "ticker.h"
 
+#include <inttypes.h>
+#include <sodium.h>
+
 #define SURVEY_MS 30000
 
 struct mesh {
@@ -238,6 +241,21 @@ static const char *name_of(void *arg, const pubkey_t *origin)
     return node != NULL ? node->name : NULL;
 }
 
+static void forked(void *arg, const fork_t *fork)
+{
+    const mesh_t *self = arg;
+    char here[2 * WIRE_HASH_BYTES + 1];
+    char there[2 * WIRE_HASH_BYTES + 1];
+    const trusted_t *node = trust_by_sign(self->trust, &fork->feed.origin);
+    sodium_bin2hex(here, sizeof here, fork->hash_here, WIRE_HASH_BYTES);
+    sodium_bin2hex(there, sizeof there, fork->hash_there, WIRE_HASH_BYTES);
+    log_errorx("%s signed two different batches as number %" PRIu64 " of epoch %" PRIu64
+               " (%.16s here, %.16s there): its key is in use twice, or stolen; nothing more is "
+               "taken from it until \"banmesh trust reset\"",
+               node != NULL ? node->name : "this node's own key", fork->seq, fork->feed.epoch, here,
+               there);
+}
+
 static void say(void *arg, const char *text)
 {
     (void)arg;
@@ -296,7 +314,7 @@ bool mesh_is_peer_address(const mesh_t *self, const addr_t *addr)
 static int open_parts(mesh_t *self, fault_t *fault)
 {
     const mesh_config_t *config = &self->config;
-    const replica_config_t replica = {config->feed, config->wire, stored, taken_back, self};
+    const replica_config_t replica = {config->feed, config->wire, stored, taken_back, forked, self};
     self->heads = heads_new(config->feed, config->wire);
     self->digest = digest_new(config->feed);
     const progress_calls_t progress = {name_of, say, self};

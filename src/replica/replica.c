@@ -9,8 +9,6 @@
 #include "stored.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -207,24 +205,6 @@ static bool numbers_are_ours(replica_t *self, const feed_ref_t *feed)
 
 /* ---- two bodies for one number ---- */
 
-static const char *name_of(const replica_t *self, const pubkey_t *origin)
-{
-    const trusted_t *node = trust_by_sign(self->trust, origin);
-    return node != NULL ? node->name : "this node's own key";
-}
-
-static void complain(const replica_t *self, const fork_t *fork)
-{
-    char here[2 * WIRE_HASH_BYTES + 1];
-    char there[2 * WIRE_HASH_BYTES + 1];
-    sodium_bin2hex(here, sizeof here, fork->hash_here, WIRE_HASH_BYTES);
-    sodium_bin2hex(there, sizeof there, fork->hash_there, WIRE_HASH_BYTES);
-    log_errorx("%s signed two different batches as number %" PRIu64 " of epoch %" PRIu64
-               " (%.16s here, %.16s there): its key is in use twice, or stolen; nothing more is "
-               "taken from it until \"banmesh trust reset\"",
-               name_of(self, &fork->feed.origin), fork->seq, fork->feed.epoch, here, there);
-}
-
 /* Compare what we hold under a number with what else was signed for it. True if they differ: the
  * origin is in quarantine from now on. */
 static bool is_forked(replica_t *self, const feed_ref_t *feed, uint64_t seq,
@@ -238,8 +218,8 @@ static bool is_forked(replica_t *self, const feed_ref_t *feed, uint64_t seq,
     if (memcmp(fork.hash_here, hash_there, WIRE_HASH_BYTES) == 0)
         return false;
     memcpy(fork.hash_there, hash_there, WIRE_HASH_BYTES);
-    if (forks_add(self->forks, &fork))
-        complain(self, &fork);
+    if (forks_add(self->forks, &fork) && self->config.forked != NULL)
+        self->config.forked(self->config.arg, &fork);
     feed_quarantine(self->feed, &feed->id.origin, true);
     return true;
 }

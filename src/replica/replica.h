@@ -65,6 +65,8 @@ typedef struct {
                    const wire_batch_t *batch);
     /* What was stored since the last commit is not. */
     void (*taken_back)(void *arg);
+    /* An origin signed two bodies for one number: nothing more is taken from it. */
+    void (*forked)(void *arg, const fork_t *fork);
     void *arg;
 } replica_config_t;
 
