@@ -25,7 +25,7 @@ struct compaction {
 typedef struct {
     size_t batches;
     size_t events;
-    int64_t first_ms; /* when the first of these batches was signed */
+    bool some_are_old;
 } passed_t;
 
 compaction_t *compaction_new(feed_t *feed, wire_t *wire, attempts_t *attempts)
@@ -96,6 +96,16 @@ static int make_copy(compaction_t *self, event_t *event, const event_position_t 
 
 /* ---- gathering a plan ---- */
 
+/* What was signed in times to come was so by a clock that was wrong: it tells nothing, and would
+ * stay for as long. Unless it is now that the clock is ahead: then all that is written is of such
+ * times. */
+static bool is_old(int64_t signed_ms, wall_t now)
+{
+    bool was_ahead = signed_ms > now.ms + COMPACTION_LINGER_MS;
+    bool is_ahead = wall_now().ms > now.ms + COMPACTION_LINGER_MS;
+    return now.ms - signed_ms > COMPACTION_AGE_MS || (was_ahead && !is_ahead);
+}
+
 /* Add what must be copied of one batch. Returns 1; 0 if the plan has no room for it, or the batch
  * cannot be copied; -1 and errno. */
 static int pass_batch(compaction_t *self, const feed_ref_t *feed, uint64_t seq, wall_t now,
@@ -125,8 +135,7 @@ static int pass_batch(compaction_t *self, const feed_ref_t *feed, uint64_t seq, 
         count += (size_t)rc;
     }
     plan->count = count;
-    if (passed->batches == 0)
-        passed->first_ms = batch.time_ms;
+    passed->some_are_old |= is_old(batch.time_ms, now);
     passed->batches++;
     passed->events += batch.event_count;
     return 1;
@@ -177,22 +186,12 @@ static int gather(compaction_t *self, wall_t now, bool all_but_newest, passed_t 
 
 /* ---- whether it is worth it ---- */
 
-/* What was signed in times to come was so by a clock that was wrong: it tells nothing, and would
- * stay for as long. Unless it is now that the clock is ahead: then all that is written is of such
- * times. */
-static bool is_old(int64_t signed_ms, wall_t now)
-{
-    bool was_ahead = signed_ms > now.ms + COMPACTION_LINGER_MS;
-    bool is_ahead = wall_now().ms > now.ms + COMPACTION_LINGER_MS;
-    return now.ms - signed_ms > COMPACTION_AGE_MS || (was_ahead && !is_ahead);
-}
-
-static bool is_worth_it(const passed_t *passed, const compaction_plan_t *plan, wall_t now)
+static bool is_worth_it(const passed_t *passed, const compaction_plan_t *plan)
 {
     bool is_full = passed->batches == COMPACTION_STEP_BATCHES || passed->events >= STEP_EVENTS;
     if (is_full && 2 * plan->count <= passed->events)
         return true;
-    return passed->batches > 0 && is_old(passed->first_ms, now);
+    return passed->some_are_old;
 }
 
 static bool is_idle(compaction_t *self, uint64_t batches, uint64_t epochs)
@@ -224,7 +223,7 @@ int compaction_plan(compaction_t *self, wall_t now, compaction_plan_t *plan)
     bool too_many = epochs > COMPACTION_EPOCHS_MAX || has_stranded(self);
     if (gather(self, now, too_many, &passed, plan) == -1)
         return -1;
-    if (plan->move_count > 0 && (too_many || is_worth_it(&passed, plan, now))) {
+    if (plan->move_count > 0 && (too_many || is_worth_it(&passed, plan))) {
         self->idle = false;
         return 1;
     }
