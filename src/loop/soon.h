@@ -1,5 +1,5 @@
-/* soon - call something in the next round of the loop, from a descriptor: behind all that is ready in
- * this round. Not zloop_timer: what is called may end a reader (ticker.h). */
+/* soon - call something in the next round of the loop, from a descriptor: behind all that is ready
+ * in this round. Not zloop_timer: what is called may end a reader (ticker.h). */
 #ifndef BANMESH_LOOP_SOON_H
 #define BANMESH_LOOP_SOON_H
 
