@@ -207,8 +207,8 @@ static int raise_floors(own_feed_t *self, bool own_db)
 {
     for (size_t i = 0; i < self->plan.move_count; i++) {
         const compaction_move_t *move = &self->plan.moves[i];
-        const feed_ref_t *feed = feed_find(self->feed, &move->feed->id);
-        if (feed->own_db == own_db && feed_raise_floor(self->feed, feed, move->floor) == -1)
+        if (move->feed->own_db == own_db &&
+            feed_raise_floor(self->feed, move->feed, move->floor) == -1)
             return -1;
     }
     return 0;
