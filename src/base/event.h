@@ -50,6 +50,13 @@ typedef struct {
     uint32_t channel;
 } feed_id_t;
 
+/* As a byte string, for whatever is hashed with it: origin, epoch, channel, in network order. */
+#define FEED_ID_BYTES (PUBKEY_BYTES + 8 + 4)
+void feed_id_put(uint8_t out[static FEED_ID_BYTES], const feed_id_t *id);
+
+/* Less than, equal to or greater than 0: by origin, epoch and channel. */
+int feed_id_compare(const feed_id_t *one, const feed_id_t *other);
+
 /* Where in its origin's feeds an event stands. */
 typedef struct {
     uint64_t epoch;
@@ -57,6 +64,8 @@ typedef struct {
     uint32_t channel;
     uint32_t index; /* in its batch, from 0 */
 } event_position_t;
+
+bool event_position_equal(const event_position_t *one, const event_position_t *other);
 
 typedef struct {
     event_kind_t kind;

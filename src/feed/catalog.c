@@ -79,11 +79,6 @@ catalog_origin_t *catalog_origin_of(catalog_t *self, const pubkey_t *key)
     return origin;
 }
 
-static bool is_before(const feed_id_t *one, const feed_id_t *other)
-{
-    return one->epoch != other->epoch ? one->epoch < other->epoch : one->channel < other->channel;
-}
-
 /* The first feed of an origin that is not before that one. */
 static size_t place_of(const catalog_origin_t *origin, const feed_id_t *id)
 {
@@ -91,7 +86,7 @@ static size_t place_of(const catalog_origin_t *origin, const feed_id_t *id)
     size_t high = origin->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (is_before(&origin->refs[middle]->id, id))
+        if (feed_id_compare(&origin->refs[middle]->id, id) < 0)
             low = middle + 1;
         else
             high = middle;
@@ -119,7 +114,7 @@ feed_ref_t *catalog_find(const catalog_t *self, const feed_id_t *id)
 {
     const catalog_origin_t *origin = catalog_find_origin(self, &id->origin);
     size_t at = origin != NULL ? place_of(origin, id) : 0;
-    if (origin == NULL || at == origin->count || is_before(id, &origin->refs[at]->id))
+    if (origin == NULL || at == origin->count || feed_id_compare(id, &origin->refs[at]->id) != 0)
         return NULL;
     return origin->refs[at];
 }

@@ -13,8 +13,7 @@ void position_settle(feed_ref_t *feed, bool keeps_history)
 {
     if (!keeps_history)
         position_give_up(feed, feed->floor - 1);
-    feed->head_seq =
-        !feed->quarantined && feed->kept_seq > feed->have ? feed->kept_seq : feed->have;
+    feed->head_seq = feed->quarantined ? feed->have : position_shown(feed);
 }
 
 void position_end(feed_ref_t *feed, bool is_ours, bool keeps_history)
@@ -24,7 +23,7 @@ void position_end(feed_ref_t *feed, bool is_ours, bool keeps_history)
         feed->head_seq = feed->kept_seq = feed->have;
         return;
     }
-    feed->floor = (feed->kept_seq > feed->have ? feed->kept_seq : feed->have) + 1;
+    feed->floor = position_shown(feed) + 1;
     position_settle(feed, keeps_history);
 }
 
@@ -55,6 +54,11 @@ bool position_is_newer(const feed_ref_t *feed, const feed_mark_t *mark)
         return false;
     return mark->seq > feed->kept_seq || mark->floor > feed->floor ||
            mark->epoch_floor > feed->epoch_floor;
+}
+
+uint64_t position_shown(const feed_ref_t *feed)
+{
+    return feed->kept_seq > feed->have ? feed->kept_seq : feed->have;
 }
 
 bool position_is_promise(const feed_ref_t *feed)

@@ -27,6 +27,10 @@ void position_give_up(feed_ref_t *feed, uint64_t seq);
 /* Whether a head says more than the one that is held: no number in it is lower, one is higher. */
 bool position_is_newer(const feed_ref_t *feed, const feed_mark_t *mark);
 
+/* The newest number that can be shown: by its origin's head, or the batch itself. What was only
+ * promised, by a batch that came too early, is none. */
+uint64_t position_shown(const feed_ref_t *feed);
+
 /* Nothing is here of what its origin signed for. An epoch that was compacted wholly promises no
  * more. */
 bool position_is_promise(const feed_ref_t *feed);

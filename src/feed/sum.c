@@ -3,9 +3,6 @@
 #include "bytes.h"
 
 #include <sodium.h>
-#include <string.h>
-
-#define ID_BYTES (PUBKEY_BYTES + 12)
 
 /* What a sum is of: two rows with the same bytes have different sums. */
 enum { OF_BATCH = 1, OF_FEED, OF_CURSOR };
@@ -22,10 +19,8 @@ static uint64_t sum(uint64_t one, uint64_t other, const uint8_t *bytes, size_t s
 
 static uint64_t sum_id(const feed_id_t *feed, int what)
 {
-    uint8_t id[ID_BYTES];
-    memcpy(id, feed->origin.bytes, PUBKEY_BYTES);
-    put_u64(id + PUBKEY_BYTES, feed->epoch);
-    put_u32(id + PUBKEY_BYTES + 8, feed->channel);
+    uint8_t id[FEED_ID_BYTES];
+    feed_id_put(id, feed);
     return sum((uint64_t)what, 0, id, sizeof id);
 }
 

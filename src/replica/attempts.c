@@ -107,12 +107,6 @@ int attempts_move(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES]
     return db_step(self->db, self->move);
 }
 
-static bool is_at(const event_position_t *one, const event_position_t *other)
-{
-    return one->epoch == other->epoch && one->channel == other->channel && one->seq == other->seq &&
-           one->index == other->index;
-}
-
 int attempts_learn(attempts_t *self, const ban_t *ban, const event_position_t *position, wall_t now)
 {
     uint8_t key[ATTEMPTS_KEY_BYTES];
@@ -126,7 +120,7 @@ int attempts_learn(attempts_t *self, const ban_t *ban, const event_position_t *p
     if (attempts_find(self, key, &attempt) != 1)
         return -1;
     if (!ban_is_longer(ban->duration_s, attempt.duration_s))
-        return !is_at(&attempt.position, position);
+        return !event_position_equal(&attempt.position, position);
     return attempts_move(self, key, &attempt.place, ban->duration_s) == -1 ? -1 : 1;
 }
 

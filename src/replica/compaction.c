@@ -59,11 +59,6 @@ static bool counts(const event_t *event, wall_t now)
     return end_ms > EVENT_FOREVER - COMPACTION_LINGER_MS || end_ms + COMPACTION_LINGER_MS > now.ms;
 }
 
-static bool is_at(const event_position_t *one, const event_position_t *other)
-{
-    return one->epoch == other->epoch && one->seq == other->seq && one->index == other->index;
-}
-
 /* Copies and prolongations only ever go forward. */
 static bool is_later(const event_position_t *one, const event_position_t *other)
 {
@@ -86,7 +81,7 @@ static int make_copy(compaction_t *self, event_t *event, const event_position_t 
     }
     if (found == -1)
         return -1;
-    if (found == 1 && is_at(&attempt.position, &event->original)) {
+    if (found == 1 && event_position_equal(&attempt.position, &event->original)) {
         if (is_later(&attempt.place, place))
             return 0;
         event->ban.duration_s = attempt.duration_s;

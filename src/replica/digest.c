@@ -1,13 +1,14 @@
 #include "digest.h"
 
 #include "bytes.h"
+#include "position.h"
 
 #include <assert.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ENTRY_BYTES (PUBKEY_BYTES + 8 + 4 + 8 + 8)
+#define ENTRY_BYTES (FEED_ID_BYTES + 8 + 8)
 
 static_assert(WIRE_DIGESTS == FEED_BUCKETS, "a digest a bucket");
 
@@ -46,26 +47,14 @@ void digest_destroy(digest_t **self_p)
 /* By bucket first, since that is the origin's first byte. */
 static int compare(const void *one_p, const void *other_p)
 {
-    const feed_id_t *one = &(*(const feed_ref_t *const *)one_p)->id;
-    const feed_id_t *other = &(*(const feed_ref_t *const *)other_p)->id;
-    int order = pubkey_compare(&one->origin, &other->origin);
-    if (order == 0)
-        order = (one->epoch > other->epoch) - (one->epoch < other->epoch);
-    if (order == 0)
-        order = (one->channel > other->channel) - (one->channel < other->channel);
-    return order;
-}
-
-/* The newest number that a node can show: by its origin's head, or the batch itself. What was only
- * promised by a batch that came too early is forgotten when it ends, and told to nobody. */
-static uint64_t newest_shown(const feed_ref_t *feed)
-{
-    return feed->kept_seq > feed->have ? feed->kept_seq : feed->have;
+    const feed_ref_t *one = *(const feed_ref_t *const *)one_p;
+    const feed_ref_t *other = *(const feed_ref_t *const *)other_p;
+    return feed_id_compare(&one->id, &other->id);
 }
 
 static bool has_part(const feed_ref_t *feed, bool history)
 {
-    return newest_shown(feed) > 0 && (history || !feed->ended);
+    return position_shown(feed) > 0 && (history || !feed->ended);
 }
 
 static bool is_stale(const digest_t *self, const known_t *known, size_t bucket)
@@ -101,11 +90,9 @@ static size_t gather(digest_t *self, const known_t *known)
 static void add_entry(crypto_generichash_state *hash, const feed_ref_t *feed)
 {
     uint8_t entry[ENTRY_BYTES];
-    memcpy(entry, feed->id.origin.bytes, PUBKEY_BYTES);
-    put_u64(entry + PUBKEY_BYTES, feed->id.epoch);
-    put_u32(entry + PUBKEY_BYTES + 8, feed->id.channel);
-    put_u64(entry + PUBKEY_BYTES + 12, newest_shown(feed));
-    put_u64(entry + PUBKEY_BYTES + 20, feed->floor);
+    feed_id_put(entry, &feed->id);
+    put_u64(entry + FEED_ID_BYTES, position_shown(feed));
+    put_u64(entry + FEED_ID_BYTES + 8, feed->floor);
     crypto_generichash_update(hash, entry, sizeof entry);
 }
 

@@ -89,16 +89,10 @@ bool forks_holds(const forks_t *self, const pubkey_t *origin)
     return false;
 }
 
-static bool is_of(const fork_t *fork, const feed_id_t *feed)
-{
-    return pubkey_equal(&fork->feed.origin, &feed->origin) && fork->feed.epoch == feed->epoch &&
-           fork->feed.channel == feed->channel;
-}
-
 bool forks_compares(const forks_t *self, const feed_id_t *feed)
 {
     for (size_t i = 0; i < self->count; i++)
-        if (self->items[i].reset && is_of(&self->items[i], feed))
+        if (self->items[i].reset && feed_id_compare(&self->items[i].feed, feed) == 0)
             return false;
     return true;
 }
@@ -106,7 +100,7 @@ bool forks_compares(const forks_t *self, const feed_id_t *feed)
 bool forks_add(forks_t *self, const fork_t *fork)
 {
     for (size_t i = 0; i < self->count; i++)
-        if (is_of(&self->items[i], &fork->feed))
+        if (feed_id_compare(&self->items[i].feed, &fork->feed) == 0)
             return false;
     remember(self, fork);
     sqlite3_bind_blob(self->add, 1, fork->feed.origin.bytes, PUBKEY_BYTES, SQLITE_STATIC);

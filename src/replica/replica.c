@@ -346,12 +346,10 @@ static int write_head(replica_t *self, const feed_ref_t *feed, const envelope_t 
  * with a later time: once is enough. True if they differ. */
 static bool is_forked_by(replica_t *self, const feed_ref_t *feed, const wire_head_t *head)
 {
-    uint8_t said[PUBKEY_BYTES + 8 + 4 + 8 + WIRE_HASH_BYTES];
-    memcpy(said, head->feed.origin.bytes, PUBKEY_BYTES);
-    put_u64(said + PUBKEY_BYTES, head->feed.epoch);
-    put_u32(said + PUBKEY_BYTES + 8, head->feed.channel);
-    put_u64(said + PUBKEY_BYTES + 12, head->seq);
-    memcpy(said + PUBKEY_BYTES + 20, head->hash, WIRE_HASH_BYTES);
+    uint8_t said[FEED_ID_BYTES + 8 + WIRE_HASH_BYTES];
+    feed_id_put(said, &head->feed);
+    put_u64(said + FEED_ID_BYTES, head->seq);
+    memcpy(said + FEED_ID_BYTES + 8, head->hash, WIRE_HASH_BYTES);
     if (seen_has(self->seen, said, sizeof said))
         return false;
     if (is_forked(self, feed, head->seq, head->hash))
