@@ -13,17 +13,22 @@
     ADD_SQL ROWS_4_SQL ", " ROWS_4_SQL ", " ROWS_4_SQL ", " ROWS_4_SQL ", " ROWS_4_SQL             \
                        ", " ROWS_4_SQL ", " ROWS_4_SQL ", " ROWS_4_SQL
 
-const char held_table[] =
+const char held_tables[] =
     "CREATE TABLE held (id INTEGER PRIMARY KEY, nid INTEGER NOT NULL, address BLOB NOT NULL, "
-    " prefix INTEGER NOT NULL, until_ms INTEGER NOT NULL)";
+    " prefix INTEGER NOT NULL, until_ms INTEGER NOT NULL);"
+    "CREATE TABLE holder (id INTEGER PRIMARY KEY CHECK (id = 1), device INTEGER NOT NULL, "
+    " inode INTEGER NOT NULL, started_ns INTEGER NOT NULL)";
 
 struct held {
     db_t *db;
     sqlite3_stmt *add;
     sqlite3_stmt *add_group;
+    sqlite3_stmt *remove;
     sqlite3_stmt *drop;
     sqlite3_stmt *all;
     sqlite3_stmt *newest;
+    sqlite3_stmt *holder;
+    sqlite3_stmt *set_holder;
 };
 
 held_t *held_new(db_t *db)
@@ -32,9 +37,12 @@ held_t *held_new(db_t *db)
     self->db = db;
     self->add = db_prepare(db, ADD_SQL ROW_SQL);
     self->add_group = db_prepare(db, ADD_GROUP_SQL);
+    self->remove = db_prepare(db, "DELETE FROM held WHERE id = ?");
     self->drop = db_prepare(db, "DELETE FROM held WHERE until_ms <= ?");
     self->all = db_prepare(db, "SELECT address, prefix, until_ms FROM held ORDER BY id");
-    self->newest = db_prepare(db, "SELECT nid, until_ms FROM held ORDER BY id DESC LIMIT ?");
+    self->newest = db_prepare(db, "SELECT id, nid, until_ms FROM held ORDER BY id DESC LIMIT ?");
+    self->holder = db_prepare(db, "SELECT device, inode, started_ns FROM holder");
+    self->set_holder = db_prepare(db, "INSERT OR REPLACE INTO holder VALUES (1, ?, ?, ?)");
     return self;
 }
 
@@ -94,6 +102,32 @@ int held_newest(held_t *self, size_t max, held_ban_fn *tell, void *arg)
     int rc;
     sqlite3_bind_int64(self->newest, 1, (int64_t)max);
     while ((rc = db_step(self->db, self->newest)) == 1)
-        tell(arg, sqlite3_column_int64(self->newest, 0), sqlite3_column_int64(self->newest, 1));
+        tell(arg, sqlite3_column_int64(self->newest, 0), sqlite3_column_int64(self->newest, 1),
+             sqlite3_column_int64(self->newest, 2));
     return rc;
+}
+
+int held_remove(held_t *self, int64_t id)
+{
+    sqlite3_bind_int64(self->remove, 1, id);
+    return db_step(self->db, self->remove);
+}
+
+int held_holder(held_t *self, fail2ban_id_t *holder)
+{
+    int rc;
+    *holder = (fail2ban_id_t){0};
+    while ((rc = db_step(self->db, self->holder)) == 1)
+        *holder = (fail2ban_id_t){sqlite3_column_int64(self->holder, 0),
+                                  sqlite3_column_int64(self->holder, 1),
+                                  sqlite3_column_int64(self->holder, 2)};
+    return rc;
+}
+
+int held_set_holder(held_t *self, const fail2ban_id_t *holder)
+{
+    sqlite3_bind_int64(self->set_holder, 1, holder->device);
+    sqlite3_bind_int64(self->set_holder, 2, holder->inode);
+    sqlite3_bind_int64(self->set_holder, 3, holder->started_ns);
+    return db_step(self->db, self->set_holder);
 }

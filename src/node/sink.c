@@ -21,9 +21,10 @@ struct sink {
     held_t *held;
     pending_t *pending;
     shared_log_t *log;
-    unrecorded_t *unrecorded; /* lines of the run before whose rows were never committed */
+    unrecorded_t *unrecorded; /* where log and rows of the run before differ */
     fail2ban_t *fail2ban;
-    wall_t again_since; /* it started anew: these lines are to be written again */
+    fail2ban_id_t holder; /* which one the table has */
+    wall_t again_since;   /* it started anew: these lines are to be written again */
     bool again;
     pace_t pace;
     mono_t drained_at;
@@ -38,6 +39,47 @@ static int state_fault(sink_t *self, fault_t *fault)
     if (errno == EIO || errno == EBADMSG)
         fatalx("%s", state_failure(feed_state(self->feed)));
     return fault_set(fault, "%s: %s", db_path(self->db), strerror(errno));
+}
+
+/* ---- deciding anew ---- */
+
+static int remove_lost(sink_t *self)
+{
+    size_t count;
+    const int64_t *ids = unrecorded_lost(self->unrecorded, &count);
+    for (size_t i = 0; i < count; i++)
+        if (held_remove(self->held, ids[i]) == -1)
+            return -1;
+    return 0;
+}
+
+static int set_back(sink_t *self)
+{
+    for (size_t i = 0; i < feed_count(self->feed); i++) {
+        const feed_ref_t *feed = feed_at(self->feed, i);
+        if (!feed->own_db && feed->cursor >= feed->floor &&
+            feed_set_cursor(self->feed, feed, feed->floor - 1) == -1)
+            return -1;
+    }
+    return pending_remove_damaged(self->pending);
+}
+
+static int commit_anew(sink_t *self, int (*also)(sink_t *))
+{
+    if (db_begin(self->db) == 0 && (also == NULL || also(self) == 0) && set_back(self) == 0 &&
+        db_commit(self->db) == 0)
+        return 0;
+    return slice_roll_back(self->feed, self->pending);
+}
+
+int sink_begin_anew(sink_t *self, fault_t *fault)
+{
+    return commit_anew(self, NULL) == 0 ? 0 : state_fault(self, fault);
+}
+
+bool sink_is_damaged(const sink_t *self)
+{
+    return pending_is_damaged(self->pending);
 }
 
 /* ---- start ---- */
@@ -55,6 +97,34 @@ static void recall(void *arg, const addr_t *address, int64_t until_ms)
     sink_note_held(arg, address, until_ms);
 }
 
+/* What ended the run before may have come between a line and its row, or between a rotation and our
+ * seeing it. */
+static int agree_with_log(sink_t *self)
+{
+    size_t lost;
+    unrecorded_lost(self->unrecorded, &lost);
+    if (unrecorded_count(self->unrecorded) > 0)
+        log_info("%zu lines stand in %s without their rows: it ended in between",
+                 unrecorded_count(self->unrecorded), self->settings->shared.log);
+    if (lost == 0)
+        return 0;
+    log_info("%zu lines of the last minute of the run before do not stand in %s: all bans that "
+             "still count are decided anew",
+             lost, self->settings->shared.log);
+    return commit_anew(self, remove_lost);
+}
+
+/* So that a fail2ban which starts while we do not run is seen as another one. */
+static int recall_holder(sink_t *self)
+{
+    wall_t now = wall_now();
+    wall_t written = unrecorded_newest(self->unrecorded);
+    if (held_holder(self->held, &self->holder) == -1)
+        return -1;
+    fail2ban_recall(self->fail2ban, &self->holder, written.ms < now.ms ? written : now);
+    return 0;
+}
+
 sink_t *sink_new(feed_t *feed, const settings_t *settings, fault_t *fault)
 {
     sink_t *self = xcalloc(1, sizeof *self);
@@ -68,12 +138,10 @@ sink_t *sink_new(feed_t *feed, const settings_t *settings, fault_t *fault)
     self->pace = pace_of(settings->shared.pace, mono_now());
     self->held = held_new(self->db);
     self->pending = pending_new(self->db);
-    self->unrecorded =
-        unrecorded_new(settings->shared.log, self->held); /* before ended holds are swept */
-    if (unrecorded_count(self->unrecorded) > 0)
-        log_info("%zu lines stand in %s without their rows: it ended in between",
-                 unrecorded_count(self->unrecorded), settings->shared.log);
-    if (self->pending == NULL || held_drop_ended(self->held, wall_now()) == -1 ||
+    self->unrecorded = /* before ended holds are swept */
+        unrecorded_new(settings->shared.log, self->held, settings->shared.bantime_s * MS_PER_S);
+    if (self->pending == NULL || agree_with_log(self) == -1 || recall_holder(self) == -1 ||
+        held_drop_ended(self->held, wall_now()) == -1 ||
         held_each(self->held, recall, self) == -1) {
         fault_set(fault, "state directory: %s", db_error(self->db));
         sink_destroy(&self);
@@ -223,30 +291,6 @@ int sink_finish(sink_t *self, fault_t *fault)
     return 0;
 }
 
-static int set_back(sink_t *self)
-{
-    for (size_t i = 0; i < feed_count(self->feed); i++) {
-        const feed_ref_t *feed = feed_at(self->feed, i);
-        if (!feed->own_db && feed->cursor >= feed->floor &&
-            feed_set_cursor(self->feed, feed, feed->floor - 1) == -1)
-            return -1;
-    }
-    return pending_remove_damaged(self->pending);
-}
-
-int sink_begin_anew(sink_t *self, fault_t *fault)
-{
-    if (db_begin(self->db) == 0 && set_back(self) == 0 && db_commit(self->db) == 0)
-        return 0;
-    slice_roll_back(self->feed, self->pending);
-    return state_fault(self, fault);
-}
-
-bool sink_is_damaged(const sink_t *self)
-{
-    return pending_is_damaged(self->pending);
-}
-
 /* ---- what waits ---- */
 
 int sink_due(sink_t *self, pending_row_t *out, int max, fault_t *fault)
@@ -313,6 +357,18 @@ static int write_again(sink_t *self, fault_t *fault)
     return 0;
 }
 
+/* Only once it has what the one before may have lost. */
+static int note_holder(sink_t *self, fault_t *fault)
+{
+    fail2ban_id_t last = fail2ban_last(self->fail2ban);
+    if (fail2ban_id_equal(&last, &self->holder))
+        return 0;
+    if (held_set_holder(self->held, &last) == -1)
+        return state_fault(self, fault);
+    self->holder = last;
+    return 0;
+}
+
 int sink_check(sink_t *self, fault_t *fault)
 {
     wall_t now = wall_now();
@@ -320,9 +376,10 @@ int sink_check(sink_t *self, fault_t *fault)
         self->again_since = fail2ban_unsure_before(self->fail2ban);
         self->again = true;
     }
-    if (shared_log_check(self->log, unsure(self), fault) == -1)
+    if (shared_log_check(self->log, unsure(self), fault) == -1 ||
+        (self->again && write_again(self, fault) == -1))
         return -1;
-    return self->again ? write_again(self, fault) : 0;
+    return note_holder(self, fault);
 }
 
 int sink_sweep(sink_t *self)

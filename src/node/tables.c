@@ -7,5 +7,5 @@
 
 const state_tables_t tables_of_node = {
     .own = {attempts_table},
-    .peers = {forks_table, held_table, pending_tables},
+    .peers = {forks_table, held_tables, pending_tables},
 };

@@ -1,7 +1,9 @@
 #include "unrecorded.h"
 
+#include "fail2ban.h"
 #include "shared_tail.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -10,6 +12,9 @@
 /* A slice has about 4,600 lines at most, of 130 bytes or so. After a power loss several may lack
  * their rows. */
 #define TAIL_BYTES (4 * 1024 * 1024)
+
+/* Of the last minute. */
+#define ROWS_MAX 65536
 
 typedef struct {
     int64_t nid;
@@ -23,6 +28,10 @@ struct unrecorded {
     size_t size;
     size_t left;  /* of them that lack it */
     size_t taken; /* of these, since the last commit */
+    wall_t newest;
+    int64_t *lost; /* the rows of lines that do not stand */
+    size_t lost_count;
+    size_t lost_size;
 };
 
 static void add(void *arg, wall_t stamp, int64_t nid)
@@ -33,6 +42,8 @@ static void add(void *arg, wall_t stamp, int64_t nid)
         self->entries = xrealloc(self->entries, self->size * sizeof *self->entries);
     }
     self->entries[self->count++] = (entry_t){nid, stamp.ms, false};
+    if (stamp.ms > self->newest.ms)
+        self->newest = stamp;
 }
 
 static int compare(const void *one_p, const void *other_p)
@@ -61,12 +72,43 @@ static size_t find(const unrecorded_t *self, int64_t nid)
 
 /* A hold that ends after a line was stamped is of that line or of a later one: a ban's line is
  * written again only when its hold has ended. */
-static void forget_committed(void *arg, int64_t nid, int64_t until_ms)
+static void forget_committed(unrecorded_t *self, size_t i, int64_t until_ms)
 {
-    unrecorded_t *self = arg;
-    for (size_t i = find(self, nid); i < self->count && self->entries[i].nid == nid; i++)
+    for (int64_t nid = self->entries[i].nid; i < self->count && self->entries[i].nid == nid; i++)
         if (until_ms > self->entries[i].stamp_ms)
             self->entries[i].stamp_ms = 0;
+}
+
+static void add_lost(unrecorded_t *self, int64_t id)
+{
+    if (self->lost_count == self->lost_size) {
+        self->lost_size = self->lost_size * 2 + 64;
+        self->lost = xrealloc(self->lost, self->lost_size * sizeof *self->lost);
+    }
+    self->lost[self->lost_count++] = id;
+}
+
+typedef struct {
+    unrecorded_t *self;
+    int64_t since_ms; /* lines written later should stand */
+    int64_t bantime_ms;
+    bool begun;
+} meeting_t;
+
+/* The newest first. */
+static void meet_row(void *arg, int64_t id, int64_t nid, int64_t until_ms)
+{
+    meeting_t *meeting = arg;
+    unrecorded_t *self = meeting->self;
+    int64_t written_ms = until_ms - meeting->bantime_ms;
+    size_t i = find(self, nid);
+    if (!meeting->begun && written_ms - FAIL2BAN_BEHIND_MS > meeting->since_ms)
+        meeting->since_ms = written_ms - FAIL2BAN_BEHIND_MS;
+    meeting->begun = true;
+    if (i < self->count && self->entries[i].nid == nid)
+        forget_committed(self, i, until_ms);
+    else if (written_ms > meeting->since_ms)
+        add_lost(self, id);
 }
 
 void unrecorded_clear(unrecorded_t *self)
@@ -86,30 +128,42 @@ static void settle(unrecorded_t *self)
         unrecorded_clear(self);
 }
 
-static int read_lines(unrecorded_t *self, const char *log)
+/* Sets *from to where the tail begins. A log that is not there has no lines; -1: it cannot be read,
+ * and nobody knows what stands in it. */
+static int read_lines(unrecorded_t *self, const char *log, off_t *from)
 {
     struct stat file;
+    *from = 0;
     int fd = open(log, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd == -1)
-        return -1;
+        return errno == ENOENT ? 0 : -1;
     int rc = -1;
-    if (fstat(fd, &file) == 0 && S_ISREG(file.st_mode))
-        rc = shared_tail_each(fd, file.st_size > TAIL_BYTES ? file.st_size - TAIL_BYTES : 0, add,
-                              self);
+    if (fstat(fd, &file) == 0 && S_ISREG(file.st_mode)) {
+        if (file.st_size > TAIL_BYTES)
+            *from = file.st_size - TAIL_BYTES;
+        rc = shared_tail_each(fd, *from, add, self);
+    }
     close(fd);
     return rc;
 }
 
-unrecorded_t *unrecorded_new(const char *log, held_t *held)
+unrecorded_t *unrecorded_new(const char *log, held_t *held, int64_t bantime_ms)
 {
     unrecorded_t *self = xcalloc(1, sizeof *self);
-    if (read_lines(self, log) == -1)
+    meeting_t meeting = {.self = self, .since_ms = INT64_MIN, .bantime_ms = bantime_ms};
+    off_t from;
+    if (read_lines(self, log, &from) == -1) {
         self->count = 0;
+        return self;
+    }
+    /* Lines stand in the order of their stamps, but for some that were written again. */
+    if (from > 0 && self->count > 0)
+        meeting.since_ms = self->entries[0].stamp_ms;
     if (self->count > 0)
         qsort(self->entries, self->count, sizeof *self->entries, compare);
     /* The newest holds are those of the newest lines. Some lines may stand twice. */
-    if (self->count > 0 && held_newest(held, 2 * self->count, forget_committed, self) == -1)
-        self->count = 0;
+    if (held_newest(held, 2 * self->count + ROWS_MAX, meet_row, &meeting) == -1)
+        self->count = self->lost_count = 0;
     settle(self);
     return self;
 }
@@ -119,6 +173,7 @@ void unrecorded_destroy(unrecorded_t **self_p)
     if (*self_p == NULL)
         return;
     unrecorded_clear(*self_p);
+    free((*self_p)->lost);
     free(*self_p);
     *self_p = NULL;
 }
@@ -126,6 +181,17 @@ void unrecorded_destroy(unrecorded_t **self_p)
 size_t unrecorded_count(const unrecorded_t *self)
 {
     return self->left;
+}
+
+const int64_t *unrecorded_lost(const unrecorded_t *self, size_t *count)
+{
+    *count = self->lost_count;
+    return self->lost;
+}
+
+wall_t unrecorded_newest(const unrecorded_t *self)
+{
+    return self->newest;
 }
 
 int64_t unrecorded_take(unrecorded_t *self, int64_t nid, int64_t bantime_ms, wall_t now)

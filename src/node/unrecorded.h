@@ -1,6 +1,8 @@
-/* unrecorded - lines that stand in the shared log although the rows of their slice were never
- * committed: the daemon was killed in between. Their bans are decided again after the start; this
- * room says that the line is there, so that it does not stand twice. */
+/* unrecorded - where the shared log and the table `held` differ after the run before.
+ * Lines without rows: the daemon was killed between the log's sync and the commit. Their bans are
+ * decided again after the start; this room says that the line is there, so that it does not stand
+ * twice. Rows without lines: the log was truncated or renamed, and the daemon ended before it saw
+ * that. Those of its last minute may not have been read by fail2ban. */
 #ifndef BANMESH_NODE_UNRECORDED_H
 #define BANMESH_NODE_UNRECORDED_H
 
@@ -8,13 +10,20 @@
 
 typedef struct unrecorded unrecorded_t;
 
-/* Read the end of a log, as much as the last slices may have filled, and forget the lines whose
- * holds are rows. A log that cannot be read has none. */
-unrecorded_t *unrecorded_new(const char *log, held_t *held);
+/* Compare the end of a log, as much as the last slices may have filled, with the newest rows. A log
+ * that cannot be read differs in nothing.
+ *   bantime_ms  how long fail2ban holds an address */
+unrecorded_t *unrecorded_new(const char *log, held_t *held, int64_t bantime_ms);
 void unrecorded_destroy(unrecorded_t **self_p);
 
-/* How many there are: nearly always none. */
+/* How many lines lack their rows: nearly always none. */
 size_t unrecorded_count(const unrecorded_t *self);
+
+/* The rows of held.h whose lines should stand and do not: nearly always none. */
+const int64_t *unrecorded_lost(const unrecorded_t *self, size_t *count);
+
+/* The stamp of the newest line that was read; 1970: none was. */
+wall_t unrecorded_newest(const unrecorded_t *self);
 
 /* If a line of this ban stands there and fail2ban still holds the address because of it: when it
  * was written. 0: write it.
@@ -25,7 +34,7 @@ int64_t unrecorded_take(unrecorded_t *self, int64_t nid, int64_t bantime_ms, wal
 void unrecorded_commit(unrecorded_t *self);
 void unrecorded_take_back(unrecorded_t *self);
 
-/* Forget all. */
+/* Forget all lines. */
 void unrecorded_clear(unrecorded_t *self);
 
 #endif

@@ -6,8 +6,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* At the pace of the log, its queue and its reading are behind by seconds. */
-#define BEHIND_MS 60000
+#define NS_PER_S  1000000000
+#define NS_PER_MS 1000000
+
 /* After a start it works through the bans that it restores, and new ones wait behind them: then all
  * that came since it started is unsure, for so long. */
 #define RESTORING_MS 3600000
@@ -16,8 +17,7 @@ struct fail2ban {
     char *path;
     bool known;
     bool gone;
-    struct stat seen;
-    wall_t started_at;
+    fail2ban_id_t seen;
     wall_t seen_at;
     wall_t before; /* of the last one that ended */
 };
@@ -47,17 +47,35 @@ void fail2ban_set_path(fail2ban_t *self, const char *path)
     self->known = self->gone = false;
 }
 
-static bool is_same(const struct stat *one, const struct stat *other)
+bool fail2ban_id_equal(const fail2ban_id_t *one, const fail2ban_id_t *other)
 {
-    return one->st_ino == other->st_ino && one->st_dev == other->st_dev &&
-           one->st_mtim.tv_sec == other->st_mtim.tv_sec &&
-           one->st_mtim.tv_nsec == other->st_mtim.tv_nsec;
+    return one->device == other->device && one->inode == other->inode &&
+           one->started_ns == other->started_ns;
+}
+
+static fail2ban_id_t id_of(const struct stat *file)
+{
+    return (fail2ban_id_t){(int64_t)file->st_dev, (int64_t)file->st_ino,
+                           (int64_t)file->st_mtim.tv_sec * NS_PER_S + file->st_mtim.tv_nsec};
+}
+
+void fail2ban_recall(fail2ban_t *self, const fail2ban_id_t *last, wall_t seen_at)
+{
+    self->known = last->inode != 0;
+    self->seen = *last;
+    self->seen_at = seen_at;
+}
+
+fail2ban_id_t fail2ban_last(const fail2ban_t *self)
+{
+    return self->seen;
 }
 
 static void note_end(fail2ban_t *self)
 {
-    int64_t ran_ms = self->seen_at.ms - self->started_at.ms;
-    int64_t unsure_ms = ran_ms > BEHIND_MS && ran_ms < RESTORING_MS ? ran_ms : BEHIND_MS;
+    int64_t ran_ms = self->seen_at.ms - self->seen.started_ns / NS_PER_MS;
+    int64_t unsure_ms =
+        ran_ms > FAIL2BAN_BEHIND_MS && ran_ms < RESTORING_MS ? ran_ms : FAIL2BAN_BEHIND_MS;
     self->before.ms = self->seen_at.ms - unsure_ms;
 }
 
@@ -65,13 +83,12 @@ bool fail2ban_look(fail2ban_t *self, wall_t now)
 {
     struct stat file;
     bool there = *self->path != '\0' && stat(self->path, &file) == 0;
-    bool anew = there && self->known && (self->gone || !is_same(&file, &self->seen));
+    fail2ban_id_t id = there ? id_of(&file) : (fail2ban_id_t){0};
+    bool anew = there && self->known && (self->gone || !fail2ban_id_equal(&id, &self->seen));
     if (self->known && !self->gone && (!there || anew))
         note_end(self);
     if (there) {
-        if (!self->known || anew)
-            self->started_at.ms = (int64_t)file.st_mtim.tv_sec * MS_PER_S;
-        self->seen = file;
+        self->seen = id;
         self->seen_at = now;
         self->known = true;
     }
@@ -88,7 +105,7 @@ const char *fail2ban_state(const fail2ban_t *self)
 
 wall_t fail2ban_unsure(const fail2ban_t *self, wall_t now)
 {
-    return self->gone ? self->before : (wall_t){now.ms - BEHIND_MS};
+    return self->gone ? self->before : (wall_t){now.ms - FAIL2BAN_BEHIND_MS};
 }
 
 wall_t fail2ban_unsure_before(const fail2ban_t *self)

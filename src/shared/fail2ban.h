@@ -10,7 +10,18 @@
 
 #include <stdbool.h>
 
+/* At the pace of the log, its queue and its reading are behind by seconds: what was written so long
+ * ago it has acted upon, if it has run since. */
+#define FAIL2BAN_BEHIND_MS 60000
+
 typedef struct fail2ban fail2ban_t;
+
+/* Which one it is, as its socket shows. All zero: none. */
+typedef struct {
+    int64_t device;
+    int64_t inode;
+    int64_t started_ns; /* since 1970 */
+} fail2ban_id_t;
 
 /* The path of its socket; "": never look. */
 fail2ban_t *fail2ban_new(const char *path);
@@ -18,9 +29,17 @@ void fail2ban_destroy(fail2ban_t **self_p);
 
 void fail2ban_set_path(fail2ban_t *self, const char *path);
 
+/* Before the first look: which one was seen last in the run before, and a time at or after which it
+ * was seen. */
+void fail2ban_recall(fail2ban_t *self, const fail2ban_id_t *last, wall_t seen_at);
+
 /* Each second. True if it has started anew since it was seen last. A fail2ban that was never seen
  * counts neither as there nor as gone. */
 bool fail2ban_look(fail2ban_t *self, wall_t now);
+
+/* The one that was seen last. */
+fail2ban_id_t fail2ban_last(const fail2ban_t *self);
+bool fail2ban_id_equal(const fail2ban_id_t *one, const fail2ban_id_t *other);
 
 /* "runs", "gone" or "not seen". */
 const char *fail2ban_state(const fail2ban_t *self);

@@ -5,6 +5,7 @@
 
 #define STAMP_BYTES 24 /* 2026-11-21T12:00:00.123Z */
 #define NID_WORD    " nid "
+#define HEAD_WORDS  ": lines of before follow"
 #define DAY_MS      86400000
 #define NUMBER_MAX  20 /* digits of 64 bits */
 
@@ -104,6 +105,13 @@ size_t shared_line_format(const shared_line_t *line, wall_t now, char out[static
     return (size_t)(at - out);
 }
 
+size_t shared_line_format_head(wall_t now, char out[static SHARED_LINE_MAX])
+{
+    char *at = stpcpy(put_stamp(out, now), HEAD_WORDS);
+    *at++ = '\n';
+    return (size_t)(at - out);
+}
+
 /* ---- reading ---- */
 
 /* Two to four digits at text; -1 if they are none. */
@@ -157,4 +165,11 @@ bool shared_line_parse(const char *text, size_t size, wall_t *stamp, int64_t *ni
     word -= strlen(NID_WORD) - 1;
     return memcmp(word, NID_WORD, strlen(NID_WORD)) == 0 && parse_stamp(text, stamp) &&
            parse_number(number, size - (size_t)(number - text), nid);
+}
+
+bool shared_line_parse_head(const char *text, size_t size, wall_t *stamp)
+{
+    return size == STAMP_BYTES + strlen(HEAD_WORDS) &&
+           memcmp(text + STAMP_BYTES, HEAD_WORDS, strlen(HEAD_WORDS)) == 0 &&
+           parse_stamp(text, stamp);
 }

@@ -124,6 +124,20 @@ static uint64_t count_lines(const char *text, size_t size)
     return lines;
 }
 
+/* Lines that were written before, at the start of a file or behind what is there. */
+static int append_again(shared_log_t *self, file_t *file, const char *text, size_t size)
+{
+    struct stat before;
+    char head[SHARED_LINE_MAX];
+    if (fstat(file->fd, &before) == -1 ||
+        (before.st_size == 0 &&
+         append(file, head, shared_line_format_head(wall_now(), head)) == -1) ||
+        append(file, text, size) == -1)
+        return -1;
+    self->counts.lines_again += count_lines(text, size);
+    return 0;
+}
+
 typedef struct {
     shared_log_t *log;
     file_t *file;
@@ -132,10 +146,7 @@ typedef struct {
 static int copy_piece(void *arg, const shared_piece_t *piece)
 {
     copy_t *copy = arg;
-    if (append(copy->file, piece->text, piece->size) == -1)
-        return -1;
-    copy->log->counts.lines_again += piece->lines;
-    return 0;
+    return append_again(copy->log, copy->file, piece->text, piece->size);
 }
 
 /* Lines of one file behind what is in another, or in the same, synced. 0, or -1 and errno. */
@@ -216,11 +227,9 @@ static int move_over(shared_log_t *self, wall_t since)
 static int write_recent(shared_log_t *self, wall_t since)
 {
     for (const recent_lines_t *lines = recent_after(self->recent, since); lines != NULL;
-         lines = lines->next) {
-        if (append(&self->file, lines->text, lines->size) == -1)
+         lines = lines->next)
+        if (append_again(self, &self->file, lines->text, lines->size) == -1)
             return -1;
-        self->counts.lines_again += count_lines(lines->text, lines->size);
-    }
     self->nudge_at = (mono_t){mono_now().ms + NUDGE_MS};
     self->counts.truncated++;
     return fdatasync(self->file.fd);
@@ -232,11 +241,24 @@ static int remember(void *arg, const shared_piece_t *piece)
     return 0;
 }
 
+/* The run before may have ended before it nudged. */
+static bool has_new_head(int fd)
+{
+    char text[SHARED_LINE_MAX];
+    wall_t stamp;
+    ssize_t got = pread(fd, text, sizeof text, 0);
+    const char *end = got > 0 ? memchr(text, '\n', (size_t)got) : NULL;
+    return end != NULL && shared_line_parse_head(text, (size_t)(end - text), &stamp) &&
+           stamp.ms > wall_now().ms - 2 * NUDGE_MS;
+}
+
 /* The first time: what the run before wrote last may be cut off, too. */
 static int begin(shared_log_t *self, wall_t since)
 {
     if (open_named(self, &self->file) == -1)
         return -1;
+    if (has_new_head(self->file.fd))
+        self->nudge_at = (mono_t){mono_now().ms + NUDGE_MS};
     off_t from = shared_tail_since(self->file.fd, since);
     if (from != -1)
         shared_carry(self->file.fd, from, self->file.end, remember, self->recent);

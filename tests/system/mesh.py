@@ -14,6 +14,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.environ.get("BANMESH_BIN", os.path.join(ROOT, "build", "release"))
+HEAD = ": lines of before follow\n"  # of a shared log whose first lines are those of an earlier file
 TIMEOUT = 60  # s; generous: machines are shared. Only a failing test waits that long.
 
 
@@ -232,10 +233,11 @@ class Node:
         return answers
 
     def lines(self):
-        """The complete lines of the shared log."""
+        """The complete lines of the shared log, but for its head."""
         try:
             with open(self.shared_log, encoding="utf-8") as text:
-                return [line.rstrip("\n") for line in text if line.endswith("\n")]
+                return [line.rstrip("\n") for line in text
+                        if line.endswith("\n") and not line.endswith(HEAD)]
         except FileNotFoundError:
             return []
 

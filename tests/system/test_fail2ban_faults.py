@@ -54,6 +54,52 @@ def test_what_fail2ban_had_read_but_not_banned_when_it_restarted_is_banned(tmp_p
             assert mx2.status()["shared_log"]["lines_again"] > 0
 
 
+def test_what_was_cut_off_while_the_node_was_down_is_banned(tmp_path):
+    """As copytruncate does it; fail2ban had not read these lines, the node does not see them go."""
+    addresses = public_addresses(60, new_seed())
+    with Mesh(tmp_path, ["mx1", "mx2"]) as mesh:
+        mx1, mx2 = mesh.nodes
+        stream(mx1, addresses)
+        mx2.wait_reported(addresses)
+        mx2.stop(signal.SIGKILL)
+        os.truncate(mx2.shared_log, 0)
+        mx2.start()
+        mx2.wait_reported(addresses)
+        mx2.stop()
+        os.unlink(mx2.shared_log)
+        mx2.start()
+        mx2.wait_reported(addresses)
+        assert "do not stand in" in mx2.output()
+        stands = mx2.lines()
+        mx2.stop()
+        mx2.start()
+        assert mx2.lines() == stands
+
+
+def test_fail2ban_and_node_were_restarted_together(tmp_path):
+    """As when the machine is: what fail2ban had read and not banned is in no database of its."""
+    addresses = public_addresses(200, new_seed())
+    with Mesh(tmp_path, ["mx1", "mx2"]) as mesh:
+        mx1, mx2 = mesh.nodes
+        with fail2ban_of(mx2, "command") as two:
+            wait_seen(mx2)
+            stream(mx1, addresses)
+            mx2.wait_reported(addresses)
+            wait_until(lambda: len(two.banned("shared")) > 20, "the first bans")
+            mx2.stop(signal.SIGKILL)
+            two.stop()
+            assert not all("] Ban %s\n" % address in two.log_text() for address in addresses)
+            two.start()
+            mx2.start()
+            two.wait_banned("shared", addresses, timeout=60)
+            again = mx2.status()["shared_log"]["lines_again"]
+            assert again > 0
+            mx2.stop()
+            mx2.start()
+            wait_seen(mx2)
+            assert mx2.status()["shared_log"]["lines_again"] == 0, "the same fail2ban"
+
+
 def test_fail2ban_was_stopped_while_the_log_was_rotated(tmp_path):
     addresses = public_addresses(60, new_seed())
     with Mesh(tmp_path, ["mx1", "mx2"]) as mesh:

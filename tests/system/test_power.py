@@ -18,7 +18,7 @@ import pytest
 
 import power
 from effort import LONG, new_seed, rounds
-from mesh import TIMEOUT, Mesh, public_addresses
+from mesh import HEAD, TIMEOUT, Mesh, public_addresses
 from model import BATCHES, Attempt, Model, names_of, place_of, read_batch, state_of
 
 pytestmark = pytest.mark.skipif(not os.path.exists(power.SHIM),
@@ -33,7 +33,8 @@ def lines_of(folder):
     found = []
     for name in sorted(os.listdir(folder), reverse=True):
         with open(os.path.join(folder, name), "rb") as file:
-            found += [line.decode(errors="replace") for line in file.read().split(b"\n")[:-1]]
+            found += [line.decode(errors="replace") for line in file.read().split(b"\n")[:-1]
+                      if not line.endswith(HEAD.strip().encode())]
     return found
 
 

@@ -46,6 +46,28 @@ TEST(one_that_was_never_seen_counts_neither_as_there_nor_as_gone)
     assert_null(self);
 }
 
+TEST(one_that_started_while_nobody_looked_is_a_new_start)
+{
+    fail2ban_t *self = fail2ban_new(SOCKET);
+    wall_t first = begin(1000000);
+    assert_false(fail2ban_look(self, first));
+    fail2ban_id_t last = fail2ban_last(self);
+    fail2ban_destroy(&self);
+
+    self = fail2ban_new(SOCKET);
+    fail2ban_recall(self, &last, after(first, 86400000));
+    assert_false(fail2ban_look(self, after(first, 86500000)));
+    fail2ban_destroy(&self);
+
+    begin(1086402);
+    self = fail2ban_new(SOCKET);
+    fail2ban_recall(self, &last, after(first, 86400000));
+    assert_true(fail2ban_look(self, after(first, 86500000)));
+    assert_int_equal(fail2ban_unsure_before(self).ms, first.ms + 86400000 - MINUTE_MS);
+    fail2ban_destroy(&self);
+    end();
+}
+
 TEST(a_new_socket_is_a_new_start)
 {
     fail2ban_t *self = fail2ban_new(SOCKET);
@@ -133,6 +155,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         in_directory(one_that_was_never_seen_counts_neither_as_there_nor_as_gone),
+        in_directory(one_that_started_while_nobody_looked_is_a_new_start),
         in_directory(a_new_socket_is_a_new_start),
         in_directory(while_it_is_gone_all_since_then_is_unsure),
         in_directory(one_that_ends_soon_after_its_start_may_have_lost_all_since_then),

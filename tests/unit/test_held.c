@@ -71,10 +71,11 @@ TEST(rows_in_groups_of_any_size_come_back_in_order)
     close_held(&open);
 }
 
-static void see_newest(void *arg, int64_t nid, int64_t until_ms)
+static void see_newest(void *arg, int64_t id, int64_t nid, int64_t until_ms)
 {
     size_t *next = arg;
     held_row_t row = numbered(--*next);
+    assert_int_equal(id, *next + 1);
     assert_int_equal(nid, row.nid);
     assert_int_equal(until_ms, row.until_ms);
 }
@@ -88,6 +89,34 @@ TEST(the_newest_rows_come_newest_first)
     assert_int_equal(next, 110);
     assert_int_equal(held_newest(open.held, 0, see_newest, &next), 0);
     assert_int_equal(next, 110);
+    close_held(&open);
+}
+
+TEST(one_row_is_removed)
+{
+    open_t open = open_held();
+    put(&open, 0, 3);
+    assert_int_equal(held_remove(open.held, 3), 0);
+    size_t next = 2;
+    assert_int_equal(held_newest(open.held, 3, see_newest, &next), 0);
+    assert_int_equal(next, 0);
+    close_held(&open);
+}
+
+TEST(the_last_holder_is_remembered)
+{
+    open_t open = open_held();
+    fail2ban_id_t one = {1, 2, INT64_MAX};
+    fail2ban_id_t found;
+    assert_int_equal(held_holder(open.held, &found), 0);
+    assert_int_equal(found.inode, 0);
+    assert_int_equal(held_set_holder(open.held, &one), 0);
+    one.device = -7;
+    assert_int_equal(held_set_holder(open.held, &one), 0);
+    close_held(&open);
+    open = open_held();
+    assert_int_equal(held_holder(open.held, &found), 0);
+    assert_true(fail2ban_id_equal(&found, &one));
     close_held(&open);
 }
 
@@ -107,6 +136,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         in_directory(rows_in_groups_of_any_size_come_back_in_order),
         in_directory(the_newest_rows_come_newest_first),
+        in_directory(one_row_is_removed),
+        in_directory(the_last_holder_is_remembered),
         in_directory(what_has_ended_is_forgotten),
     };
     return cmocka_run_group_tests_name("held", tests, NULL, NULL);

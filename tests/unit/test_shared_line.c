@@ -34,6 +34,21 @@ TEST(what_was_written_is_read_back)
         }
 }
 
+TEST(a_head_is_no_line_and_no_line_is_a_head)
+{
+    char text[SHARED_LINE_MAX];
+    wall_t stamp;
+    int64_t nid;
+    size_t size = shared_line_format_head((wall_t){STAMP_MS}, text);
+    assert_int_equal(text[size - 1], '\n');
+    assert_false(shared_line_parse(text, size - 1, &stamp, &nid));
+    assert_true(shared_line_parse_head(text, size - 1, &stamp));
+    assert_int_equal(stamp.ms, STAMP_MS);
+    assert_false(shared_line_parse_head(text, size - 2, &stamp));
+    size = format(46, STAMP_MS, text);
+    assert_false(shared_line_parse_head(text, size - 1, &stamp));
+}
+
 /* Each day of 400 years and more, against the C library. */
 TEST(dates_are_those_of_the_calendar)
 {
@@ -114,6 +129,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         plain(what_was_written_is_read_back),
+        plain(a_head_is_no_line_and_no_line_is_a_head),
         plain(dates_are_those_of_the_calendar),
         plain(addresses_and_networks_are_printed_as_anywhere),
         plain(a_line_cut_short_at_its_front_or_after_nid_is_none),

@@ -262,7 +262,10 @@ static void assert_nids(const char *path, const char *expected)
 {
     char said[4096] = "";
     char *text = support_read(path, NULL);
-    for (const char *line = text; *line != '\0'; line = strchr(line, '\n') + 1) {
+    const char *line = text;
+    if (strstr(line, ": lines of before follow\n") == line + strlen("2026-11-21T19:07:05.007Z"))
+        line = strchr(line, '\n') + 1;
+    for (; *line != '\0'; line = strchr(line, '\n') + 1) {
         const char *nid = strstr(line, " nid ");
         assert_non_null(nid);
         snprintf(said + strlen(said), sizeof said - strlen(said), "%s%d", *said != '\0' ? " " : "",
@@ -296,6 +299,34 @@ TEST(what_may_be_unread_goes_along_into_the_new_file)
     assert_nids(LOG, "6 7");
     assert_int_equal(shared_log_counts(log)->renamed, 3);
     assert_int_equal(shared_log_counts(log)->lines_again, 4);
+    shared_log_destroy(&log);
+}
+
+/* fail2ban knows a file by its first line. */
+TEST(a_file_never_begins_as_an_earlier_one_did)
+{
+    fault_t fault;
+    char *before;
+    char *after;
+    shared_log_t *log = shared_log_new(LOG);
+    write_lines(log, 1, 3, since(0));
+    for (int i = 0; i < 4; i++) {
+        before = support_read(LOG, NULL);
+        if (i % 2 == 0)
+            assert_int_equal(truncate(LOG, 0), 0);
+        else
+            assert_int_equal(rename(LOG, LOG ".1"), 0);
+        for (int64_t now = wall_now().ms; wall_now().ms < now + 2;)
+            continue; /* a head has the time */
+        check_since(log, since(0));
+        after = support_read(LOG, NULL);
+        assert_nids(LOG, "1 2 3");
+        assert_int_not_equal(strncmp(before, after, strcspn(before, "\n")), 0);
+        free(before);
+        free(after);
+    }
+    assert_int_equal(shared_log_again(log, since(0), &fault), 0);
+    assert_nids(LOG, "1 2 3 1 2 3"); /* a head is at the start only */
     shared_log_destroy(&log);
 }
 
@@ -473,6 +504,7 @@ int main(void)
         in_directory(a_line_cut_short_by_a_crash_does_not_join_the_next),
         in_directory(a_pipe_in_its_place_does_not_block),
         in_directory(what_may_be_unread_goes_along_into_the_new_file),
+        in_directory(a_file_never_begins_as_an_earlier_one_did),
         in_directory(unread_lines_of_an_earlier_run_go_along),
         in_directory(until_the_new_file_can_be_opened_the_old_one_is_kept),
         in_directory(a_file_that_comes_back_is_no_rotation),

@@ -55,6 +55,48 @@ static int64_t take(unrecorded_t *written, int64_t nid)
     return unrecorded_take(written, nid, BANTIME_MS, (wall_t){STAMP_MS + 1000});
 }
 
+static size_t lost_rows(open_t *open, int64_t *first)
+{
+    size_t count;
+    unrecorded_t *written = unrecorded_new(LOG, open->held, BANTIME_MS);
+    const int64_t *ids = unrecorded_lost(written, &count);
+    *first = count > 0 ? ids[count - 1] : 0;
+    assert_int_equal(unrecorded_newest(written).ms, STAMP_MS + 90000);
+    unrecorded_destroy(&written);
+    return count;
+}
+
+TEST(a_row_of_the_last_minute_without_its_line_is_told)
+{
+    open_t open = open_held();
+    int64_t first;
+    for (int64_t nid = 1; nid <= 90; nid++) {
+        add_row(&open, nid, STAMP_MS + nid * 1000);
+        if (nid % 10 == 0)
+            add_line(nid, STAMP_MS + nid * 1000);
+    }
+    assert_int_equal(lost_rows(&open, &first), 59 - 5);
+    assert_int_equal(first, 31);
+    close_held(&open);
+}
+
+TEST(a_log_that_is_gone_has_none_of_the_lines)
+{
+    open_t open = open_held();
+    size_t count;
+    for (int64_t nid = 1; nid <= 3; nid++)
+        add_row(&open, nid, STAMP_MS + nid);
+    unrecorded_t *written = unrecorded_new("nowhere.log", open.held, BANTIME_MS);
+    unrecorded_lost(written, &count);
+    assert_int_equal(count, 3);
+    unrecorded_destroy(&written);
+    written = unrecorded_new(".", open.held, BANTIME_MS); /* cannot be read */
+    unrecorded_lost(written, &count);
+    assert_int_equal(count, 0);
+    unrecorded_destroy(&written);
+    close_held(&open);
+}
+
 TEST(a_line_with_its_row_is_forgotten_and_one_without_is_told_once)
 {
     open_t open = open_held();
@@ -62,7 +104,7 @@ TEST(a_line_with_its_row_is_forgotten_and_one_without_is_told_once)
         add_line(nid, STAMP_MS + nid);
     for (int64_t nid = 1; nid <= 6; nid++)
         add_row(&open, nid, STAMP_MS + nid);
-    unrecorded_t *written = unrecorded_new(LOG, open.held);
+    unrecorded_t *written = unrecorded_new(LOG, open.held, BANTIME_MS);
     assert_int_equal(unrecorded_count(written), 3);
     assert_int_equal(take(written, 6), 0);
     assert_int_equal(take(written, 10), 0);
@@ -84,7 +126,7 @@ TEST(what_was_taken_in_vain_may_be_taken_again)
 {
     open_t open = open_held();
     add_line(1, STAMP_MS);
-    unrecorded_t *written = unrecorded_new(LOG, open.held);
+    unrecorded_t *written = unrecorded_new(LOG, open.held, BANTIME_MS);
     assert_int_equal(take(written, 1), STAMP_MS);
     unrecorded_take_back(written);
     assert_int_equal(take(written, 1), STAMP_MS);
@@ -104,7 +146,7 @@ TEST(a_line_counts_only_as_long_as_fail2ban_holds_the_address_because_of_it)
     open_t open = open_held();
     add_line(1, STAMP_MS);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        unrecorded_t *written = unrecorded_new(LOG, open.held);
+        unrecorded_t *written = unrecorded_new(LOG, open.held, BANTIME_MS);
         wall_t now = {STAMP_MS + cases[i].after_ms};
         assert_int_equal(unrecorded_take(written, 1, BANTIME_MS, now), cases[i].told);
         unrecorded_destroy(&written);
@@ -119,12 +161,12 @@ TEST(a_line_written_again_when_its_first_hold_had_ended_is_one_of_its_own)
     add_line(1, STAMP_MS - BANTIME_MS);
     add_row(&open, 1, STAMP_MS - BANTIME_MS);
     add_line(1, STAMP_MS);
-    unrecorded_t *written = unrecorded_new(LOG, open.held);
+    unrecorded_t *written = unrecorded_new(LOG, open.held, BANTIME_MS);
     assert_int_equal(unrecorded_count(written), 1);
     assert_int_equal(take(written, 1), STAMP_MS);
     unrecorded_destroy(&written);
     add_row(&open, 1, STAMP_MS);
-    written = unrecorded_new(LOG, open.held);
+    written = unrecorded_new(LOG, open.held, BANTIME_MS);
     assert_int_equal(unrecorded_count(written), 0);
     unrecorded_destroy(&written);
     close_held(&open);
@@ -135,7 +177,7 @@ TEST(a_line_that_stands_twice_is_one_ban)
     open_t open = open_held();
     add_line(1, STAMP_MS);
     add_line(1, STAMP_MS + 10);
-    unrecorded_t *written = unrecorded_new(LOG, open.held);
+    unrecorded_t *written = unrecorded_new(LOG, open.held, BANTIME_MS);
     assert_int_equal(take(written, 1), STAMP_MS + 10);
     assert_int_equal(take(written, 1), 0);
     unrecorded_commit(written);
@@ -147,13 +189,13 @@ TEST(a_line_that_stands_twice_is_one_ban)
 TEST(without_a_log_there_is_nothing)
 {
     open_t open = open_held();
-    unrecorded_t *written = unrecorded_new(LOG, open.held);
+    unrecorded_t *written = unrecorded_new(LOG, open.held, BANTIME_MS);
     assert_int_equal(unrecorded_count(written), 0);
     assert_int_equal(take(written, 1), 0);
     unrecorded_commit(written);
     unrecorded_destroy(&written);
     support_make_directory(LOG);
-    written = unrecorded_new(LOG, open.held);
+    written = unrecorded_new(LOG, open.held, BANTIME_MS);
     assert_int_equal(unrecorded_count(written), 0);
     unrecorded_destroy(&written);
     close_held(&open);
@@ -162,6 +204,8 @@ TEST(without_a_log_there_is_nothing)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        in_directory(a_row_of_the_last_minute_without_its_line_is_told),
+        in_directory(a_log_that_is_gone_has_none_of_the_lines),
         in_directory(a_line_with_its_row_is_forgotten_and_one_without_is_told_once),
         in_directory(what_was_taken_in_vain_may_be_taken_again),
         in_directory(a_line_counts_only_as_long_as_fail2ban_holds_the_address_because_of_it),
