@@ -15,7 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define REQUEST_LINE_MAX   512 /* bytes with the NUL; also the limit of a packet on the socket */
+#define REQUEST_LINE_MAX   512 /* bytes with the NUL, or with the newline on the socket */
 #define REQUEST_RECORD_MAX (REQUEST_LINE_MAX + 16)
 
 #define REQUEST_DURATION_DEFAULT_S 600 /* when nothing is said: fail2ban's own default bantime */

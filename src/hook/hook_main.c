@@ -98,7 +98,7 @@ static int connect_node(const char *path)
         return -1;
     }
     memcpy(address.sun_path, path, strlen(path) + 1);
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd != -1 && connect(fd, (struct sockaddr *)&address, sizeof address) == -1) {
         int saved = errno;
         close(fd);
@@ -122,28 +122,44 @@ static void tell(const char *format, const char *what)
         log_info(format, what);
 }
 
+/* The answer without its newline. Returns false if none comes in time. */
+static bool read_answer(int fd, char answer[static ANSWER_MAX])
+{
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    size_t used = 0;
+    while (used < ANSWER_MAX && poll(&wait, 1, ANSWER_WAIT_MS) == 1) {
+        ssize_t got = recv(fd, answer + used, ANSWER_MAX - used, 0);
+        if (got == -1 && errno == ECONNRESET)
+            got = recv(fd, answer + used, ANSWER_MAX - used, 0); /* the reset is told first, once */
+        if (got <= 0)
+            return false;
+        char *end = memchr(answer + used, '\n', (size_t)got);
+        used += (size_t)got;
+        if (end == NULL)
+            continue;
+        *end = '\0';
+        return true;
+    }
+    return false;
+}
+
 /* Ask the node. Returns the exit status, or -1 with the fault: nobody took it. */
 static int ask_node(const call_t *call, fault_t *fault)
 {
     char line[REQUEST_LINE_MAX];
     char answer[ANSWER_MAX];
     size_t length = request_format(&call->ban, line);
+    line[length++] = '\n';
     int fd = connect_node(call->socket);
     if (fd == -1)
         return fault_set(fault, "%s: %s", call->socket, strerror(errno));
-    struct pollfd wait = {.fd = fd, .events = POLLIN};
     /* A node that refuses us may have hung up before we sent: its answer waits all the same. */
     ssize_t sent = send(fd, line, length, MSG_NOSIGNAL);
     bool may_answer = sent == (ssize_t)length || errno == EPIPE || errno == ECONNRESET;
-    ssize_t got = -1;
-    if (may_answer && poll(&wait, 1, ANSWER_WAIT_MS) == 1)
-        got = recv(fd, answer, sizeof answer - 1, 0);
-    if (may_answer && got == -1 && errno == ECONNRESET)
-        got = recv(fd, answer, sizeof answer - 1, 0); /* the reset is told first, once */
+    bool answered = may_answer && read_answer(fd, answer);
     close(fd);
-    if (got <= 0)
+    if (!answered)
         return fault_set(fault, "%s: no answer", call->socket);
-    answer[got] = '\0';
     if (starts_with(answer, REQUEST_ANSWER_OK))
         return REQUEST_EXIT_STORED;
     if (starts_with(answer, REQUEST_ANSWER_SKIPPED)) {

@@ -10,23 +10,23 @@
 
 #define BACKLOG 128
 
-static int make(const char *path, int type, struct sockaddr_un *address, fault_t *fault)
+static int make(const char *path, int flags, struct sockaddr_un *address, fault_t *fault)
 {
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address->sun_path)
         return fault_set(fault, "%s: longer than %zu bytes, too long for a socket", path,
                          sizeof address->sun_path - 1);
     memcpy(address->sun_path, path, strlen(path) + 1);
-    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     if (fd == -1)
         fault_set(fault, "%s: %s", path, strerror(errno));
     return fd;
 }
 
-int local_connect(const char *path, int type, fault_t *fault)
+static int connect_to(const char *path, int flags, fault_t *fault)
 {
     struct sockaddr_un address;
-    int fd = make(path, type, &address, fault);
+    int fd = make(path, flags, &address, fault);
     if (fd != -1 && connect(fd, (struct sockaddr *)&address, sizeof address) == -1) {
         fault_set(fault, "%s: %s", path, strerror(errno));
         close(fd);
@@ -35,15 +35,20 @@ int local_connect(const char *path, int type, fault_t *fault)
     return fd;
 }
 
+int local_connect(const char *path, fault_t *fault)
+{
+    return connect_to(path, 0, fault);
+}
+
 /* Left behind by a process that was killed: a socket file without a listener. */
-static int clear_stale(const char *path, int type, fault_t *fault)
+static int clear_stale(const char *path, fault_t *fault)
 {
     struct stat status;
     if (lstat(path, &status) == -1)
         return 0;
     if (!S_ISSOCK(status.st_mode))
         return fault_set(fault, "%s: exists and is not a socket", path);
-    int fd = local_connect(path, type | SOCK_NONBLOCK, NULL);
+    int fd = connect_to(path, SOCK_NONBLOCK, NULL);
     if (fd != -1 || errno == EAGAIN) {
         if (fd != -1)
             close(fd);
@@ -52,12 +57,12 @@ static int clear_stale(const char *path, int type, fault_t *fault)
     return unlink(path) == 0 ? 0 : fault_set(fault, "%s: %s", path, strerror(errno));
 }
 
-int local_listen(const char *path, int type, mode_t mode, fault_t *fault)
+int local_listen(const char *path, mode_t mode, fault_t *fault)
 {
     struct sockaddr_un address;
-    if (clear_stale(path, type, fault) == -1)
+    if (clear_stale(path, fault) == -1)
         return -1;
-    int fd = make(path, type | SOCK_NONBLOCK, &address, fault);
+    int fd = make(path, SOCK_NONBLOCK, &address, fault);
     if (fd == -1)
         return -1;
     /* The mode is set before anybody can connect: nobody can until listen (). */

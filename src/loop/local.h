@@ -7,10 +7,10 @@
 
 #include <sys/types.h>
 
-/* Listen at a path: non-blocking, of type SOCK_SEQPACKET or SOCK_STREAM, with that mode. A socket
- * file that nobody listens behind is replaced; one that somebody answers at is an error. Returns
- * the descriptor, or -1 with the fault. */
-int local_listen(const char *path, int type, mode_t mode, fault_t *fault);
+/* Listen at a path: SOCK_STREAM, non-blocking, with that mode. A socket file that nobody listens
+ * behind is replaced; one that somebody answers at is an error. Returns the descriptor, or -1 with
+ * the fault. */
+int local_listen(const char *path, mode_t mode, fault_t *fault);
 
 /* Close, and remove the file. */
 void local_close(int fd, const char *path);
@@ -26,6 +26,6 @@ int local_accept(int fd, int *spare);
 uid_t local_user(int fd);
 
 /* Connect, blocking. -1 with the fault. */
-int local_connect(const char *path, int type, fault_t *fault);
+int local_connect(const char *path, fault_t *fault);
 
 #endif

@@ -1,64 +1,40 @@
 #include "answers.h"
 
 #include "log.h"
-#include "packets.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
-static bool is_gone(void)
+void answers_add(answers_t *self, const answer_t *answer)
 {
-    return errno != EAGAIN;
-}
-
-/* Returns how many the client's queue took; if not all, errno says why. */
-static size_t send_some(int fd, answer_t *const *answers, size_t count)
-{
-    struct iovec parts[PACKETS_MAX];
-    size_t sent = 0;
-    while (sent < count) {
-        size_t group = 0;
-        for (; group < PACKETS_MAX && sent + group < count; group++) {
-            answer_t *answer = answers[sent + group];
-            parts[group] = (struct iovec){answer->text, strlen(answer->text)};
-        }
-        size_t some = packets_send(fd, parts, group);
-        sent += some;
-        if (some < group)
-            break;
+    size_t length = strlen(answer->text);
+    if (self->size - self->used <= length) {
+        self->size = self->size * 2 + ANSWER_MAX;
+        self->text = xrealloc(self->text, self->size);
     }
-    return sent;
+    memcpy(self->text + self->used, answer->text, length);
+    self->text[self->used + length] = '\n';
+    self->used += length + 1;
 }
 
-bool answers_send(answers_t *self, int fd, answer_t *const *answers, size_t count)
+bool answers_send(answers_t *self, int fd)
 {
-    size_t sent = self->count == 0 ? send_some(fd, answers, count) : 0;
-    if (sent == count)
-        return true;
-    if (self->count == 0 && is_gone())
-        return false;
-    self->waiting = xrealloc(self->waiting, (self->count + count - sent) * sizeof *self->waiting);
-    while (sent < count)
-        self->waiting[self->count++] = *answers[sent++];
-    return true;
-}
-
-bool answers_send_waiting(answers_t *self, int fd)
-{
-    answer_t **answers = xcalloc(self->count + 1, sizeof(answer_t *));
-    for (size_t i = 0; i < self->count; i++)
-        answers[i] = &self->waiting[i];
-    size_t sent = send_some(fd, answers, self->count);
-    bool alive = sent == self->count || !is_gone();
-    self->count -= sent;
-    memmove(self->waiting, self->waiting + sent, self->count * sizeof *self->waiting);
-    free(answers);
+    size_t sent = 0;
+    ssize_t some = 0;
+    while (sent < self->used && some != -1) {
+        some = send(fd, self->text + sent, self->used - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+        sent += some != -1 ? (size_t)some : 0;
+    }
+    bool alive = some != -1 || errno == EAGAIN;
+    self->used -= sent;
+    memmove(self->text, self->text + sent, self->used);
     return alive;
 }
 
 void answers_free(answers_t *self)
 {
-    free(self->waiting);
+    free(self->text);
     *self = (answers_t){0};
 }

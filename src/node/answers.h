@@ -1,5 +1,5 @@
-/* answers - what the intake says to one client, in order: what its queue has no room for is kept.
- */
+/* answers - what the intake says to one client, in order: what the client's queue has no room for
+ * is kept. */
 #ifndef BANMESH_NODE_ANSWERS_H
 #define BANMESH_NODE_ANSWERS_H
 
@@ -12,17 +12,19 @@ typedef struct {
     char text[ANSWER_MAX];
 } answer_t;
 
-/* Of one connection. All zero: none waits. */
+/* Of one connection: whole lines, but that the first may have been sent in part. All zero: none
+ * waits. */
 typedef struct {
-    answer_t *waiting;
-    size_t count;
+    char *text;
+    size_t used;
+    size_t size;
 } answers_t;
 
-/* Send answers behind those that wait, or keep them. Returns false if the client is gone: errno. */
-bool answers_send(answers_t *self, int fd, answer_t *const *answers, size_t count);
+/* Behind those that wait; a newline goes with it. */
+void answers_add(answers_t *self, const answer_t *answer);
 
-/* Send those that wait, now that there is room. The same. */
-bool answers_send_waiting(answers_t *self, int fd);
+/* Send as much as there is room for; the rest waits. Returns false if the client is gone. */
+bool answers_send(answers_t *self, int fd);
 
 void answers_free(answers_t *self);
 

@@ -3,7 +3,6 @@
 #include "answers.h"
 #include "local.h"
 #include "own_feed.h"
-#include "packets.h"
 #include "request.h"
 #include "soon.h"
 #include "special.h"
@@ -16,8 +15,8 @@
 #include <sys/stat.h>
 
 #define CONNECTIONS_MAX 256
-#define READ_MAX        WIRE_EVENTS_MAX /* requests of one connection before others get their turn */
-#define SOCKET_MODE     0666 /* who may is asked of the kernel: hardened units cannot open less */
+#define READ_BYTES      49152 /* of one connection before others get their turn: about a group */
+#define SOCKET_MODE     0666  /* who may is asked of the kernel: hardened units cannot open less */
 #define SPOOL_MS        1000
 #define USERS_MAX       16
 
@@ -51,7 +50,9 @@ static const char *const count_names[INTAKE_COUNT] = {
 typedef struct {
     intake_t *intake;
     zmq_pollitem_t item;
-    answers_t answers; /* while some wait for room, it is not read */
+    answers_t answers;           /* while some wait for room, it is not read */
+    char line[REQUEST_LINE_MAX]; /* the beginning of one whose end has not come yet */
+    size_t line_length;          /* may be more */
     bool dead;
 } connection_t;
 
@@ -73,7 +74,6 @@ struct intake {
     watch_t *watch;
     ticker_t *ticker;
     connection_t *connections[CONNECTIONS_MAX];
-    packets_t *packets;
     waiting_t waiting[WIRE_EVENTS_MAX];
     size_t waiting_count;
     soon_t *flush_soon;
@@ -166,28 +166,23 @@ static void wait_for(connection_t *connection, short events)
     zloop_poller_set_tolerant(loop, &connection->item);
 }
 
-/* Answers of one connection, in order. */
-static void deliver(connection_t *connection, answer_t *const *answers, size_t count)
+static void deliver(connection_t *connection)
 {
-    if (connection == NULL || connection->dead)
-        return;
     /* If it is gone, its own handler hangs up: others of its answers may wait here. */
-    connection->dead = !answers_send(&connection->answers, connection->item.fd, answers, count);
-    if (connection->answers.count > 0)
+    connection->dead = !answers_send(&connection->answers, connection->item.fd);
+    if (connection->answers.used > 0)
         wait_for(connection, ZMQ_POLLOUT);
 }
 
 static void deliver_all(intake_t *self)
 {
-    answer_t *answers[WIRE_EVENTS_MAX];
-    size_t count = 0;
     for (size_t i = 0; i < self->waiting_count; i++) {
         connection_t *connection = self->waiting[i].connection;
-        answers[count++] = &self->waiting[i].answer;
-        if (i + 1 < self->waiting_count && self->waiting[i + 1].connection == connection)
+        if (connection == NULL || connection->dead)
             continue;
-        deliver(connection, answers, count);
-        count = 0;
+        answers_add(&connection->answers, &self->waiting[i].answer);
+        if (i + 1 == self->waiting_count || self->waiting[i + 1].connection != connection)
+            deliver(connection);
     }
 }
 
@@ -249,23 +244,38 @@ static void hang_up(connection_t *connection)
     free(connection);
 }
 
+static void keep(connection_t *connection, const char *text, size_t size)
+{
+    size_t room = sizeof connection->line - connection->line_length;
+    if (connection->line_length < sizeof connection->line)
+        memcpy(connection->line + connection->line_length, text, size < room ? size : room);
+    connection->line_length += size;
+}
+
+static void take_text(connection_t *connection, const char *text, const char *end)
+{
+    const char *newline;
+    while ((newline = memchr(text, '\n', (size_t)(end - text))) != NULL) {
+        if (connection->line_length == 0)
+            take_request(connection, text, (size_t)(newline - text));
+        else {
+            keep(connection, text, (size_t)(newline - text));
+            take_request(connection, connection->line, connection->line_length);
+            connection->line_length = 0;
+        }
+        text = newline + 1;
+    }
+    keep(connection, text, (size_t)(end - text));
+}
+
 /* Returns false when the connection is to end. */
 static bool read_requests(connection_t *connection)
 {
-    intake_t *self = connection->intake;
-    for (int i = 0; i < READ_MAX && connection->answers.count == 0; i += PACKETS_MAX) {
-        int got = packets_receive(self->packets, connection->item.fd);
-        if (got == -1)
-            return errno == EAGAIN;
-        for (int j = 0; j < got; j++) {
-            size_t size;
-            const char *line = packets_at(self->packets, j, &size);
-            if (size == 0)
-                return false;
-            take_request(connection, line, size);
-        }
-    }
-    return !connection->dead;
+    char text[READ_BYTES];
+    ssize_t got = recv(connection->item.fd, text, sizeof text, MSG_DONTWAIT);
+    if (got > 0)
+        take_text(connection, text, text + got);
+    return !connection->dead && (got > 0 || (got == -1 && errno == EAGAIN));
 }
 
 static int serve(zloop_t *loop, zmq_pollitem_t *item, void *arg)
@@ -275,9 +285,9 @@ static int serve(zloop_t *loop, zmq_pollitem_t *item, void *arg)
     bool alive = !connection->dead;
     (void)loop;
     (void)item;
-    if (alive && connection->answers.count > 0) {
-        alive = answers_send_waiting(&connection->answers, connection->item.fd);
-        if (alive && connection->answers.count == 0)
+    if (alive && connection->answers.used > 0) {
+        alive = answers_send(&connection->answers, connection->item.fd);
+        if (alive && connection->answers.used == 0)
             wait_for(connection, ZMQ_POLLIN);
     } else if (alive)
         alive = read_requests(connection);
@@ -300,7 +310,7 @@ static bool may_publish(const intake_t *self, uid_t user)
 static void turn_away(intake_t *self, int fd, uid_t user)
 {
     answer_t answer;
-    say(&answer, REQUEST_ANSWER_FAILED, "user %u may not publish (publish / users)",
+    say(&answer, REQUEST_ANSWER_FAILED, "user %u may not publish (publish / users)\n",
         (unsigned)user);
     if (send(fd, answer.text, strlen(answer.text), MSG_NOSIGNAL) == -1)
         log_debug("user %u hung up", (unsigned)user);
@@ -432,12 +442,11 @@ intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault)
     self->service = service;
     self->applier = applier;
     self->last_foreign = (uid_t)-1;
-    self->packets = packets_new(REQUEST_LINE_MAX + 1); /* one byte more, so that too long shows */
     self->socket_path = xstrdup(settings->publish.socket);
     self->spool_path = xstrdup(settings->publish.spool);
     intake_reload(self);
     self->spare = local_spare();
-    self->listener.fd = local_listen(self->socket_path, SOCK_SEQPACKET, SOCKET_MODE, fault);
+    self->listener.fd = local_listen(self->socket_path, SOCKET_MODE, fault);
     self->listener.events = ZMQ_POLLIN;
     if (self->listener.fd != -1)
         self->watch = watch_new(service_loop(service), self->spool_path, take_spool, self, fault);
@@ -472,7 +481,6 @@ void intake_destroy(intake_t **self_p)
     }
     if (self->spare != -1)
         close(self->spare);
-    packets_destroy(&self->packets);
     free(self->socket_path);
     free(self->spool_path);
     free(self);

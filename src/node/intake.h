@@ -1,6 +1,6 @@
 /* intake - where this host's own bans come in: the socket that the hook speaks to, and the spool.
- * A SOCK_SEQPACKET packet is a request (request.h), and each gets one packet in answer, in order,
- * after the ban is on disk. What waits together is committed together. A connection may stay open
+ * A line on the stream is a request (request.h), and each gets one line in answer, in order, after
+ * the ban is on disk. What waits together is committed together. A connection may stay open
  * and stream. Refuses nothing because it is banned already: repeats are harmless. */
 #ifndef BANMESH_NODE_INTAKE_H
 #define BANMESH_NODE_INTAKE_H

@@ -141,7 +141,7 @@ admin_t *admin_new(zloop_t *loop, const char *path, admin_answer_fn *answer, voi
     self->path = xstrdup(path);
     self->answer = answer;
     self->arg = arg;
-    self->item.fd = local_listen(path, SOCK_STREAM, ADMIN_MODE, fault);
+    self->item.fd = local_listen(path, ADMIN_MODE, fault);
     self->item.events = ZMQ_POLLIN;
     if (self->item.fd == -1) {
         free(self->path);
@@ -173,7 +173,7 @@ void admin_destroy(admin_t **self_p)
 
 json_t *admin_ask(const char *path, const char *command, fault_t *fault)
 {
-    int fd = local_connect(path, SOCK_STREAM, NULL);
+    int fd = local_connect(path, NULL);
     if (fd == -1) {
         fault_set(fault, "%s: %s; %s", path, strerror(errno),
                   errno == EACCES ? "run this as root" : "is the service running?");

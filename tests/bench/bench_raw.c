@@ -3,7 +3,7 @@
  *   curve COUNT        messages of 200 bytes from PUB to SUB over TCP on loopback, CURVE, two
  *                      contexts, one thread that sends and one that receives
  *   intake COUNT OUTSTANDING
- *                      requests of the feeder over a SOCK_SEQPACKET pair to a thread that answers
+ *                      requests of the feeder over a pair of sockets to a thread that answers
  *                      each packet with one, and does nothing else
  *   rows COUNT DIR     SQLite rows of 100 bytes, WAL, synchronous=FULL, 512 a commit: with
  * ascending keys (`ascending`), and with random 16-byte ones, WITHOUT ROWID (`random`)
@@ -29,9 +29,9 @@
 #define ROW_BYTES     100
 #define KEY_BYTES     16
 #define GROUP         512
-#define REQUEST_MAX   512
+#define GROUP_BYTES   49152 /* as the feeder and the intake */
 #define THREADS_MAX   64
-#define ANSWER        "ok nid=4611686018427387904 new"
+#define ANSWER        "ok nid=4611686018427387904 new\n" /* shorter than a request */
 
 static double per_second(size_t count, int64_t ns)
 {
@@ -80,13 +80,32 @@ static int measure_curve(char **argv)
 
 /* ---- intake ---- */
 
+static void send_answers(int fd, size_t count)
+{
+    static char answers[GROUP_BYTES];
+    size_t length = strlen(ANSWER);
+    for (size_t i = 0; i < count; i++)
+        memcpy(answers + i * length, ANSWER, length);
+    for (size_t sent = 0; sent < count * length;) {
+        ssize_t some = send(fd, answers + sent, count * length - sent, MSG_NOSIGNAL);
+        if (some == -1)
+            fatal("answer");
+        sent += (size_t)some;
+    }
+}
+
 static void *answer_all(void *arg)
 {
     int fd = *(int *)arg;
-    char request[REQUEST_MAX];
-    while (recv(fd, request, sizeof request, 0) > 0)
-        if (send(fd, ANSWER, sizeof ANSWER - 1, MSG_NOSIGNAL) == -1)
-            fatal("answer");
+    static char requests[GROUP_BYTES];
+    ssize_t got;
+    while ((got = recv(fd, requests, sizeof requests, 0)) > 0) {
+        size_t count = 0;
+        const char *end = requests + got;
+        for (const char *p = requests; (p = memchr(p, '\n', (size_t)(end - p))) != NULL; p++)
+            count++;
+        send_answers(fd, count);
+    }
     return NULL;
 }
 
@@ -95,7 +114,7 @@ static int measure_intake(char **argv)
     int fds[2];
     size_t count = number_of(argv[0]);
     feeder_t *feeder = feeder_new(count);
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) == -1)
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == -1)
         fatal("socketpair");
     pthread_t thread = start_thread(answer_all, &fds[1]);
     int64_t took = feeder_run(feeder, fds[0], number_of(argv[1]));

@@ -11,18 +11,20 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define GROUP       64 /* packets a system call, as the intake reads them */
-#define ANSWER_MAX  160
-#define WAIT_MS     60000
-#define BANTIME_S   86400
-#define COUNT_LIMIT (1u << 24)
+#define GROUP_BYTES      49152 /* a system call, as the intake reads them */
+#define ANSWER_START_MAX 8
+#define WAIT_MS          60000
+#define BANTIME_S        86400
+#define COUNT_LIMIT      (1u << 24)
 
 struct feeder {
     char *text; /* all requests, end to end */
     size_t *ends;
     size_t count;
-    size_t sent;
+    size_t sent; /* bytes */
     size_t answered;
+    char begun[ANSWER_START_MAX + 1]; /* the first bytes of an answer whose end has not come */
+    size_t begun_length;
 };
 
 void feeder_address(size_t i, char text[static 16])
@@ -62,6 +64,7 @@ feeder_t *feeder_new(size_t count)
         ban_t ban;
         feeder_ban(i, count, wall_now().ms, &ban);
         size_t length = request_format(&ban, line);
+        line[length++] = '\n';
         if (size - used < length) {
             size = size * 2 + REQUEST_LINE_MAX;
             self->text = xrealloc(self->text, size);
@@ -81,70 +84,75 @@ void feeder_destroy(feeder_t **self_p)
     *self_p = NULL;
 }
 
-/* Send what the window has room for, one group at most. Returns how many. */
+/* Where the requests end that the window has room for. */
+static size_t window_end(const feeder_t *self, size_t outstanding)
+{
+    size_t until = self->answered + outstanding;
+    return self->ends[(until < self->count ? until : self->count) - 1];
+}
+
+/* Send what the window has room for, one group at most. Returns how many bytes. */
 static size_t send_group(feeder_t *self, int fd, size_t outstanding)
 {
-    struct mmsghdr packets[GROUP];
-    struct iovec parts[GROUP];
-    size_t room = outstanding - (self->sent - self->answered);
-    size_t left = self->count - self->sent;
-    size_t count = room < left ? room : left;
-    if (count > GROUP)
-        count = GROUP;
-    if (count == 0)
+    size_t size = window_end(self, outstanding) - self->sent;
+    if (size == 0)
         return 0;
-    memset(packets, 0, sizeof packets);
-    for (size_t i = 0; i < count; i++) {
-        size_t at = self->sent + i;
-        size_t start = at > 0 ? self->ends[at - 1] : 0;
-        parts[i] = (struct iovec){self->text + start, self->ends[at] - start};
-        packets[i].msg_hdr.msg_iov = &parts[i];
-        packets[i].msg_hdr.msg_iovlen = 1;
-    }
-    int sent = sendmmsg(fd, packets, (unsigned)count, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (size > GROUP_BYTES)
+        size = GROUP_BYTES;
+    ssize_t sent = send(fd, self->text + self->sent, size, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent == -1 && errno != EAGAIN)
         fatal("intake");
     self->sent += sent > 0 ? (size_t)sent : 0;
     return sent > 0 ? (size_t)sent : 0;
 }
 
-static void check_answer(const char *answer, size_t length)
+/* Note the next bytes of an answer; what counts is its first word. */
+static void note(feeder_t *self, const char *text, size_t length)
 {
-    size_t word = strlen(REQUEST_ANSWER_OK);
-    if (length < word || memcmp(answer, REQUEST_ANSWER_OK, word) != 0)
-        fatalx("intake answered \"%.*s\"", (int)length, answer);
+    size_t room = ANSWER_START_MAX - self->begun_length;
+    size_t some = length < room ? length : room;
+    memcpy(self->begun + self->begun_length, text, some);
+    self->begun_length += some;
+    self->begun[self->begun_length] = '\0';
 }
 
-/* Take the answers that are there, one group at most. Returns how many. */
+static void end_answer(feeder_t *self)
+{
+    if (strncmp(self->begun, REQUEST_ANSWER_OK " ", strlen(REQUEST_ANSWER_OK " ")) != 0)
+        fatalx("intake answered \"%s...\"", self->begun);
+    self->begun_length = 0;
+    self->answered++;
+}
+
+/* Take the answers that are there. Returns how many bytes. */
 static size_t take_answers(feeder_t *self, int fd)
 {
-    static char answers[GROUP][ANSWER_MAX];
-    struct mmsghdr packets[GROUP];
-    struct iovec parts[GROUP];
-    memset(packets, 0, sizeof packets);
-    for (size_t i = 0; i < GROUP; i++) {
-        parts[i] = (struct iovec){answers[i], ANSWER_MAX};
-        packets[i].msg_hdr.msg_iov = &parts[i];
-        packets[i].msg_hdr.msg_iovlen = 1;
-    }
-    int got = recvmmsg(fd, packets, GROUP, MSG_DONTWAIT, NULL);
+    static char text[GROUP_BYTES];
+    ssize_t got = recv(fd, text, sizeof text, MSG_DONTWAIT);
     if (got == -1 && errno != EAGAIN)
         fatal("intake");
-    for (int i = 0; i < got; i++)
-        check_answer(answers[i], packets[i].msg_len);
-    self->answered += got > 0 ? (size_t)got : 0;
-    return got > 0 ? (size_t)got : 0;
+    if (got == 0)
+        fatalx("intake hung up");
+    const char *end = text + (got > 0 ? got : 0);
+    const char *newline;
+    const char *at = text;
+    for (; (newline = memchr(at, '\n', (size_t)(end - at))) != NULL; at = newline + 1) {
+        note(self, at, (size_t)(newline - at));
+        end_answer(self);
+    }
+    note(self, at, (size_t)(end - at));
+    return (size_t)(end - text);
 }
 
 int64_t feeder_run(feeder_t *self, int fd, size_t outstanding)
 {
     int64_t start = now_ns();
-    self->sent = self->answered = 0;
+    self->sent = self->answered = self->begun_length = 0;
     while (self->answered < self->count) {
         size_t sent = send_group(self, fd, outstanding);
         if (sent + take_answers(self, fd) > 0)
             continue;
-        bool has_room = self->sent < self->count && self->sent - self->answered < outstanding;
+        bool has_room = self->sent < window_end(self, outstanding);
         struct pollfd wait = {.fd = fd, .events = (short)(POLLIN | (has_room ? POLLOUT : 0))};
         if (poll(&wait, 1, WAIT_MS) != 1)
             fatalx("intake: no answer for %d s", WAIT_MS / 1000);

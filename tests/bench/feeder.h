@@ -1,6 +1,6 @@
 /* feeder - a client of the intake that streams bans over one connection, with many outstanding.
- * The requests are written beforehand: what it costs while the clock runs is the system calls, in
- * groups (sendmmsg, recvmmsg), so that it takes as little as possible from what is measured. */
+ * The requests are written beforehand: what it costs while the clock runs is the system calls, for
+ * many requests each, so that it takes as little as possible from what is measured. */
 #ifndef BANMESH_BENCH_FEEDER_H
 #define BANMESH_BENCH_FEEDER_H
 
@@ -13,7 +13,7 @@ typedef struct feeder feeder_t;
 feeder_t *feeder_new(size_t count);
 void feeder_destroy(feeder_t **self_p);
 
-/* Stream them all over a connected SOCK_SEQPACKET socket, at most `outstanding` unanswered. Returns
+/* Stream them all over a connected socket, at most `outstanding` unanswered. Returns
  * how long it took from the first request to the last answer. Any answer but "ok" is fatal. */
 int64_t feeder_run(feeder_t *self, int fd, size_t outstanding);
 

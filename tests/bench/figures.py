@@ -14,7 +14,7 @@ from recorder import Recorder
 from store import Store, add_aggregator, make_country_db
 
 HEARTBEAT_MS = 1000
-OUTSTANDING = 512
+OUTSTANDING = 1024  # two groups: while one is committed, the next is on its way
 FULL_BATCH = 512
 NEWCOMER_MAX_S = 600
 SETTLED_MAX_S = 300
@@ -196,7 +196,7 @@ def measure_stream(directory, counts):
     figure.row("batches that B fetched, as its queue was full",
                "%d of %d" % (sent["batches_replayed"], sent["announced"]))
     figure.row("raw: CURVE PUB/SUB, messages of 200 bytes", rate(raw["curve"]))
-    figure.row("raw: intake socket, a request and its answer", rate(raw["intake"]))
+    figure.row("raw: intake socket, requests and their answers", rate(raw["intake"]))
     figure.row("raw: SQLite rows, ascending key, 512 a commit", rate(raw["ascending"]))
     figure.row("raw: SQLite rows, random 16-byte key, 512 a commit", rate(raw["random"]))
     figure.ratio("in B's shared log / CURVE messages", reached / raw["curve"])

@@ -404,18 +404,16 @@ static void list_answer(const void *bytes, size_t size)
     unlock();
 }
 
+/* Several answers may go together. */
 ssize_t send(int fd, const void *bytes, size_t size, int flags)
 {
-    list_answer(bytes, size);
+    const char *line = bytes;
+    const char *end = line + size;
+    while (line < end) {
+        const char *newline = memchr(line, '\n', (size_t)(end - line));
+        const char *behind = newline != NULL ? newline : end;
+        list_answer(line, (size_t)(behind - line));
+        line = behind + 1;
+    }
     return syscall(SYS_sendto, fd, bytes, size, flags, NULL, 0);
-}
-
-/* Each answer is one piece. */
-int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
-{
-    for (unsigned i = 0; i < count; i++)
-        if (messages[i].msg_hdr.msg_iovlen > 0)
-            list_answer(messages[i].msg_hdr.msg_iov->iov_base,
-                        messages[i].msg_hdr.msg_iov->iov_len);
-    return (int)syscall(SYS_sendmmsg, fd, messages, count, flags);
 }

@@ -220,16 +220,13 @@ class Node:
         """Hand in many (address, jail, time in s), or with a bantime and more text behind it, over
         one open connection, `group` of them before the answers are read; returns the answers."""
         answers = []
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-            client.settimeout(TIMEOUT)
-            client.connect(self.socket)
+        with Client(self.socket) as client:
             for start in range(0, len(bans), group):
-                some = bans[start:start + group]
-                for ban in some:
-                    address, jail, when, bantime, text = ban + (3600, "")[len(ban) - 3:]
-                    client.send(("ban jail=%s ip=%s time=%.3f bantime=%d %s"
-                                 % (jail, address, when, bantime, text)).rstrip().encode())
-                answers += [client.recv(600).decode() for _ in some]
+                some = [ban + (3600, "")[len(ban) - 3:] for ban in bans[start:start + group]]
+                client.send(*(("ban jail=%s ip=%s time=%.3f bantime=%d %s"
+                               % (jail, address, when, bantime, text)).rstrip()
+                              for address, jail, when, bantime, text in some))
+                answers += [client.answer() for _ in some]
         return answers
 
     def lines(self):
@@ -250,6 +247,34 @@ class Node:
         wait_until(lambda: missing <= set(self.reported()),
                    lambda: "%s lacks %s\n%s" % (self.name, missing - set(self.reported()),
                                                 self.output()), timeout)
+
+
+class Client:
+    """One connection to the intake of a node."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(TIMEOUT)
+        self.socket.connect(path)
+        self.answers = self.socket.makefile("rb")
+
+    def send(self, *requests):
+        self.socket.sendall(b"".join(b"%s\n" % (request if isinstance(request, bytes)
+                                                else request.encode()) for request in requests))
+
+    def answer(self):
+        """The next one; "" if the node has hung up."""
+        return self.answers.readline().decode(errors="replace").rstrip("\n")
+
+    def close(self):
+        self.answers.close()
+        self.socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
 
 class Mesh:

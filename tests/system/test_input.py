@@ -11,7 +11,8 @@ import time
 import pytest
 import zmq
 
-from mesh import ROOT, Mesh, program, wait_until
+from effort import new_seed
+from mesh import ROOT, TIMEOUT, Client, Mesh, program, public_addresses, wait_until
 from test_trust import read_cert
 
 HEADER = b"BNMS\x01%c\x00\x00"
@@ -83,18 +84,44 @@ def test_the_hook_never_hangs_on_a_node_that_does_not_answer(tmp_path):
 def test_garbage_on_the_intake_socket_is_answered_and_counted(tmp_path):
     mesh = Mesh(tmp_path, ["mx1"])
     mx1 = mesh.nodes[0].start()
-    garbage = [b"\x00", b"ban", b"\xff" * 600, b"ban ip=1.2.3.4", b"ban jail=a jail=b ip=1.2.3.4",
+    garbage = [b"", b"\x00", b"ban", b"\xff" * 600, b"ban ip=1.2.3.4", b"ban jail=a jail=b ip=1.2.3.4",
                b"ban jail=sshd ip=80.94.95.112 time=1 \x00", b"nonsense jail=sshd",
                b"ban jail=sshd ip=80.94.95.112 time=99999999999999", b"x" * 100000]
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-            client.connect(mx1.socket)
-            for packet in garbage:
-                client.send(packet)
-                assert client.recv(600).startswith(b"malformed "), packet
-            client.send(b"ban jail=sshd ip=80.94.95.112 time=1 future=yes")
-            assert client.recv(600).startswith(b"ok nid=")
-        assert mx1.status()["intake"]["malformed"] == len(garbage)
+        with Client(mx1.socket) as client:
+            for line in garbage:
+                client.send(line)
+                assert client.answer().startswith("malformed "), line
+            client.send(*garbage)
+            assert all(client.answer().startswith("malformed ") for _ in garbage), "in one go"
+            client.send("ban jail=sshd ip=80.94.95.112 time=1 future=yes")
+            assert client.answer().startswith("ok nid=")
+        assert mx1.status()["intake"]["malformed"] == 2 * len(garbage)
+    finally:
+        mesh.stop()
+
+
+def test_requests_cut_anywhere_are_what_they_were(tmp_path):
+    """A stream has no borders: the pieces in which requests come say nothing."""
+    seed = new_seed()
+    chance = random.Random(seed)
+    addresses = public_addresses(200, seed)
+    mesh = Mesh(tmp_path, ["mx1"])
+    mx1 = mesh.nodes[0].start()
+    text = b"".join(b"ban jail=sshd ip=%s time=1\n" % address.encode() for address in addresses)
+    try:
+        with Client(mx1.socket) as client:
+            while text != b"":
+                size = chance.choice((1, 2, 30, 60, 500))
+                client.socket.sendall(text[:size])
+                text = text[size:]
+                if chance.random() < 0.1:
+                    mx1.status()  # it has read what was sent
+            assert all(client.answer().startswith("ok nid=") for _ in addresses)
+        with Client(mx1.socket) as client:
+            client.socket.sendall(b"ban jail=sshd ip=80.94.95.112 time=1")  # and hangs up
+        mx1.publish("80.94.95.113")
+        assert mx1.status()["intake"] == {"stored": len(addresses) + 1}
     finally:
         mesh.stop()
 
@@ -103,20 +130,21 @@ def test_a_client_that_never_reads_its_answers_stops_nobody(tmp_path):
     mesh = Mesh(tmp_path, ["mx1"])
     mx1 = mesh.nodes[0].start()
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-            client.connect(mx1.socket)
-            client.setblocking(False)
+        with Client(mx1.socket) as client:
+            client.socket.setblocking(False)
             sent = 0
+            rest = b""
             try:
                 while sent < 100000:
-                    client.send(b"ban jail=sshd ip=80.94.95.112 time=%d" % sent)
-                    sent += 1
+                    rest = rest or b"ban jail=sshd ip=80.94.95.112 time=%d\n" % sent
+                    rest = rest[client.socket.send(rest):]
+                    sent += rest == b""
             except BlockingIOError:
-                pass
+                assert sent > 0
             mx1.publish("80.94.95.113")
-            client.setblocking(True)
+            client.socket.settimeout(TIMEOUT)
             for _ in range(sent):
-                assert client.recv(600).startswith(b"ok "), "held back, not lost"
+                assert client.answer().startswith("ok "), "held back, not lost"
     finally:
         mesh.stop()
 

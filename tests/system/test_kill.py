@@ -2,12 +2,11 @@
 
 import random
 import signal
-import socket
 import subprocess
 import time
 
 from effort import new_seed, rounds
-from mesh import TIMEOUT, Mesh, program, public_addresses
+from mesh import TIMEOUT, Client, Mesh, program, public_addresses
 from model import Attempt, Model
 from store import Store, add_aggregator
 
@@ -43,30 +42,30 @@ class Burst:
 
     def __init__(self, node, bans):
         self.bans = bans
-        self.client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.client.settimeout(TIMEOUT)
+        self.client = None
         try:
-            self.client.connect(node.socket)
-            for attempt, bantime in bans:
-                self.client.send(("ban jail=%s ip=%s time=%.3f bantime=%d" % (
-                    attempt.jail, attempt.ip, attempt.time_ms / 1000, bantime)).encode())
+            self.client = Client(node.socket)
+            self.client.send(*("ban jail=%s ip=%s time=%.3f bantime=%d" % (
+                attempt.jail, attempt.ip, attempt.time_ms / 1000, bantime)
+                for attempt, bantime in bans))
         except OSError:
             pass  # the node is down
 
     def kill(self):
-        self.client.close()
+        if self.client is not None:
+            self.client.close()
 
     def finish(self, model):
         """Returns whether all were acknowledged."""
         try:
             for attempt, bantime in self.bans:
-                if not self.client.recv(600).startswith(b"ok "):
+                if self.client is None or not self.client.answer().startswith("ok "):
                     return "burst cut"
                 model.ack(attempt, bantime)
-        except OSError:
+        except (OSError, ValueError):  # closed on one side or the other
             return "burst cut"
         finally:
-            self.client.close()
+            self.kill()
         return "burst whole"
 
 

@@ -156,8 +156,8 @@ def test_a_node_killed_at_any_call_while_it_stores_a_ban(trial):
         assert trial.hook(mx1) == 0, "the hook spools what the node did not take"
         return trial.through(mx1, tracer)
 
-    trial.each(CALLS + ("sendmmsg",), attempt)
-    trial.check("pwrite64 fdatasync sendmmsg")
+    trial.each(CALLS + ("sendto",), attempt)
+    trial.check("pwrite64 fdatasync sendto")
 
 
 def test_a_node_killed_at_any_call_while_it_takes_the_spool(trial):

@@ -4,12 +4,11 @@ import os
 import random
 import shutil
 import signal
-import socket
 import threading
 import time
 
 from effort import new_seed, rounds
-from mesh import TIMEOUT, Mesh, public_addresses
+from mesh import Client, Mesh, public_addresses
 from model import Attempt, Model, state_of
 
 LATE = 3             # nodes that join in each round, at moments of their own
@@ -31,20 +30,18 @@ class Publisher(threading.Thread):
         self.start()
 
     def run(self):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-            client.settimeout(TIMEOUT)
-            try:
-                client.connect(self.node.socket)
+        try:
+            with Client(self.node.socket) as client:
                 for address in self.addresses:
                     attempt = Attempt(self.node.name, "sshd", address, int(time.time() * 1000))
                     self.asked.append(attempt)
-                    client.send(("ban jail=sshd ip=%s time=%.3f bantime=3600" % (
-                        attempt.ip, attempt.time_ms / 1000)).encode())
-                    if client.recv(600).startswith(b"ok "):
+                    client.send("ban jail=sshd ip=%s time=%.3f bantime=3600" % (
+                        attempt.ip, attempt.time_ms / 1000))
+                    if client.answer().startswith("ok "):
                         self.acked.append(attempt)
                     time.sleep(self.chance.random() * self.pause)
-            except OSError:
-                pass  # the node was started anew
+        except OSError:
+            pass  # the node was started anew
 
 
 class Joining:
