@@ -1,14 +1,13 @@
 #include "gate.h"
 
-#include "socket.h"
-
 #define ZAP_ENDPOINT   "inproc://zeromq.zap.01"
 #define ZAP_VERSION    "1.0"
 #define REFUSAL_LOG_MS 10000
 
 struct gate {
-    zloop_t *loop;
+    readers_t *readers;
     zsock_t *handler;
+    reader_t *reader;
     const trust_t *trust;
     crowd_t *crowd;
     gate_counters_t counters;
@@ -79,14 +78,13 @@ static const trusted_t *judge(gate_t *self, const zap_request_t *request)
     return trust_by_curve(self->trust, (const pubkey_t *)zframe_data(request->key));
 }
 
-static int answer(zloop_t *loop, zsock_t *handler, void *arg)
+static void answer(void *arg, socket_t *socket)
 {
-    (void)loop;
     gate_t *self = arg;
     zap_request_t request = {0};
-    zmsg_t *message = zmsg_recv(handler);
+    zmsg_t *message = zmsg_recv(socket);
     if (message == NULL)
-        return 0;
+        return;
     const trusted_t *peer = NULL;
     bool whole = read_request(message, &request);
     if (whole)
@@ -98,25 +96,23 @@ static int answer(zloop_t *loop, zsock_t *handler, void *arg)
         peer = NULL;
     }
     self->counters.admitted += peer != NULL;
-    zstr_sendx(handler, ZAP_VERSION, request.id != NULL ? request.id : "",
+    zstr_sendx(socket, ZAP_VERSION, request.id != NULL ? request.id : "",
                peer != NULL ? "200" : "300", peer != NULL ? "OK" : "not trusted",
                peer != NULL ? peer->name : "", "", NULL);
     clear_request(&request);
     zmsg_destroy(&message);
-    return 0;
 }
 
-gate_t *gate_new(zloop_t *loop, const trust_t *trust, crowd_t *crowd)
+gate_t *gate_new(readers_t *readers, const trust_t *trust, crowd_t *crowd)
 {
     gate_t *self = xcalloc(1, sizeof *self);
-    self->loop = loop;
+    self->readers = readers;
     self->trust = trust;
     self->crowd = crowd;
     self->handler = zsock_new(ZMQ_REP);
     if (self->handler == NULL || zsock_bind(self->handler, "%s", ZAP_ENDPOINT) == -1)
         fatal("cannot start the authentication handler at %s", ZAP_ENDPOINT);
-    zloop_reader(loop, self->handler, answer, self);
-    zloop_reader_set_tolerant(loop, self->handler);
+    self->reader = readers_add(readers, zsock_resolve(self->handler), answer, self);
     return self;
 }
 
@@ -126,7 +122,7 @@ void gate_destroy(gate_t **self_p)
     if (self == NULL)
         return;
     *self_p = NULL;
-    zloop_reader_end(self->loop, self->handler);
+    readers_remove(self->readers, &self->reader);
     /* At once: closing alone frees the address some time later, and until then handshakes hang. */
     zsock_unbind(self->handler, "%s", ZAP_ENDPOINT);
     zsock_destroy(&self->handler);

@@ -6,9 +6,8 @@
 
 #include "clock.h"
 #include "crowd.h"
+#include "readers.h"
 #include "trust.h"
-
-#include <czmq.h>
 
 typedef struct gate gate_t;
 
@@ -21,9 +20,9 @@ typedef struct {
 } gate_counters_t;
 
 /* Start answering, on the loop. Before any server socket is bound. trust is borrowed until
- * gate_set_trust brings another, crowd for as long as the gate lives. Fatal if the handler's
- * address is taken. */
-gate_t *gate_new(zloop_t *loop, const trust_t *trust, crowd_t *crowd);
+ * gate_set_trust brings another, readers and crowd for as long as the gate lives. Fatal if the
+ * handler's address is taken. */
+gate_t *gate_new(readers_t *readers, const trust_t *trust, crowd_t *crowd);
 void gate_destroy(gate_t **self_p);
 
 /* From now on, this set. Connections that stand already are not touched: libzmq cannot end one, so

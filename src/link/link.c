@@ -19,7 +19,7 @@ struct link {
     gate_t *gate;
     listener_t *publisher;
     router_t *router;
-    readers_t *readers; /* of the roster's peers */
+    readers_t *readers; /* of all sockets */
     roster_t roster;
 };
 
@@ -169,10 +169,10 @@ static int listen_at(link_t *self, fault_t *fault)
     const link_config_t *config = &self->config;
     const settings_t *settings = self->settings;
     self->publisher =
-        listener_new(config->loop, ZMQ_PUB, config->own, settings->mesh.listen, NULL, NULL, fault);
+        listener_new(self->readers, ZMQ_PUB, config->own, settings->mesh.listen, NULL, NULL, fault);
     if (self->publisher == NULL)
         return -1;
-    self->router = router_new(config->loop, config->own, settings->mesh.replay, self->trust,
+    self->router = router_new(self->readers, config->own, settings->mesh.replay, self->trust,
                               &config->calls, fault);
     return self->router != NULL ? 0 : -1;
 }
@@ -186,8 +186,8 @@ link_t *link_new(const link_config_t *config, const trust_t *trust, const settin
     self->settings = settings;
     self->peer_calls = (peer_calls_t){receive, idle, send_back, self};
     self->crowd = crowd_new();
-    self->gate = gate_new(config->loop, trust, self->crowd);
     self->readers = readers_new(config->loop);
+    self->gate = gate_new(self->readers, trust, self->crowd);
     self->roster =
         (roster_t){.readers = self->readers, .own = config->own, .calls = &self->peer_calls};
     if (listen_at(self, fault) == -1) {
@@ -205,10 +205,10 @@ void link_destroy(link_t **self_p)
         return;
     *self_p = NULL;
     roster_clear(&self->roster);
-    readers_destroy(&self->readers);
     router_destroy(&self->router);
     listener_destroy(&self->publisher);
     gate_destroy(&self->gate);
+    readers_destroy(&self->readers);
     crowd_destroy(&self->crowd);
     free(self);
 }

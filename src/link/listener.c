@@ -9,13 +9,14 @@
 #define COMPLAIN_MS   5000
 
 struct listener {
-    zloop_t *loop;
     int type;
     const cert_t *own;
     char *endpoint;
-    zloop_reader_fn *reader;
+    readers_t *readers;
+    readers_fn *read;
     void *arg;
     socket_t *socket;
+    reader_t *reader;
     int timer; /* -1: none */
     mono_t since;
 };
@@ -37,20 +38,20 @@ static int listen_now(listener_t *self, fault_t *fault)
         socket_destroy(&self->socket, 0);
         return -1;
     }
-    if (self->reader != NULL)
-        socket_read_by(self->socket, self->loop, self->reader, self->arg);
+    if (self->read != NULL)
+        self->reader = readers_add(self->readers, self->socket, self->read, self->arg);
     return 0;
 }
 
-listener_t *listener_new(zloop_t *loop, int type, const cert_t *own, const char *endpoint,
-                         zloop_reader_fn *reader, void *arg, fault_t *fault)
+listener_t *listener_new(readers_t *readers, int type, const cert_t *own, const char *endpoint,
+                         readers_fn *read, void *arg, fault_t *fault)
 {
     listener_t *self = xcalloc(1, sizeof *self);
-    self->loop = loop;
+    self->readers = readers;
     self->type = type;
     self->own = own;
     self->endpoint = xstrdup(endpoint);
-    self->reader = reader;
+    self->read = read;
     self->arg = arg;
     self->timer = -1;
     if (listen_now(self, fault) == -1)
@@ -61,10 +62,9 @@ listener_t *listener_new(zloop_t *loop, int type, const cert_t *own, const char 
 static void stop(listener_t *self, int linger_ms)
 {
     if (self->timer != -1)
-        zloop_timer_end(self->loop, self->timer);
+        zloop_timer_end(readers_loop(self->readers), self->timer);
     self->timer = -1;
-    if (self->socket != NULL && self->reader != NULL)
-        socket_read_end(self->socket, self->loop);
+    readers_remove(self->readers, &self->reader);
     socket_destroy(&self->socket, linger_ms);
 }
 
@@ -100,10 +100,16 @@ void listener_renew(listener_t *self)
 {
     stop(self, 0);
     self->since = mono_now();
-    retry(self->loop, 0, self);
+    retry(readers_loop(self->readers), 0, self);
 }
 
 socket_t *listener_socket(listener_t *self)
 {
     return self->socket;
+}
+
+void listener_look(listener_t *self)
+{
+    if (self->reader != NULL)
+        readers_look(self->readers, self->reader);
 }

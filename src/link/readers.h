@@ -1,4 +1,4 @@
-/* readers - the sockets of all peers, as one descriptor on the loop.
+/* readers - all sockets of the link as one descriptor on the loop.
  * Given sockets, zloop has zmq_poll ask each of them, in two system calls, whenever anything at all
  * wakes it: with two sockets a peer, and a heartbeat of each every second, that grows with the
  * square of the peers. Here epoll says which of them have news (their ZMQ_FD); nobody asks the

@@ -24,6 +24,7 @@ int router_send(router_t *self, const peer_route_t *route, const uint8_t *bytes,
         zmq_send(socket, bytes, size, ZMQ_DONTWAIT) == -1)
         return -1;
     self->sent_bytes += size;
+    listener_look(self->listener);
     return 0;
 }
 
@@ -52,11 +53,9 @@ static bool hand_up(router_t *self, zmq_msg_t *routing_id, zmq_msg_t *message, b
 }
 
 /* A message is two frames: who sends, and what. */
-static int read_messages(zloop_t *loop, zsock_t *reader, void *arg)
+static void read_messages(void *arg, socket_t *socket)
 {
-    (void)loop;
     router_t *self = arg;
-    socket_t *socket = (socket_t *)reader;
     int requests = 0;
     const mono_t since = mono_now();
     zmq_msg_t routing_id;
@@ -78,16 +77,15 @@ static int read_messages(zloop_t *loop, zsock_t *reader, void *arg)
     zmq_msg_close(&routing_id);
     zmq_msg_close(&message);
     self->calls->idle(self->calls->arg);
-    return 0;
 }
 
-router_t *router_new(zloop_t *loop, const cert_t *own, const char *endpoint, const trust_t *trust,
-                     const link_calls_t *calls, fault_t *fault)
+router_t *router_new(readers_t *readers, const cert_t *own, const char *endpoint,
+                     const trust_t *trust, const link_calls_t *calls, fault_t *fault)
 {
     router_t *self = xcalloc(1, sizeof *self);
     self->trust = trust;
     self->calls = calls;
-    self->listener = listener_new(loop, ZMQ_ROUTER, own, endpoint, read_messages, self, fault);
+    self->listener = listener_new(readers, ZMQ_ROUTER, own, endpoint, read_messages, self, fault);
     if (self->listener == NULL)
         router_destroy(&self);
     return self;

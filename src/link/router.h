@@ -10,8 +10,8 @@ typedef struct router router_t;
 /* Listen at endpoint; "" listens nowhere. own and calls (visit, idle) are borrowed for as long as
  * the router lives; trust until router_set_trust. NULL with the fault if the address cannot be had.
  */
-router_t *router_new(zloop_t *loop, const cert_t *own, const char *endpoint, const trust_t *trust,
-                     const link_calls_t *calls, fault_t *fault);
+router_t *router_new(readers_t *readers, const cert_t *own, const char *endpoint,
+                     const trust_t *trust, const link_calls_t *calls, fault_t *fault);
 void router_destroy(router_t **self_p);
 
 /* From now on, this set: whoever is not in it is nobody. */

@@ -118,17 +118,6 @@ void socket_destroy(socket_t **self_p, int linger_ms)
     *self_p = NULL;
 }
 
-void socket_read_by(socket_t *self, zloop_t *loop, zloop_reader_fn *reader, void *arg)
-{
-    zloop_reader(loop, (zsock_t *)self, reader, arg);
-    zloop_reader_set_tolerant(loop, (zsock_t *)self);
-}
-
-void socket_read_end(socket_t *self, zloop_t *loop)
-{
-    zloop_reader_end(loop, (zsock_t *)self);
-}
-
 int socket_send(socket_t *self, const void *bytes, size_t size)
 {
     return zmq_send(self, bytes, size, ZMQ_DONTWAIT) == -1 ? -1 : 0;

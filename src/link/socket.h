@@ -40,10 +40,6 @@ socket_t *socket_client(int type, const cert_t *own, const pubkey_t *server_key,
 /* Close it; what waits to be sent goes out within linger_ms. */
 void socket_destroy(socket_t **self_p, int linger_ms);
 
-/* Call reader on the loop when the socket can be read, also after it returned an error. */
-void socket_read_by(socket_t *self, zloop_t *loop, zloop_reader_fn *reader, void *arg);
-void socket_read_end(socket_t *self, zloop_t *loop);
-
 /* Send one single-frame message without waiting. 0, or -1 (queue full: dropped). */
 int socket_send(socket_t *self, const void *bytes, size_t size);
 

@@ -11,6 +11,18 @@ static bool is_signed_by(const peer_t *peer, const envelope_t *envelope)
     return pubkey_equal(envelope->origin, &peer_node(peer)->sign_public);
 }
 
+static bool is_own_head(const peer_t *peer, const envelope_t *envelope, peer_way_t way)
+{
+    return envelope->kind == WIRE_HEAD && way != PEER_ANSWERED && is_signed_by(peer, envelope);
+}
+
+/* A head of a peer's own that came over its own connection. */
+static void take_heartbeat(inbox_t *self, peer_t *peer, const wire_head_t *head, peer_way_t way)
+{
+    if (peer_heartbeat(peer, head->time_ms, way))
+        self->config.connected(self->config.arg, peer);
+}
+
 /* A batch or head whose signature is right. peer may be NULL: gone meanwhile. */
 static void take_verified(inbox_t *self, peer_t *peer, const arrival_t *in, peer_way_t way)
 {
@@ -18,12 +30,10 @@ static void take_verified(inbox_t *self, peer_t *peer, const arrival_t *in, peer
     replica_result_t result = replica_receive(self->config.replica, in, &head);
     if (result == REPLICA_FAILED)
         self->config.failed(self->config.arg);
-    /* A head that cannot be kept now shows all the same that its sender is there; but only over its
-     * own connection. */
+    /* A head that cannot be kept now shows all the same that its sender is there. */
     if ((result == REPLICA_HEAD || result == REPLICA_FAILED) && in->envelope.kind == WIRE_HEAD &&
-        peer != NULL && way != PEER_ANSWERED && is_signed_by(peer, &in->envelope) &&
-        peer_heartbeat(peer, head.time_ms, way))
-        self->config.connected(self->config.arg, peer);
+        peer != NULL && is_own_head(peer, &in->envelope, way))
+        take_heartbeat(self, peer, &head, way);
 }
 
 /* Check a batch or head here and now. */
@@ -31,11 +41,17 @@ static void take_now(inbox_t *self, peer_t *peer, const envelope_t *envelope, pe
                      bool live)
 {
     arrival_t in = {.envelope = *envelope, .live = live};
+    wire_head_t head;
     replica_result_t look = replica_look(self->config.replica, &in);
+    bool heartbeat = is_own_head(peer, envelope, way);
     /* A heartbeat may have come before, passed on by somebody quicker. */
-    bool heartbeat = envelope->kind == WIRE_HEAD && is_signed_by(peer, envelope);
     if (look == REPLICA_REFUSED || (look == REPLICA_KNOWN && !heartbeat))
         return;
+    /* CURVE says that it is from the peer. */
+    if (heartbeat && replica_knows_head(self->config.replica, envelope, &head)) {
+        take_heartbeat(self, peer, &head, way);
+        return;
+    }
     wire_error_t error = wire_verify(self->config.wire, envelope);
     if (error == WIRE_OK)
         take_verified(self, peer, &in, way);

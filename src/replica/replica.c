@@ -342,20 +342,29 @@ static int write_head(replica_t *self, const feed_ref_t *feed, const envelope_t 
     return 0;
 }
 
-/* Compare what a head says of its batch with the one that is here. Each heartbeat says it again,
- * with a later time: once is enough. True if they differ. */
-static bool is_forked_by(replica_t *self, const feed_ref_t *feed, const wire_head_t *head)
+#define WORDS_BYTES (FEED_ID_BYTES + 3 * 8 + WIRE_HASH_BYTES)
+
+/* What a head says, but for its time: each heartbeat says it again. */
+static void put_words(uint8_t out[static WORDS_BYTES], const wire_head_t *head)
 {
-    uint8_t said[FEED_ID_BYTES + 8 + WIRE_HASH_BYTES];
-    feed_id_put(said, &head->feed);
-    put_u64(said + FEED_ID_BYTES, head->seq);
-    memcpy(said + FEED_ID_BYTES + 8, head->hash, WIRE_HASH_BYTES);
-    if (seen_has(self->seen, said, sizeof said))
-        return false;
-    if (is_forked(self, feed, head->seq, head->hash))
-        return true;
-    seen_add(self->seen, said, sizeof said);
-    return false;
+    feed_id_put(out, &head->feed);
+    out += FEED_ID_BYTES;
+    put_u64(out, head->seq);
+    put_u64(out + 8, head->floor);
+    put_u64(out + 16, head->epoch_floor);
+    memcpy(out + 24, head->hash, WIRE_HASH_BYTES);
+}
+
+/* Compare what a head says of its batch with the one that is here, if it is here. Once is enough.
+ */
+static void compare_head(replica_t *self, const feed_ref_t *feed, const wire_head_t *head)
+{
+    uint8_t words[WORDS_BYTES];
+    put_words(words, head);
+    if (head->seq > feed->have || seen_has(self->seen, words, sizeof words))
+        return;
+    if (head->seq == 0 || !is_forked(self, feed, head->seq, head->hash))
+        seen_add(self->seen, words, sizeof words);
 }
 
 static replica_result_t keep_head(replica_t *self, const envelope_t *envelope,
@@ -368,8 +377,7 @@ static replica_result_t keep_head(replica_t *self, const envelope_t *envelope,
         return REPLICA_HEAD; /* a heartbeat all the same */
     if (feed == NULL)
         return open_failure(self);
-    if (head->seq > 0 && head->seq <= feed->have)
-        is_forked_by(self, feed, head);
+    compare_head(self, feed, head);
     if (numbers_are_ours(self, feed) || forks_holds(self->forks, &head->feed.origin))
         return REPLICA_HEAD;
     if (write_head(self, feed, envelope, head) == -1) {
@@ -393,6 +401,20 @@ static replica_result_t receive_head(replica_t *self, const arrival_t *in, wire_
         forks_holds(self->forks, &head->feed.origin))
         return REPLICA_HEAD;
     return keep_head(self, &in->envelope, head);
+}
+
+bool replica_knows_head(replica_t *self, const envelope_t *envelope, wire_head_t *head)
+{
+    uint8_t words[WORDS_BYTES];
+    if (envelope->size > HEADS_ENVELOPE_MAX ||
+        wire_read_head(self->wire, envelope, head) != WIRE_OK)
+        return false;
+    put_words(words, head);
+    /* Epoch 0: of a node that has banned nothing yet. */
+    if (head->feed.epoch != 0 && !seen_has(self->seen, words, sizeof words))
+        return false;
+    self->counters.heads++;
+    return true;
 }
 
 bool replica_takes(const replica_t *self, const pubkey_t *origin)

@@ -90,6 +90,11 @@ bool replica_resolve(replica_t *self, arrival_t *in);
  * REPLICA_WANTED, REPLICA_KNOWN (the same bytes were taken in a moment ago) or REPLICA_REFUSED. */
 replica_result_t replica_look(replica_t *self, arrival_t *in);
 
+/* Whether a head says what its origin signed before, but for its time. Whoever knows by the
+ * connection that it comes from the origin need not check its signature: it brings nothing but the
+ * time. Fills head if so. */
+bool replica_knows_head(replica_t *self, const envelope_t *envelope, wire_head_t *head);
+
 /* Take in one batch or head that is resolved and whose signature is right. Stored batches are on
  * disk after replica_commit.
  *   head  filled for REPLICA_HEAD */

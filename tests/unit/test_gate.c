@@ -14,6 +14,7 @@ typedef struct {
     trust_t *trust; /* of server and friend */
     zloop_t *loop;
     crowd_t *crowd;
+    readers_t *readers;
     gate_t *gate;
     socket_t *server;
     zactor_t *monitor; /* of the server's handshakes */
@@ -97,8 +98,9 @@ static int start(void **state)
     world.stranger_cert = support_cert("stranger");
     world.trust = support_trust("trust", trusted, 2);
     world.loop = zloop_new();
+    world.readers = readers_new(world.loop);
     world.crowd = crowd_new();
-    world.gate = gate_new(world.loop, world.trust, world.crowd);
+    world.gate = gate_new(world.readers, world.trust, world.crowd);
     world.server = socket_server(ZMQ_ROUTER, world.server_cert, &fault);
     world.monitor = zactor_new(zmonitor, world.server);
     zstr_sendx(world.monitor, "LISTEN", "HANDSHAKE_SUCCEEDED", "HANDSHAKE_FAILED_AUTH",
@@ -110,18 +112,19 @@ static int start(void **state)
     char *endpoint = zsock_last_endpoint(world.server);
     snprintf(world.endpoint, sizeof world.endpoint, "%s", endpoint);
     zstr_free(&endpoint);
-    socket_read_by(world.server, world.loop, note_message, NULL);
+    zloop_reader(world.loop, (zsock_t *)world.server, note_message, NULL);
     zloop_reader(world.loop, zactor_sock(world.monitor), note_handshake, NULL);
     return 0;
 }
 
 static int end(void **state)
 {
-    socket_read_end(world.server, world.loop);
+    zloop_reader_end(world.loop, (zsock_t *)world.server);
     zloop_reader_end(world.loop, zactor_sock(world.monitor));
     zactor_destroy(&world.monitor);
     socket_destroy(&world.server, 0);
     gate_destroy(&world.gate);
+    readers_destroy(&world.readers);
     crowd_destroy(&world.crowd);
     zloop_destroy(&world.loop);
     trust_destroy(&world.trust);
@@ -184,6 +187,7 @@ TEST(an_empty_set_refuses_everybody)
 TEST(without_a_handler_everybody_is_refused)
 {
     gate_destroy(&world.gate);
+    readers_destroy(&world.readers);
     socket_t *client = connect_as(world.friend_cert);
     wait_for_handshake("HANDSHAKE_FAILED_NO_DETAIL");
     assert_string_equal(world.message, "");
@@ -196,6 +200,7 @@ TEST(a_handler_that_dies_lets_nobody_new_in)
     wait_for_message("hello");
     world.message[0] = '\0';
     gate_destroy(&world.gate);
+    readers_destroy(&world.readers);
     socket_t *second = connect_as(world.friend_cert);
     wait_for_handshake("HANDSHAKE_FAILED_NO_DETAIL");
     assert_string_equal(world.message, "");

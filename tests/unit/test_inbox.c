@@ -368,6 +368,40 @@ TEST(a_heartbeat_that_somebody_quicker_passed_on_still_counts)
     peer_destroy(&silent);
 }
 
+/* A head of mx1 for batch 1, that much later, with a signature that is not right. */
+static void take_unsigned_head(peer_t *peer, uint64_t floor, int64_t later_ms, peer_way_t way)
+{
+    wire_head_t head = {.feed = world_feed(MX1)->id,
+                        .seq = 1,
+                        .floor = floor,
+                        .time_ms = FORGE_EPOCH + later_ms};
+    forge_batch(&world.nodes[MX1], 1, &envelope);
+    wire_hash(forge_open(&envelope), head.hash);
+    envelope.size = wire_write_head(world.nodes[MX1].wire, &head, envelope.bytes);
+    envelope.bytes[envelope.size - 1] ^= 1;
+    take(peer, way);
+}
+
+TEST(the_same_head_again_over_its_own_connection_needs_no_signature)
+{
+    take_batch(mx1, MX1, 1, PEER_ANNOUNCED);
+    take_unsigned_head(mx1, 1, 2000, PEER_ANNOUNCED); /* nothing verified says that yet */
+    assert_int_equal(refused_wire(WIRE_BAD_SIGNATURE), 1);
+    forge_head(&world.nodes[MX1], 1, 1, &envelope);
+    take(mx1, PEER_ANNOUNCED);
+    uint64_t heads = replica_counters(replica)->heads;
+    take_unsigned_head(mx1, 1, 3000, PEER_ANNOUNCED);
+    take_unsigned_head(mx1, 1, 4000, PEER_OFFERED);
+    assert_int_equal(replica_counters(replica)->heads, heads + 2);
+    assert_true(peer_offers(mx1));
+    assert_int_equal(refused_wire(WIRE_BAD_SIGNATURE), 1);
+    take_unsigned_head(mx1, 2, 5000, PEER_ANNOUNCED); /* another floor */
+    take_unsigned_head(mx1, 1, 6000, PEER_ANSWERED);
+    take_unsigned_head(mx2, 1, 7000, PEER_ANNOUNCED); /* another one's */
+    assert_int_equal(refused_wire(WIRE_BAD_SIGNATURE), 4);
+    assert_int_equal(world_feed(MX1)->floor, 1);
+}
+
 TEST(an_offer_is_live_unless_its_node_owes_an_answer)
 {
     take_batch(mx1, MX1, 1, PEER_OFFERED);
@@ -483,6 +517,7 @@ int main(void)
         with_inbox(requests_are_answered_over_the_way_that_they_came_alone),
         with_inbox(only_its_own_head_over_its_own_way_is_a_heartbeat),
         with_inbox(a_heartbeat_that_somebody_quicker_passed_on_still_counts),
+        with_inbox(the_same_head_again_over_its_own_connection_needs_no_signature),
         with_inbox(an_offer_is_live_unless_its_node_owes_an_answer),
         with_inbox(a_new_feed_is_told_once_if_it_was_announced),
         with_inbox(heads_of_made_up_epochs_are_kept_up_to_a_limit),

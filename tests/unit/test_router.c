@@ -55,8 +55,9 @@ static int start(void **state)
     if (world_start(state) == -1)
         return -1;
     crowd = crowd_new();
-    gate = gate_new(world.loop, world.trust, crowd);
-    router = router_new(world.loop, world.certs[SELF], "ipc://router", world.trust, &calls, &fault);
+    gate = gate_new(world.readers, world.trust, crowd);
+    router =
+        router_new(world.readers, world.certs[SELF], "ipc://router", world.trust, &calls, &fault);
     client = socket_client(ZMQ_DEALER, world.certs[MX1], &world.certs[SELF]->curve_public,
                            "ipc://router", &fault);
     visit_count = idle_count = most_in_one_turn = in_this_turn = 0;
@@ -105,10 +106,10 @@ TEST(a_message_comes_with_its_sender_and_is_answered_over_its_connection)
     assert_string_equal(texts[0], "hello");
     assert_ptr_equal(visits[0].sender, world_node(MX1));
     assert_false(visits[0].more_frames);
-    socket_read_by(client, world.loop, read_answer, NULL);
+    zloop_reader(world.loop, (zsock_t *)client, read_answer, NULL);
     assert_int_equal(router_send(router, &visits[0].route, (const uint8_t *)"well", 4), 0);
     world_run(was_answered);
-    socket_read_end(client, world.loop);
+    zloop_reader_end(world.loop, (zsock_t *)client);
     assert_string_equal(answer, "well");
 }
 

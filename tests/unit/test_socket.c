@@ -17,6 +17,7 @@ typedef struct {
     trust_t *trust;
     zloop_t *loop;
     crowd_t *crowd;
+    readers_t *readers;
     gate_t *gate;
     socket_t *server;
     socket_t *client;
@@ -51,8 +52,9 @@ static int start(void **state)
     world.cert = support_cert("mx1");
     world.trust = support_trust("trust", &world.cert, 1);
     world.loop = zloop_new();
+    world.readers = readers_new(world.loop);
     world.crowd = crowd_new();
-    world.gate = gate_new(world.loop, world.trust, world.crowd);
+    world.gate = gate_new(world.readers, world.trust, world.crowd);
     world.server = socket_server(ZMQ_ROUTER, world.cert, &fault);
     if (socket_bind(world.server, "tcp://127.0.0.1:*", &fault) == -1)
         return -1;
@@ -60,16 +62,17 @@ static int start(void **state)
     world.client =
         socket_client(ZMQ_DEALER, world.cert, &world.cert->curve_public, endpoint, &fault);
     zstr_free(&endpoint);
-    socket_read_by(world.server, world.loop, note_readable, NULL);
+    zloop_reader(world.loop, (zsock_t *)world.server, note_readable, NULL);
     return world.client != NULL ? 0 : -1;
 }
 
 static int end(void **state)
 {
-    socket_read_end(world.server, world.loop);
+    zloop_reader_end(world.loop, (zsock_t *)world.server);
     socket_destroy(&world.client, 0);
     socket_destroy(&world.server, 0);
     gate_destroy(&world.gate);
+    readers_destroy(&world.readers);
     crowd_destroy(&world.crowd);
     zloop_destroy(&world.loop);
     trust_destroy(&world.trust);
@@ -189,7 +192,7 @@ TEST(with_hardly_a_file_descriptor_left_nobody_listens_and_it_is_said)
     struct rlimit few = {descriptors_open() + 8, limit.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
     listener_t *listener =
-        listener_new(world.loop, ZMQ_PUB, world.cert, "tcp://127.0.0.1:*", NULL, NULL, &fault);
+        listener_new(world.readers, ZMQ_PUB, world.cert, "tcp://127.0.0.1:*", NULL, NULL, &fault);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
     assert_null(listener);
     assert_string_equal(fault.text, "cannot listen on tcp://127.0.0.1:*: Too many open files");
