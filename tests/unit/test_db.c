@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define KIB_BLOCK 64
 
@@ -14,7 +15,8 @@
 static const char *const upgrades[] = {NULL, "ALTER TABLE thing ADD COLUMN text TEXT", "SELECT 1"};
 static const db_schema_t schema = {
     .version = 3,
-    .create = "CREATE TABLE thing (id INTEGER PRIMARY KEY, text TEXT)",
+    .create = "CREATE TABLE thing (id INTEGER PRIMARY KEY, text TEXT);"
+              "CREATE TABLE counted (id INTEGER PRIMARY KEY AUTOINCREMENT)",
     .upgrades = upgrades,
 };
 
@@ -142,6 +144,31 @@ TEST(tables_that_are_not_those_of_the_version_are_damage)
     assert_null(db_open("a.db", &schema, true, &fault));
     assert_int_equal(errno, EBADMSG);
     assert_string_equal(fault.text, "a.db: its tables are not those that were made");
+}
+
+/* One bit in the text of the schema, which SQLite's own checks pass over. */
+TEST(a_schema_with_one_other_letter_is_damage)
+{
+    static const char *const letters[] = {
+        "UPDATE sqlite_master SET sql = replace (sql, 'sqlite_sequence', 'sqlite_seQuence')",
+        "UPDATE sqlite_master SET sql = replace (sql, 'text TEXT', 'text TEXU')",
+        "UPDATE sqlite_master SET sql = replace (sql, 'id INTEGER', 'id INTEGES')",
+    };
+    for (size_t i = 0; i < sizeof letters / sizeof letters[0]; i++) {
+        fault_t fault;
+        db_t *db = open_ours(true);
+        db_destroy(&db);
+        sqlite3 *handle;
+        assert_int_equal(sqlite3_open("a.db", &handle), SQLITE_OK);
+        sqlite3_db_config(handle, SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1, NULL);
+        assert_int_equal(sqlite3_exec(handle, letters[i], NULL, NULL, NULL), SQLITE_OK);
+        assert_in_range(sqlite3_changes(handle), 1, 10);
+        sqlite3_close(handle);
+        assert_null(db_open("a.db", &schema, true, &fault));
+        unlink("a.db");
+        unlink("a.db-wal");
+        unlink("a.db-shm");
+    }
 }
 
 TEST(a_header_that_says_foreign_over_tables_of_ours_is_damage)
@@ -324,6 +351,7 @@ int main(void)
         in_directory(a_newer_schema_is_refused_in_words),
         in_directory(an_older_schema_is_brought_up_to_date),
         in_directory(a_schema_that_there_is_no_way_from_is_refused_in_words),
+        in_directory(a_schema_with_one_other_letter_is_damage),
         in_directory(tables_that_are_not_those_of_the_version_are_damage),
         in_directory(a_header_that_says_foreign_over_tables_of_ours_is_damage),
         in_directory(a_database_that_is_shut_begins_nothing_but_what_frees),
