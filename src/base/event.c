@@ -125,23 +125,6 @@ event_error_t event_check(const event_t *event)
     return EVENT_OK;
 }
 
-void feed_id_put(uint8_t out[static FEED_ID_BYTES], const feed_id_t *id)
-{
-    memcpy(out, id->origin.bytes, PUBKEY_BYTES);
-    put_u64(out + PUBKEY_BYTES, id->epoch);
-    put_u32(out + PUBKEY_BYTES + 8, id->channel);
-}
-
-int feed_id_compare(const feed_id_t *one, const feed_id_t *other)
-{
-    int order = pubkey_compare(&one->origin, &other->origin);
-    if (order == 0)
-        order = (one->epoch > other->epoch) - (one->epoch < other->epoch);
-    if (order == 0)
-        order = (one->channel > other->channel) - (one->channel < other->channel);
-    return order;
-}
-
 bool event_position_equal(const event_position_t *one, const event_position_t *other)
 {
     return one->epoch == other->epoch && one->channel == other->channel && one->seq == other->seq &&

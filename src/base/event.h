@@ -4,11 +4,13 @@
 #define BANMESH_BASE_EVENT_H
 
 #include "addr.h"
+#include "bytes.h"
 #include "pubkey.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define EVENT_NAME_MAX     64              /* bytes of a jail's or node's name */
 #define EVENT_PORT_MAX     64              /* "ssh", "80,443", "0:65535" */
@@ -52,10 +54,23 @@ typedef struct {
 
 /* As a byte string, for whatever is hashed with it: origin, epoch, channel, in network order. */
 #define FEED_ID_BYTES (PUBKEY_BYTES + 8 + 4)
-void feed_id_put(uint8_t out[static FEED_ID_BYTES], const feed_id_t *id);
+static inline void feed_id_put(uint8_t out[static FEED_ID_BYTES], const feed_id_t *id)
+{
+    memcpy(out, id->origin.bytes, PUBKEY_BYTES);
+    put_u64(out + PUBKEY_BYTES, id->epoch);
+    put_u32(out + PUBKEY_BYTES + 8, id->channel);
+}
 
 /* Less than, equal to or greater than 0: by origin, epoch and channel. */
-int feed_id_compare(const feed_id_t *one, const feed_id_t *other);
+static inline int feed_id_compare(const feed_id_t *one, const feed_id_t *other)
+{
+    int order = pubkey_compare(&one->origin, &other->origin);
+    if (order == 0)
+        order = (one->epoch > other->epoch) - (one->epoch < other->epoch);
+    if (order == 0)
+        order = (one->channel > other->channel) - (one->channel < other->channel);
+    return order;
+}
 
 /* Where in its origin's feeds an event stands. */
 typedef struct {

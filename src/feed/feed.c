@@ -13,6 +13,8 @@ struct feed {
     pubkey_t self;
     bool keeps_history;
     state_t *state;
+    db_t *own_db;
+    db_t *peers_db;
     rows_t *own;
     rows_t *peers;
     witness_t *witness;
@@ -48,10 +50,10 @@ static feed_ref_t *remember(feed_t *self, const feed_id_t *id, int64_t number, b
     return feed;
 }
 
-/* The same, for those who may change it. */
-static feed_ref_t *writable(const feed_t *self, const feed_ref_t *feed)
+/* The same, for us who may change it. */
+static feed_ref_t *writable(const feed_ref_t *feed)
 {
-    return catalog_at(self->catalog, feed->index);
+    return (feed_ref_t *)feed;
 }
 
 /* Where a feed stands, from disk: its head row, and the newest and oldest stored number. */
@@ -174,10 +176,12 @@ static feed_t *open_once(const char *directory, const pubkey_t *self_key,
         return NULL;
     }
     self->catalog = catalog_new();
-    self->own = rows_new(state_own_db(self->state));
-    self->peers = rows_new(state_peers_db(self->state));
-    self->witness = witness_new(db_path(state_own_db(self->state)));
-    self->cursors = cursor_rows_new(rows_db(self->peers));
+    self->own_db = state_own_db(self->state);
+    self->peers_db = state_peers_db(self->state);
+    self->own = rows_new(self->own_db);
+    self->peers = rows_new(self->peers_db);
+    self->witness = witness_new(db_path(self->own_db));
+    self->cursors = cursor_rows_new(self->peers_db);
     if (load(self) == -1) {
         int saved = errno;
         fault_set(fault, "%s: %s", state_failure(self->state), strerror(saved));
@@ -231,12 +235,12 @@ state_t *feed_state(feed_t *self)
 
 db_t *feed_own_db(feed_t *self)
 {
-    return rows_db(self->own);
+    return self->own_db;
 }
 
 db_t *feed_peers_db(feed_t *self)
 {
-    return rows_db(self->peers);
+    return self->peers_db;
 }
 
 /* ---- which there are ---- */
@@ -405,7 +409,7 @@ int feed_remove(feed_t *self, const feed_ref_t *feed)
     db_t *db = rows_db(rows_of(self, feed));
     if (!feed->ended || feed->oldest <= feed->have)
         fatalx("epoch %llu is to be removed, and yet counts", (unsigned long long)feed->id.epoch);
-    if (!catalog_may_remove(self->catalog, writable(self, feed)))
+    if (!catalog_may_remove(self->catalog, writable(feed)))
         return 0;
     if (db_begin_freeing(db) == -1)
         return -1;
@@ -418,7 +422,7 @@ int feed_remove(feed_t *self, const feed_ref_t *feed)
     if (db_commit(db) == -1)
         return -1;
     note_change(self, feed);
-    catalog_remove(self->catalog, writable(self, feed));
+    catalog_remove(self->catalog, writable(feed));
     return 1;
 }
 
@@ -432,14 +436,14 @@ int feed_store(feed_t *self, const feed_ref_t *feed, uint64_t seq, const uint8_t
                (unsigned long long)feed->have);
     if (rows_add_batch(rows_of(self, feed), feed, seq, bytes, size) == -1)
         return -1;
-    position_advance(writable(self, feed), seq);
+    position_advance(writable(feed), seq);
     note_change(self, feed);
     return 0;
 }
 
 int feed_commit_own(feed_t *self)
 {
-    if (db_commit(rows_db(self->own)) == -1)
+    if (db_commit(self->own_db) == -1)
         return -1;
     if (self->current != NULL && self->current->have > 0)
         witness_note(self->witness, self->current->id.epoch, self->current->have);
@@ -450,7 +454,7 @@ void feed_promise(feed_t *self, const feed_ref_t *feed, uint64_t seq)
 {
     if (feed->head_seq >= seq)
         return;
-    writable(self, feed)->head_seq = seq;
+    writable(feed)->head_seq = seq;
     self->promises++;
 }
 
@@ -478,7 +482,7 @@ void feed_forget(feed_t *self)
 int feed_keep_head(feed_t *self, const feed_ref_t *feed, const feed_mark_t *mark,
                    const uint8_t *bytes, size_t size)
 {
-    feed_ref_t *changed = writable(self, feed);
+    feed_ref_t *changed = writable(feed);
     if (!position_is_newer(feed, mark))
         return 0;
     if (rows_keep_head(rows_of(self, feed), feed, mark, bytes, size) == -1)
@@ -503,14 +507,14 @@ int feed_raise_floor(feed_t *self, const feed_ref_t *feed, uint64_t floor)
                (unsigned long long)feed->floor, (unsigned long long)feed->have + 1);
     if (rows_set_floors(rows_of(self, feed), feed, floor, feed->epoch_floor) == -1)
         return -1;
-    writable(self, feed)->floor = floor;
+    writable(feed)->floor = floor;
     note_change(self, feed);
     return 0;
 }
 
 void feed_give_up(feed_t *self, const feed_ref_t *feed, uint64_t seq)
 {
-    position_give_up(writable(self, feed), seq);
+    position_give_up(writable(feed), seq);
     note_change(self, feed);
 }
 
@@ -528,7 +532,7 @@ int feed_trim(feed_t *self, const feed_ref_t *feed, uint64_t seq)
     int64_t next = feed_next(self, feed, seq);
     if (next == -1)
         return -1;
-    writable(self, feed)->oldest = next > 0 ? (uint64_t)next : feed->have + 1;
+    writable(feed)->oldest = next > 0 ? (uint64_t)next : feed->have + 1;
     return 0;
 }
 
@@ -559,6 +563,6 @@ int feed_set_cursor(feed_t *self, const feed_ref_t *feed, uint64_t seq)
 {
     if (cursor_rows_set(self->cursors, feed, seq) == -1)
         return -1;
-    writable(self, feed)->cursor = seq;
+    writable(feed)->cursor = seq;
     return 0;
 }

@@ -47,7 +47,7 @@ int socket_send(socket_t *self, const void *bytes, size_t size);
  * them is the hook, for its answer. */
 static inline bool socket_may_read(int count, mono_t since)
 {
-    return count < SOCKET_BURST_MAX && mono_since_ms(since) < SOCKET_BURST_MS;
+    return count == 0 || (count < SOCKET_BURST_MAX && mono_since_ms(since) < SOCKET_BURST_MS);
 }
 
 /* Receive one message without waiting, into an initialised zmq_msg_t. Returns 1; 0 if there is

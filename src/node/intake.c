@@ -66,6 +66,7 @@ typedef struct {
 
 struct intake {
     service_t *service;
+    own_feed_t *own_feed;
     applier_t *applier;
     zmq_pollitem_t listener;
     int spare; /* see local_accept */
@@ -139,7 +140,7 @@ static int store(intake_t *self, own_feed_item_t *items, size_t count)
 {
     if (count == 0)
         return 0;
-    if (own_feed_append(service_own_feed(self->service), items, count) == -1) {
+    if (own_feed_append(self->own_feed, items, count) == -1) {
         if (errno == EIO || errno == EBADMSG)
             fatalx("%s", state_failure(feed_state(service_feed(self->service))));
         if (!self->failing && errno != ENOSPC) /* that is said for the whole state directory */
@@ -440,6 +441,7 @@ intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault)
     intake_t *self = xcalloc(1, sizeof *self);
     const settings_t *settings = service_settings(service);
     self->service = service;
+    self->own_feed = service_own_feed(service);
     self->applier = applier;
     self->last_foreign = (uid_t)-1;
     self->socket_path = xstrdup(settings->publish.socket);
@@ -495,7 +497,7 @@ void intake_status(const intake_t *self, json_t *status)
     json_object_set_new(status, "intake", counts);
     uint64_t batches;
     uint64_t epochs;
-    own_feed_size(service_own_feed(self->service), &batches, &epochs);
+    own_feed_size(self->own_feed, &batches, &epochs);
     json_object_set_new(status, "own_log",
                         json_pack("{s:I, s:I}", "batches", (json_int_t)batches, "epochs",
                                   (json_int_t)epochs));

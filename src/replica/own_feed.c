@@ -24,6 +24,7 @@ struct own_feed {
     event_t events[WIRE_EVENTS_MAX]; /* of the batch being filled */
     size_t event_count;
     size_t body_size; /* upper bound */
+    wall_t now;
     sealed_t sealed[BATCHES_MAX];
     size_t sealed_count;
 };
@@ -58,7 +59,7 @@ static int seal(own_feed_t *self, const feed_ref_t *ref)
     sealed_t *sealed = &self->sealed[self->sealed_count];
     wire_batch_t batch = {.feed = ref->id,
                           .seq = ref->have + 1,
-                          .time_ms = wall_now().ms,
+                          .time_ms = self->now.ms,
                           .event_count = self->event_count};
     sealed->size = wire_write_batch(self->wire, &batch, self->events, sealed->bytes);
     if (sealed->size == 0)
@@ -71,9 +72,8 @@ static int seal(own_feed_t *self, const feed_ref_t *ref)
 }
 
 /* Make sure that the batch being filled has room for an event. 0, or -1 and errno. */
-static int make_room(own_feed_t *self, const feed_ref_t *ref, const event_t *event)
+static int make_room(own_feed_t *self, const feed_ref_t *ref, size_t size)
 {
-    size_t size = wire_event_size(event);
     if (self->body_size + size > WIRE_BODY_MAX && seal(self, ref) == -1)
         return -1;
     return 0;
@@ -88,10 +88,10 @@ static event_position_t next_place(const own_feed_t *self, const feed_ref_t *ref
                               .index = (uint32_t)self->event_count};
 }
 
-static void put_event(own_feed_t *self, const event_t *event)
+static void put_event(own_feed_t *self, const event_t *event, size_t size)
 {
     self->events[self->event_count++] = *event;
-    self->body_size += wire_event_size(event);
+    self->body_size += size;
 }
 
 /* A ban of an attempt that is there: a repetition, or an event under the first one's position. */
@@ -117,7 +117,8 @@ static int add_item(own_feed_t *self, const feed_ref_t *ref, own_feed_item_t *it
 {
     uint8_t key[ATTEMPTS_KEY_BYTES];
     event_t event = {.kind = EVENT_BAN, .ban = *item->ban};
-    if (make_room(self, ref, &event) == -1)
+    size_t size = wire_event_size(&event);
+    if (make_room(self, ref, size) == -1)
         return -1;
     attempt_t attempt = {.duration_s = item->ban->duration_s};
     attempt.position = next_place(self, ref);
@@ -130,7 +131,7 @@ static int add_item(own_feed_t *self, const feed_ref_t *ref, own_feed_item_t *it
         item->nid = nid_of(&ref->id.origin, &attempt.position);
     }
     if (item->result != OWN_FEED_REPEATED)
-        put_event(self, &event);
+        put_event(self, &event, size);
     return 0;
 }
 
@@ -142,9 +143,12 @@ static int append_all(own_feed_t *self, const feed_ref_t *ref, own_feed_item_t *
     return seal(self, ref);
 }
 
-static void start_batches(own_feed_t *self)
+/* Returns the feed that they go to; NULL and errno. */
+static const feed_ref_t *start_batches(own_feed_t *self)
 {
     self->event_count = self->body_size = self->sealed_count = 0;
+    self->now = wall_now();
+    return feed_own(self->feed, self->now);
 }
 
 static void publish_batches(own_feed_t *self)
@@ -168,8 +172,7 @@ int own_feed_append(own_feed_t *self, own_feed_item_t *items, size_t count)
     db_t *db = feed_own_db(self->feed);
     if (count > WIRE_EVENTS_MAX)
         fatalx("%zu bans in one group, expected at most %d", count, WIRE_EVENTS_MAX);
-    start_batches(self);
-    const feed_ref_t *ref = feed_own(self->feed, wall_now());
+    const feed_ref_t *ref = start_batches(self);
     if (ref == NULL || db_begin(db) == -1)
         return -1;
     if (append_all(self, ref, items, count) == -1 || feed_commit_own(self->feed) == -1)
@@ -195,10 +198,10 @@ static int write_copies(own_feed_t *self, const feed_ref_t *ref)
 {
     const compaction_plan_t *plan = &self->plan;
     for (size_t i = 0; i < plan->count; i++) {
-        if (make_room(self, ref, &plan->events[i]) == -1 ||
-            move_attempt(self, ref, &plan->events[i]) == -1)
+        size_t size = wire_event_size(&plan->events[i]);
+        if (make_room(self, ref, size) == -1 || move_attempt(self, ref, &plan->events[i]) == -1)
             return -1;
-        put_event(self, &plan->events[i]);
+        put_event(self, &plan->events[i], size);
     }
     return plan->count > 0 ? seal(self, ref) : 0;
 }
@@ -220,8 +223,7 @@ static int raise_floors(own_feed_t *self, bool own_db)
 static int carry_out(own_feed_t *self)
 {
     db_t *db = feed_own_db(self->feed);
-    const feed_ref_t *ref = feed_own(self->feed, wall_now());
-    start_batches(self);
+    const feed_ref_t *ref = start_batches(self);
     if (ref == NULL || db_begin(db) == -1)
         return -1;
     if (write_copies(self, ref) == -1 || raise_floors(self, true) == -1 ||
@@ -235,7 +237,7 @@ static int carry_out(own_feed_t *self)
 static int end_epochs(own_feed_t *self, uint64_t epoch)
 {
     db_t *db = feed_own_db(self->feed);
-    if (feed_own(self->feed, wall_now()) == NULL || db_begin(db) == -1)
+    if (start_batches(self) == NULL || db_begin(db) == -1)
         return -1;
     if (feed_end_own_epochs(self->feed, epoch) == -1 || feed_commit_own(self->feed) == -1)
         return take_back(self);
