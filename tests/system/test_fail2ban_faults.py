@@ -7,6 +7,8 @@ import signal
 import threading
 import time
 
+import pytest
+
 from effort import new_seed, rounds
 from fail2ban_server import Fail2banServer
 from mesh import Mesh, public_addresses, wait_until
@@ -38,7 +40,9 @@ def kill(server):
     os.unlink(server.socket)
 
 
-def test_what_fail2ban_had_read_but_not_banned_when_it_restarted_is_banned(tmp_path):
+@pytest.mark.parametrize("together", [False, True], ids=["alone", "with the node"])
+def test_what_fail2ban_had_read_but_not_banned_when_it_restarted_is_banned(tmp_path, together):
+    """Together, as when the machine is: what it had read is in no database of fail2ban's."""
     addresses = public_addresses(200, new_seed())
     with Mesh(tmp_path, ["mx1", "mx2"]) as mesh:
         mx1, mx2 = mesh.nodes
@@ -47,11 +51,19 @@ def test_what_fail2ban_had_read_but_not_banned_when_it_restarted_is_banned(tmp_p
             stream(mx1, addresses)
             mx2.wait_reported(addresses)
             wait_until(lambda: len(two.banned("shared")) > 20, "the first bans")
+            if together:
+                mx2.stop(signal.SIGKILL)
             two.stop()
             assert not all("] Ban %s\n" % address in two.log_text() for address in addresses)
             two.start()
+            if together:
+                mx2.start()
             two.wait_banned("shared", addresses, timeout=60)
             assert mx2.status()["shared_log"]["lines_again"] > 0
+            mx2.stop()
+            mx2.start()
+            wait_seen(mx2)
+            assert mx2.status()["shared_log"]["lines_again"] == 0, "the same fail2ban"
 
 
 def test_what_was_cut_off_while_the_node_was_down_is_banned(tmp_path):
@@ -74,30 +86,6 @@ def test_what_was_cut_off_while_the_node_was_down_is_banned(tmp_path):
         mx2.stop()
         mx2.start()
         assert mx2.lines() == stands
-
-
-def test_fail2ban_and_node_were_restarted_together(tmp_path):
-    """As when the machine is: what fail2ban had read and not banned is in no database of its."""
-    addresses = public_addresses(200, new_seed())
-    with Mesh(tmp_path, ["mx1", "mx2"]) as mesh:
-        mx1, mx2 = mesh.nodes
-        with fail2ban_of(mx2, "command") as two:
-            wait_seen(mx2)
-            stream(mx1, addresses)
-            mx2.wait_reported(addresses)
-            wait_until(lambda: len(two.banned("shared")) > 20, "the first bans")
-            mx2.stop(signal.SIGKILL)
-            two.stop()
-            assert not all("] Ban %s\n" % address in two.log_text() for address in addresses)
-            two.start()
-            mx2.start()
-            two.wait_banned("shared", addresses, timeout=60)
-            again = mx2.status()["shared_log"]["lines_again"]
-            assert again > 0
-            mx2.stop()
-            mx2.start()
-            wait_seen(mx2)
-            assert mx2.status()["shared_log"]["lines_again"] == 0, "the same fail2ban"
 
 
 def test_fail2ban_was_stopped_while_the_log_was_rotated(tmp_path):
