@@ -6,6 +6,7 @@
 #include "ticker.h"
 
 #include <malloc.h>
+#include <unistd.h>
 
 #define REFRESH_MS 60000 /* between looks at the country database's file */
 

@@ -5,10 +5,9 @@
 #ifndef BANMESH_LINK_LINK_H
 #define BANMESH_LINK_LINK_H
 
+#include "loop.h"
 #include "peer.h"
 #include "settings.h"
-
-#include <czmq.h>
 
 /* Messages that fit the queue of a connection whose other end has read all that came before. */
 #define LINK_ANSWER_MAX 60

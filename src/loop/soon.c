@@ -2,6 +2,8 @@
 
 #include "log.h"
 
+#include <czmq.h>
+
 #include <sys/eventfd.h>
 
 struct soon {

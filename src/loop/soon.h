@@ -3,7 +3,7 @@
 #ifndef BANMESH_LOOP_SOON_H
 #define BANMESH_LOOP_SOON_H
 
-#include <czmq.h>
+#include "loop.h"
 
 typedef struct soon soon_t;
 

@@ -3,6 +3,8 @@
 #include "clock.h"
 #include "log.h"
 
+#include <czmq.h>
+
 #include <sys/timerfd.h>
 
 struct ticker {

@@ -5,7 +5,9 @@
 #ifndef BANMESH_LOOP_TICKER_H
 #define BANMESH_LOOP_TICKER_H
 
-#include <czmq.h>
+#include "loop.h"
+
+#include <stdint.h>
 
 typedef struct ticker ticker_t;
 

@@ -1,5 +1,7 @@
 #include "inbox.h"
 
+#include <stdlib.h>
+
 struct inbox {
     inbox_config_t config;
     verifier_t *verifier;

@@ -5,6 +5,7 @@
 #include "overview.h"
 #include "ticker.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <sodium.h>
 
@@ -380,7 +381,7 @@ int mesh_reset(mesh_t *self, const char *name)
 {
     const trusted_t *node = trust_by_name(self->trust, name);
     /* Our own certificate need not lie in the directory. */
-    if (node == NULL && streq(name, self->config.settings->node.name))
+    if (node == NULL && strcmp(name, self->config.settings->node.name) == 0)
         return replica_reset(self->replica, &self->config.own->sign_public);
     return node != NULL ? replica_reset(self->replica, &node->sign_public) : 0;
 }

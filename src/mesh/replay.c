@@ -4,6 +4,9 @@
 #include "heads.h"
 #include "quota.h"
 
+#include <errno.h>
+#include <stdlib.h>
+
 #define BUNDLED_BYTES 8192 /* larger batches travel alone */
 
 struct replay {

@@ -5,6 +5,7 @@
 #include "stored.h"
 #include "ticker.h"
 
+#include <czmq.h>
 #include <inttypes.h>
 
 #define SLICE_BATCHES 64

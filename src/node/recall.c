@@ -4,6 +4,8 @@
 #include "stored.h"
 #include "ticker.h"
 
+#include <inttypes.h>
+
 #define TICK_MS      1000
 #define TICK_BATCHES 256
 

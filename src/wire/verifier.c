@@ -2,6 +2,8 @@
 
 #include "log.h"
 
+#include <czmq.h>
+
 #include <pthread.h>
 #include <sys/eventfd.h>
 

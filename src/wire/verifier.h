@@ -5,9 +5,8 @@
 #ifndef BANMESH_WIRE_VERIFIER_H
 #define BANMESH_WIRE_VERIFIER_H
 
+#include "loop.h"
 #include "wire.h"
-
-#include <czmq.h>
 
 #define VERIFIER_THREADS_MAX 4
 

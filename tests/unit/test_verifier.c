@@ -3,6 +3,7 @@
 #include "forge.h"
 #include "verifier.h"
 
+#include <czmq.h>
 #include <dirent.h>
 #include <sodium.h>
 #include <stdatomic.h>

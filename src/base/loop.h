@@ -1,0 +1,7 @@
+/* loop - CZMQ's zloop, for those who only pass it on. Who uses it includes czmq.h. */
+#ifndef BANMESH_BASE_LOOP_H
+#define BANMESH_BASE_LOOP_H
+
+typedef struct _zloop_t zloop_t;
+
+#endif
