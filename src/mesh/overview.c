@@ -23,11 +23,12 @@ static const char *origin_name(const overview_t *self, const pubkey_t *origin)
 static json_t *feed_status(const overview_t *self, const feed_ref_t *ref)
 {
     char key[CERT_Z85_BYTES];
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "origin",
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "origin",
                      origin_name(self, &ref->id.origin), "key", cert_z85(&ref->id.origin, key),
                      "epoch", (json_int_t)ref->id.epoch, "channel", (json_int_t)ref->id.channel,
                      "have", (json_int_t)ref->have, "head", (json_int_t)ref->head_seq, "floor",
-                     (json_int_t)ref->floor, "applied", (json_int_t)ref->cursor);
+                     (json_int_t)ref->floor, "applied", (json_int_t)ref->cursor, "ended",
+                     ref->ended);
 }
 
 static json_t *fork_status(const overview_t *self, const fork_t *fork)

@@ -26,7 +26,7 @@ VARINT, BYTES = 0, 2
 
 Attempt = collections.namedtuple("Attempt", "node jail ip time_ms")
 Place = collections.namedtuple("Place", "origin epoch channel seq")
-Event = collections.namedtuple("Event", "attempt duration_s nid is_first")
+Event = collections.namedtuple("Event", "attempt duration_s nid is_first first")
 
 
 # ---- what is on disk ----
@@ -72,7 +72,7 @@ def read_event(message, name, place, index):
         first = tuple(original[number] for number in (1, 2, 3, 4))
     attempt = Attempt(name, ban[2].decode(), str(ipaddress.ip_address(address[1])), ban[3])
     return Event(attempt, ban[4] >> 1 ^ -(ban[4] & 1), nid_of(place.origin, *first),
-                 15 not in parts)
+                 15 not in parts, Place(place.origin, *first[:3]))
 
 
 def read_batch(envelope, name):
@@ -101,6 +101,7 @@ def read_rows(state, file, sql):
 
 
 BATCHES = "SELECT origin, epoch, channel, seq, envelope FROM batches"
+FLOORS = "SELECT hex (origin), epoch, channel, floor, epoch_floor FROM feed"
 
 
 def place_of(origin, epoch, channel, seq):
@@ -114,6 +115,24 @@ def read_envelopes(state, files=("own.db", "peers.db")):
         for *place, envelope in read_rows(state, file, BATCHES):
             found[place_of(*place)].add(envelope)
     return found
+
+
+class Floors:
+    """What still counts, as state directories know it together."""
+
+    def __init__(self, states):
+        self.epochs = collections.defaultdict(int)  # origin: its oldest epoch that counts
+        self.seqs = collections.defaultdict(int)    # (origin, epoch, channel): the oldest number
+        for state in states:
+            for file in ("own.db", "peers.db"):
+                for origin, epoch, channel, floor, epoch_floor in read_rows(state, file, FLOORS):
+                    origin = bytes.fromhex(origin)
+                    feed = (origin, epoch, channel)
+                    self.seqs[feed] = max(self.seqs[feed], floor)
+                    self.epochs[origin] = max(self.epochs[origin], epoch_floor)
+
+    def counts(self, place):
+        return place.epoch >= self.epochs[place.origin] and place.seq >= self.seqs[place[:3]]
 
 
 def status_of(node):
@@ -173,9 +192,9 @@ class Model:
             assert inside == place, "a batch in another's place"
         return {place: body for place, (body,) in bodies.items()}
 
-    def check_events(self, batches, names):
+    def check_events(self, batches, names, floors=None):
         """Every acknowledged attempt has one first event, nobody's attempt has any. batches: {Place:
-        body}. Returns {Attempt: nid}."""
+        body}; floors: below them copies may be all that is left. Returns {Attempt: nid}."""
         nids = {}
         longest = collections.defaultdict(int)
         for place, body in sorted(batches.items()):
@@ -183,7 +202,8 @@ class Model:
                 asked = self.asked.get(event.attempt)
                 assert asked, "invented: %s" % (event.attempt,)
                 assert event.duration_s in asked, "ban time invented: %s" % (event,)
-                assert event.is_first == (event.attempt not in nids), \
+                copied = floors and not event.is_first and not floors.counts(event.first)
+                assert event.is_first == (event.attempt not in nids) or copied, \
                     "twice, or prolonged before it was there: %s" % (event,)
                 assert nids.setdefault(event.attempt, event.nid) == event.nid, event
                 longest[event.attempt] = max(longest[event.attempt], event.duration_s)
@@ -230,13 +250,17 @@ class Model:
         aggregator is a node without a log."""
         names = names_of(nodes)
         batches = self.check_numbers([state_of(node) for node in nodes], names)
+        # Of what counts no longer the origin keeps some, others none.
+        floors = Floors([state_of(node) for node in nodes])
+        running = set(filter(floors.counts, batches))
         for node in nodes:
-            assert set(read_envelopes(state_of(node))) == set(batches), node.name + " lacks batches"
-        newest = collections.Counter()
-        for place in batches:
-            newest[place[:3]] = max(newest[place[:3]], place.seq)
-        assert sum(newest.values()) == len(batches), "gaps"
-        nids = self.check_events(batches, names)
+            held = set(filter(floors.counts, read_envelopes(state_of(node))))
+            assert held == running, "%s lacks %s" % (node.name, running - held)
+        count = collections.Counter(place[:3] for place in running)
+        newest = {feed: max(place.seq for place in running if place[:3] == feed) for feed in count}
+        assert all(newest[feed] - max(floors.seqs[feed], 1) + 1 == count[feed] for feed in count), \
+            "gaps"
+        nids = self.check_events(batches, names, floors)
         for node in nodes:
             if node.daemon == "banmeshd":
                 self.check_log(node, nids, (restarts or {}).get(node.name, 0))
@@ -268,7 +292,7 @@ class Model:
                     for feed in feeds):
                 return False
             positions.append({(feed["key"], feed["epoch"]): feed["have"] for feed in feeds
-                              if feed["have"] > 0})
+                              if feed["have"] > 0 and not feed["ended"]})
         return all(position == positions[0] for position in positions)
 
     def wait_settled(self, nodes, store=None):

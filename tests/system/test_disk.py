@@ -357,7 +357,9 @@ def test_what_sqlite3_finds_is_taken_over_by_hand_once(tmp_path):
         if has_recover():
             ruin_root(copy)
         find = ".recover" if has_recover() else ".dump"
-        subprocess.run("sqlite3 %s %s | sqlite3 %s" % (copy, find, new), shell=True, check=True)
+        # Of .recover's output a complaint about SQLite's own table is no loss.
+        subprocess.run("sqlite3 %s %s | sqlite3 %s" % (copy, find, new), shell=True,
+                       check=not has_recover())
         status, out, error = recover(mx1, new)
         assert (status, out) == (1, "") and "is it running already?" in error
         mx1.stop()

@@ -95,6 +95,7 @@ def sshd_jail(log, action, name="sshd"):
 [{name}]
 enabled = true
 filter = sshd
+backend = auto
 port = ssh
 logpath = {log}
 maxretry = 5

@@ -65,14 +65,14 @@ def assert_one_body_each(nodes):
 
 
 def wait_same_feeds(nodes):
-    """Every node holds all of every feed that any of them holds."""
+    """Every node holds all of every feed that any of them holds, and that has not ended."""
     def same():
         have = [{(feed["key"], feed["epoch"], feed["channel"]): feed["have"]
-                 for feed in node.status()["mesh"]["feeds"] if feed["have"] > 0}
+                 for feed in node.status()["mesh"]["feeds"] if feed["have"] > 0 and not feed["ended"]}
                 for node in nodes]
         return all(one == have[0] for one in have) and have[0]
     return wait_until(same, lambda: "the nodes hold different feeds: %s" % "\n".join(
-        "%s %s" % (node.name, [(f["origin"], f["epoch"], f["have"], f["head"])
+        "%s %s" % (node.name, [(f["origin"], f["epoch"], f["have"], f["head"], f["ended"])
                                for f in node.status()["mesh"]["feeds"]]) for node in nodes))
 
 
