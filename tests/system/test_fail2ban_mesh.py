@@ -18,6 +18,7 @@ action = nothing
 [sshd]
 enabled = true
 filter = sshd
+backend = auto
 logpath = {auth}
 maxretry = 3
 bantime = 3600
