@@ -28,9 +28,11 @@ static int connect_to(const char *path, int flags, fault_t *fault)
     struct sockaddr_un address;
     int fd = make(path, flags, &address, fault);
     if (fd != -1 && connect(fd, (struct sockaddr *)&address, sizeof address) == -1) {
-        fault_set(fault, "%s: %s", path, strerror(errno));
+        int saved = errno;
+        fault_set(fault, "%s: %s", path, strerror(saved));
         close(fd);
         fd = -1;
+        errno = saved;
     }
     return fd;
 }
