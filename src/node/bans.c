@@ -142,6 +142,12 @@ static void cut(bans_t *self, size_t at)
     }
 }
 
+void bans_raise(bans_t *self, const addr_t *address, int64_t until_ms)
+{
+    if (until_ms > wall_now().ms && until_ms > bans_until(self, address))
+        bans_set(self, address, until_ms);
+}
+
 int64_t bans_set(bans_t *self, const addr_t *address, int64_t until_ms)
 {
     uint8_t tag;

@@ -20,6 +20,9 @@ int64_t bans_until(const bans_t *self, const addr_t *address);
  * address. */
 int64_t bans_set(bans_t *self, const addr_t *address, int64_t until_ms);
 
+/* Hold an address until then, unless that has passed or it is held for longer. */
+void bans_raise(bans_t *self, const addr_t *address, int64_t until_ms);
+
 /* How many are held at that time. */
 size_t bans_active(const bans_t *self, wall_t now);
 

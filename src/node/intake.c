@@ -75,6 +75,7 @@ struct intake {
     watch_t *watch;
     ticker_t *ticker;
     connection_t *connections[CONNECTIONS_MAX];
+    size_t connection_count;
     waiting_t waiting[WIRE_EVENTS_MAX];
     size_t waiting_count;
     soon_t *flush_soon;
@@ -239,6 +240,7 @@ static void hang_up(connection_t *connection)
     for (size_t i = 0; i < CONNECTIONS_MAX; i++)
         if (self->connections[i] == connection)
             self->connections[i] = NULL;
+    self->connection_count--;
     zloop_poller_end(service_loop(self->service), &connection->item);
     close(connection->item.fd);
     answers_free(&connection->answers);
@@ -294,8 +296,11 @@ static int serve(zloop_t *loop, zmq_pollitem_t *item, void *arg)
         alive = read_requests(connection);
     if (!alive)
         hang_up(connection);
-    /* Other connections that are ready in this round join the group. */
-    if (self->waiting_count > 0)
+    /* Other connections that are ready in this round join the group; a lone one waits for nobody.
+     */
+    if (self->waiting_count == 1 && self->connection_count == 1)
+        flush(self);
+    else if (self->waiting_count > 0)
         soon_call(self->flush_soon);
     return 0;
 }
@@ -344,6 +349,7 @@ static int greet(zloop_t *loop, zmq_pollitem_t *item, void *arg)
     connection->intake = self;
     connection->item = (zmq_pollitem_t){.fd = fd, .events = ZMQ_POLLIN};
     self->connections[slot] = connection;
+    self->connection_count++;
     zloop_poller(loop, &connection->item, serve, connection);
     zloop_poller_set_tolerant(loop, &connection->item);
     return 0;

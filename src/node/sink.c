@@ -180,8 +180,7 @@ int64_t sink_held_until(const sink_t *self, const addr_t *address)
 
 void sink_note_held(sink_t *self, const addr_t *address, int64_t until_ms)
 {
-    if (until_ms > wall_now().ms && until_ms > bans_until(self->bans, address))
-        bans_set(self->bans, address, until_ms);
+    bans_raise(self->bans, address, until_ms);
 }
 
 /* ---- the slice ---- */
