@@ -387,6 +387,7 @@ action = %(action_)s
 
 [sshd]
 enabled = true
+backend = auto
 logpath = {tmp_path / "auth.log"}
 
 [recidive]
