@@ -81,9 +81,20 @@ static int set_time(ban_t *ban, const char *value, fault_t *fault)
     return 0;
 }
 
+/* 9999 years, as some write who mean for ever, end later than any time that there is. */
+static bool is_beyond_all(const char *value)
+{
+    size_t digits = strspn(value, "0123456789");
+    return digits > 0 && strspn(value + digits, ".0123456789") == strlen(value + digits);
+}
+
 static int set_duration(ban_t *ban, const char *value, fault_t *fault)
 {
     int64_t thousandths;
+    if (!parse_thousandths(value, EVENT_TIME_MAX_MS, &thousandths) && is_beyond_all(value)) {
+        ban->duration_s = -1;
+        return 0;
+    }
     if (!parse_thousandths(value, EVENT_TIME_MAX_MS, &thousandths) ||
         (thousandths < 0 && thousandths != -1000))
         return bad(fault, "bantime", value, event_error_text(EVENT_BAD_DURATION));
@@ -91,31 +102,54 @@ static int set_duration(ban_t *ban, const char *value, fault_t *fault)
     return 0;
 }
 
+/* ---- what only informs never costs a ban: it is tidied, shortened or left out ---- */
+
 static int set_failures(ban_t *ban, const char *value, fault_t *fault)
 {
-    return parse_count(value, &ban->failures) ? 0
-                                              : bad(fault, "failures", value, "expected a count");
+    (void)fault;
+    if (!parse_count(value, &ban->failures))
+        ban->failures = 0;
+    return 0;
 }
 
 static int set_bancount(ban_t *ban, const char *value, fault_t *fault)
 {
-    return parse_count(value, &ban->bancount) ? 0
-                                              : bad(fault, "bancount", value, "expected a count");
+    (void)fault;
+    if (!parse_count(value, &ban->bancount))
+        ban->bancount = 0;
+    return 0;
+}
+
+/* Between the words of a list, as fail2ban's jails and nftables have it. */
+#define BETWEEN ", \t{}"
+
+/* Takes the words of a list that are valid, as many as fit. */
+static void set_list(char *out, size_t size, const char *value, bool (*is_valid)(const char *))
+{
+    char word[EVENT_PORT_MAX + 1];
+    size_t used = 0;
+    *out = '\0';
+    for (const char *at = value; *(at += strspn(at, BETWEEN)) != '\0';) {
+        size_t length = strcspn(at, BETWEEN);
+        bool fits = length < sizeof word && used + (used > 0) + length < size;
+        snprintf(word, sizeof word, "%.*s", fits ? (int)length : 0, at);
+        if (fits && is_valid(word))
+            used += (size_t)snprintf(out + used, size - used, "%s%s", used > 0 ? "," : "", word);
+        at += length;
+    }
 }
 
 static int set_port(ban_t *ban, const char *value, fault_t *fault)
 {
-    if (!event_port_valid(value))
-        return bad(fault, "port", value, event_error_text(EVENT_BAD_PORT));
-    memcpy(ban->port, value, strlen(value) + 1);
+    (void)fault;
+    set_list(ban->port, sizeof ban->port, value, event_port_valid);
     return 0;
 }
 
 static int set_protocol(ban_t *ban, const char *value, fault_t *fault)
 {
-    if (!event_protocol_valid(value))
-        return bad(fault, "protocol", value, event_error_text(EVENT_BAD_PROTOCOL));
-    memcpy(ban->protocol, value, strlen(value) + 1);
+    (void)fault;
+    set_list(ban->protocol, sizeof ban->protocol, value, event_protocol_valid);
     return 0;
 }
 

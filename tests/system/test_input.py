@@ -32,9 +32,6 @@ HEADER = b"BNMS\x01%c\x00\x00"
     (["--time", "-5"], "time"),
     (["--bantime", "1h"], "bantime"),
     (["--bantime", "-2"], "bantime"),
-    (["--failures", "99999999999"], "failures"),
-    (["--port", "22;reboot"], "port"),
-    (["--protocol", "tcp udp"], "protocol"),
     (["--nonsense", "1"], "usage"),
 ])
 def test_the_hook_names_what_is_malformed_and_exits_2(tmp_path, arguments, words):
@@ -43,6 +40,24 @@ def test_the_hook_names_what_is_malformed_and_exits_2(tmp_path, arguments, words
     done = subprocess.run(argv, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2 and words in done.stderr, done
     assert os.listdir(tmp_path) == [], "nothing malformed is spooled"
+
+
+@pytest.mark.parametrize("name, value, kept", [
+    ("port", "http, https", "http,https"), ("port", "80 443", "80,443"),
+    ("port", "{80 443}", "80,443"), ("port", "all", "all"), ("port", "22;reboot,ssh", "ssh"),
+    ("port", "smtp,465,submission,imap3,imaps,pop3,pop3s,http,https,7080,7081,8443",
+     "smtp,465,submission,imap3,imaps,pop3,pop3s,http,https,7080,7081"),
+    ("port", "x" * 300, ""),
+    ("protocol", "tcp, udp", "tcp,udp"), ("protocol", "ALL", "ALL"), ("protocol", "tcp/udp", ""),
+    ("failures", "99999999999", "0"), ("bancount", "many", "0"), ("bantime", "315360000000", "-1"),
+])
+def test_what_only_informs_never_costs_a_ban(tmp_path, name, value, kept):
+    """A jail may have it as it likes; the spool shows what the hook makes of it."""
+    argv = [program("banmesh-publish"), "--socket", str(tmp_path / "none"), "--spool",
+            str(tmp_path), "--jail", "sshd", "--ip", "80.94.95.112", "--" + name, value]
+    done = subprocess.run(argv, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert " %s=%s " % (name, kept) in (tmp_path / "spool").read_text()
 
 
 def test_the_hook_says_in_one_line_that_it_could_store_nowhere(tmp_path):
