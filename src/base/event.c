@@ -1,7 +1,5 @@
 #include "event.h"
 
-#include "bytes.h"
-
 #include <string.h>
 
 typedef struct {

@@ -91,12 +91,9 @@ static bool is_beyond_all(const char *value)
 static int set_duration(ban_t *ban, const char *value, fault_t *fault)
 {
     int64_t thousandths;
-    if (!parse_thousandths(value, EVENT_TIME_MAX_MS, &thousandths) && is_beyond_all(value)) {
-        ban->duration_s = -1;
-        return 0;
-    }
-    if (!parse_thousandths(value, EVENT_TIME_MAX_MS, &thousandths) ||
-        (thousandths < 0 && thousandths != -1000))
+    if (!parse_thousandths(value, EVENT_TIME_MAX_MS, &thousandths))
+        thousandths = is_beyond_all(value) ? -1000 : -1;
+    if (thousandths < 0 && thousandths != -1000)
         return bad(fault, "bantime", value, event_error_text(EVENT_BAD_DURATION));
     ban->duration_s = thousandths / 1000;
     return 0;

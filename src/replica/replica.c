@@ -355,16 +355,19 @@ static void put_words(uint8_t out[static WORDS_BYTES], const wire_head_t *head)
     memcpy(out + 24, head->hash, WIRE_HASH_BYTES);
 }
 
-/* Compare what a head says of its batch with the one that is here, if it is here. Once is enough.
- */
-static void compare_head(replica_t *self, const feed_ref_t *feed, const wire_head_t *head)
+static bool was_said(const replica_t *self, const wire_head_t *head)
 {
     uint8_t words[WORDS_BYTES];
     put_words(words, head);
-    if (head->seq > feed->have || seen_has(self->seen, words, sizeof words))
-        return;
-    if (head->seq == 0 || !is_forked(self, feed, head->seq, head->hash))
-        seen_add(self->seen, words, sizeof words);
+    return seen_has(self->seen, words, sizeof words);
+}
+
+/* Only once it is kept, and compared with the batch that is here. */
+static void note_said(replica_t *self, const wire_head_t *head)
+{
+    uint8_t words[WORDS_BYTES];
+    put_words(words, head);
+    seen_add(self->seen, words, sizeof words);
 }
 
 static replica_result_t keep_head(replica_t *self, const envelope_t *envelope,
@@ -377,14 +380,19 @@ static replica_result_t keep_head(replica_t *self, const envelope_t *envelope,
         return REPLICA_HEAD; /* a heartbeat all the same */
     if (feed == NULL)
         return open_failure(self);
-    compare_head(self, feed, head);
-    if (numbers_are_ours(self, feed) || forks_holds(self->forks, &head->feed.origin))
+    bool is_here = head->seq <= feed->have;
+    if (is_here && head->seq > 0 && !was_said(self, head))
+        is_forked(self, feed, head->seq, head->hash);
+    if (forks_holds(self->forks, &head->feed.origin))
         return REPLICA_HEAD;
-    if (write_head(self, feed, envelope, head) == -1) {
+    if (!numbers_are_ours(self, feed) && write_head(self, feed, envelope, head) == -1) {
         feed_promise(self->feed, feed, head->seq); /* to be fetched as soon as it can be stored */
         return REPLICA_FAILED;
     }
-    seen_add(self->seen, envelope->bytes, envelope->size);
+    if (!numbers_are_ours(self, feed))
+        seen_add(self->seen, envelope->bytes, envelope->size);
+    if (is_here)
+        note_said(self, head);
     return REPLICA_HEAD;
 }
 
@@ -405,13 +413,11 @@ static replica_result_t receive_head(replica_t *self, const arrival_t *in, wire_
 
 bool replica_knows_head(replica_t *self, const envelope_t *envelope, wire_head_t *head)
 {
-    uint8_t words[WORDS_BYTES];
     if (envelope->size > HEADS_ENVELOPE_MAX ||
         wire_read_head(self->wire, envelope, head) != WIRE_OK)
         return false;
-    put_words(words, head);
     /* Epoch 0: of a node that has banned nothing yet. */
-    if (head->feed.epoch != 0 && !seen_has(self->seen, words, sizeof words))
+    if (head->feed.epoch != 0 && !was_said(self, head))
         return false;
     self->counters.heads++;
     return true;

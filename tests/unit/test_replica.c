@@ -564,6 +564,32 @@ TEST(somebody_else_who_signs_with_our_key_is_told)
 }
 
 /* A floor that rises makes room; batches and other heads take some. */
+static bool knows_head(uint64_t seq)
+{
+    forged_t forged;
+    wire_head_t head;
+    forge_head(&world.mx1, seq, 1, &forged);
+    return replica_knows_head(world.replica, forge_open(&forged), &head);
+}
+
+/* Or its heartbeats would be taken for told, and it would never be kept. */
+TEST(a_head_that_could_not_be_kept_is_not_known)
+{
+    for (uint64_t seq = 1; seq <= 3; seq++)
+        assert_int_equal(receive_batch(&world.mx1, seq), REPLICA_STORED);
+    assert_int_equal(receive_head(&world.mx1, 2, 1), REPLICA_HEAD);
+    assert_true(knows_head(2));
+    assert_int_equal(replica_commit(world.replica), 0);
+    db_freeze(feed_peers_db(world.feed), true);
+    assert_int_equal(receive_head(&world.mx1, 3, 1), REPLICA_FAILED);
+    assert_false(knows_head(3));
+    db_freeze(feed_peers_db(world.feed), false);
+    assert_int_equal(receive_head(&world.mx1, 3, 1), REPLICA_HEAD);
+    assert_true(knows_head(3));
+    assert_int_equal(feed_here(&world.mx1)->kept_seq, 3);
+    assert_int_equal(replica_commit(world.replica), 0);
+}
+
 TEST(with_the_disk_full_only_a_floor_that_rises_is_kept)
 {
     for (uint64_t seq = 1; seq <= 3; seq++)
@@ -690,6 +716,7 @@ int main(void)
         in_world(nothing_of_a_quarantined_origin_is_missed_after_others_took_something_back),
         in_world(a_quarantine_survives_a_restart_and_ends_by_the_operators_word),
         in_world(somebody_else_who_signs_with_our_key_is_told),
+        in_world(a_head_that_could_not_be_kept_is_not_known),
         in_world(with_the_disk_full_only_a_floor_that_rises_is_kept),
         in_world(batches_of_ours_that_come_back_into_own_db_are_committed_together),
         in_world(what_fails_in_one_database_is_taken_back_in_both),
