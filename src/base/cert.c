@@ -231,7 +231,8 @@ static int write_new_file(const char *directory, const char *file, const char *t
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
     if (fd == -1)
         return fault_set(fault, "%s: %s", temporary, strerror(errno));
-    if (write(fd, text, length) != (ssize_t)length || fsync(fd) == -1) {
+    /* The service must be able to read what it is to trust, whatever the umask is. */
+    if (fchmod(fd, mode) == -1 || write(fd, text, length) != (ssize_t)length || fsync(fd) == -1) {
         fault_set(fault, "%s: %s", temporary, strerror(errno));
         goto out;
     }

@@ -95,6 +95,37 @@ const command_t command_keygen = {
 
 /* ---- trust ---- */
 
+/* The trust store at hand. */
+typedef struct {
+    const char *directory;
+    const settings_t *settings; /* that name it, or another one; NULL: --dir was given instead */
+} store_t;
+
+/* Have the running service look at its directory. NULL: nobody to ask. The caller owns it. */
+static json_t *tell_service(const store_t *store)
+{
+    return store->settings != NULL ? admin_ask(store->settings->admin.socket, "trust", NULL) : NULL;
+}
+
+static bool trusts(const json_t *answer, const char *name)
+{
+    size_t index;
+    json_t *one;
+    json_array_foreach(json_object_get(answer, "trusted"), index,
+                       one) if (strcmp(json_string_value(one), name) == 0) return true;
+    return false;
+}
+
+static void say_left_out(const json_t *answer)
+{
+    size_t index;
+    json_t *why;
+    json_array_foreach(json_object_get(answer, "left_out"), index, why)
+        log_warnx("%s: left out, that node does not count", json_string_value(why));
+}
+
+static const char not_asked[] = "a banmeshd that trusts this directory looks within a second";
+
 /* The name under which a file goes into the store: what --as says, or the file's own. */
 static int name_for(const char *file, const char *as, char name[static EVENT_NAME_MAX + 1],
                     fault_t *fault)
@@ -113,7 +144,7 @@ static int name_for(const char *file, const char *as, char name[static EVENT_NAM
     return 0;
 }
 
-/* The same key under a second name would make the whole directory unusable. */
+/* The same key under a second name would make both count no longer. */
 static int check_new(const char *directory, const cert_t *cert, const char *name, fault_t *fault)
 {
     trust_t *trust = trust_load(directory, fault);
@@ -132,7 +163,26 @@ static int check_new(const char *directory, const cert_t *cert, const char *name
     return rc;
 }
 
-static int trust_add(const command_options_t *options, const char *directory, int argc, char **argv)
+/* What is said is what the service can read. */
+static int say_added(const command_options_t *options, const store_t *store, const char *name)
+{
+    json_t *answer = tell_service(store);
+    bool counts = answer == NULL || trusts(answer, name);
+    if (!counts) {
+        say_left_out(answer);
+        log_errorx("%s/%s%s is there, but the running service does not trust it", store->directory,
+                   name, CERT_PUBLIC_SUFFIX);
+    } else if (options->json)
+        printf("{\"trusted\": \"%s\"}\n", name);
+    else if (answer != NULL)
+        printf("%s is trusted\n", name);
+    else
+        printf("%s is in %s; %s\n", name, store->directory, not_asked);
+    json_decref(answer);
+    return counts ? COMMAND_OK : COMMAND_FAILED;
+}
+
+static int trust_add(const command_options_t *options, const store_t *store, int argc, char **argv)
 {
     char name[EVENT_NAME_MAX + 1];
     fault_t fault;
@@ -142,17 +192,13 @@ static int trust_add(const command_options_t *options, const char *directory, in
     cert_t *cert = cert_load_public(argv[1], &fault);
     int rc = cert != NULL ? name_for(argv[1], as, name, &fault) : -1;
     if (rc == 0)
-        rc = check_new(directory, cert, name, &fault);
+        rc = check_new(store->directory, cert, name, &fault);
     if (rc == 0)
-        rc = cert_save_public(cert, directory, name, &fault);
+        rc = cert_save_public(cert, store->directory, name, &fault);
     if (rc == -1)
         log_errorx("%s", fault.text);
-    else if (options->json)
-        printf("{\"trusted\": \"%s\"}\n", name);
-    else
-        printf("%s is trusted; a running banmeshd has seen it already\n", name);
     cert_destroy(&cert);
-    return rc == 0 ? COMMAND_OK : COMMAND_FAILED;
+    return rc == 0 ? say_added(options, store, name) : COMMAND_FAILED;
 }
 
 static json_t *member_json(const trusted_t *member)
@@ -165,17 +211,19 @@ static json_t *member_json(const trusted_t *member)
                      cert_z85(&member->curve_public, curve));
 }
 
-static int trust_list(const command_options_t *options, const char *directory, int argc,
-                      char **argv)
+static int trust_list(const command_options_t *options, const store_t *store, int argc, char **argv)
 {
     fault_t fault;
     if (!command_expects(&command_trust, argc, argv, 0))
         return COMMAND_USAGE;
-    trust_t *trust = trust_load(directory, &fault);
+    trust_t *trust = trust_load(store->directory, &fault);
     if (trust == NULL) {
         log_errorx("%s", fault.text);
         return COMMAND_FAILED;
     }
+    const char *why;
+    for (size_t i = 0; (why = trust_left_out(trust, i)) != NULL; i++)
+        log_warnx("%s: left out, that node does not count", why);
     json_t *list = json_array();
     for (size_t i = 0; i < trust_size(trust); i++) {
         const trusted_t *member = trust_at(trust, i);
@@ -190,13 +238,43 @@ static int trust_list(const command_options_t *options, const char *directory, i
         json_dumpf(list, stdout, JSON_INDENT(2));
         putchar('\n');
     } else if (trust_size(trust) == 0)
-        printf("%s is empty: nobody is trusted\n", directory);
+        printf("%s: nobody is trusted\n", store->directory);
     json_decref(list);
     trust_destroy(&trust);
     return COMMAND_OK;
 }
 
-static int trust_remove(const command_options_t *options, const char *directory, int argc,
+static int say_removed(const command_options_t *options, const store_t *store, const char *name)
+{
+    json_t *answer = tell_service(store);
+    bool gone = answer == NULL || !trusts(answer, name);
+    if (!gone)
+        log_errorx("%s%s is removed from %s, but the running service trusts another directory, or "
+                   "cannot read it",
+                   name, CERT_PUBLIC_SUFFIX, store->directory);
+    else if (options->json)
+        printf("{\"removed\": \"%s\"}\n", name);
+    else if (answer != NULL)
+        printf("%s is trusted no longer, and cut off\n", name);
+    else
+        printf("%s is no longer in %s; %s\n", name, store->directory, not_asked);
+    json_decref(answer);
+    return gone ? COMMAND_OK : COMMAND_FAILED;
+}
+
+/* A copy of the certificate did not count beside it; alone it does. */
+static void warn_of_copy(const char *directory, const cert_t *removed)
+{
+    trust_t *trust = trust_load(directory, NULL);
+    const trusted_t *same =
+        trust != NULL && removed != NULL ? trust_by_sign(trust, &removed->sign_public) : NULL;
+    if (same != NULL)
+        log_warnx("the same key is trusted as %s: remove that, too, if the node is to go",
+                  same->name);
+    trust_destroy(&trust);
+}
+
+static int trust_remove(const command_options_t *options, const store_t *store, int argc,
                         char **argv)
 {
     char path[PATH_MAX];
@@ -206,25 +284,24 @@ static int trust_remove(const command_options_t *options, const char *directory,
         log_errorx("name \"%.80s\": %s", argv[1], event_error_text(EVENT_BAD_JAIL));
         return COMMAND_FAILED;
     }
-    snprintf(path, sizeof path, "%s/%s%s", directory, argv[1], CERT_PUBLIC_SUFFIX);
-    if (unlink(path) == -1) {
+    snprintf(path, sizeof path, "%s/%s%s", store->directory, argv[1], CERT_PUBLIC_SUFFIX);
+    cert_t *cert = cert_load_public(path, NULL);
+    int rc = unlink(path);
+    if (rc == -1)
         log_error("%s", path);
-        return COMMAND_FAILED;
-    }
-    if (options->json)
-        printf("{\"removed\": \"%s\"}\n", argv[1]);
     else
-        printf("%s is trusted no longer; a running banmeshd cuts it off now\n", argv[1]);
-    return COMMAND_OK;
+        warn_of_copy(store->directory, cert);
+    cert_destroy(&cert);
+    return rc == 0 ? say_removed(options, store, argv[1]) : COMMAND_FAILED;
 }
 
 /* The running service holds the quarantine, not the directory. */
-static int trust_reset(const command_options_t *options, const char *directory, int argc,
+static int trust_reset(const command_options_t *options, const store_t *store, int argc,
                        char **argv)
 {
     fault_t fault;
     char line[sizeof "reset " + EVENT_NAME_MAX];
-    (void)directory;
+    (void)store;
     if (!command_expects(&command_trust, argc, argv, 1))
         return COMMAND_USAGE;
     if (!event_name_valid(argv[1], strlen(argv[1]))) {
@@ -255,7 +332,7 @@ static int trust_reset(const command_options_t *options, const char *directory, 
 
 static const struct {
     const char *name;
-    int (*run)(const command_options_t *options, const char *directory, int argc, char **argv);
+    int (*run)(const command_options_t *options, const store_t *store, int argc, char **argv);
 } trust_verbs[] = {
     {"add", trust_add},
     {"list", trust_list},
@@ -266,20 +343,20 @@ static const struct {
 static int trust(const command_options_t *options, int argc, char **argv)
 {
     fault_t fault;
-    const char *directory = command_option(&argc, argv, "--dir");
+    store_t store = {.directory = command_option(&argc, argv, "--dir")};
     settings_t *settings = NULL;
-    if (directory == NULL && argc > 1) {
+    if (store.directory == NULL && argc > 1) {
         settings = settings_load(options->config, &fault);
         if (settings == NULL) {
             log_errorx("%s (or name the trust directory with --dir)", fault.text);
             return COMMAND_FAILED;
         }
-        directory = settings->node.trust;
+        store = (store_t){settings->node.trust, settings};
     }
     int rc = -1;
     for (size_t i = 0; argc > 1 && i < sizeof trust_verbs / sizeof trust_verbs[0]; i++)
         if (strcmp(argv[1], trust_verbs[i].name) == 0)
-            rc = trust_verbs[i].run(options, directory, argc - 1, argv + 1);
+            rc = trust_verbs[i].run(options, &store, argc - 1, argv + 1);
     settings_destroy(&settings);
     if (rc != -1)
         return rc;
@@ -291,26 +368,28 @@ static int trust(const command_options_t *options, int argc, char **argv)
 const command_t command_trust = {
     .name = "trust",
     .summary = "who is trusted: add, list, remove certificates; end a quarantine",
-    .usage = "usage: banmesh trust add FILE [--as NAME]\n"
-             "       banmesh trust list\n"
-             "       banmesh trust remove NAME\n"
-             "       banmesh trust reset NAME\n"
-             "\n"
-             "The trust store is a directory of public certificates (node / trust in the\n"
-             "settings). A file's name is the name by which this host knows that node. The same\n"
-             "directory may be copied to every host; a host's own certificate may lie in it.\n"
-             "A running banmeshd follows changes by itself. The list shows name, connection key\n"
-             "and endpoint; with --json the signing key, too.\n"
-             "\n"
-             "A node that signed two different batches under one number is in quarantine on each\n"
-             "host that saw both: its key is in use twice (a copied server), or stolen. Once that\n"
-             "is mended, `reset` asks the banmeshd of this host to take its batches in again.\n"
-             "\n"
-             "  --as NAME   the name on this host (default: the file's)\n"
-             "  --dir DIR   another directory than the settings'\n"
-             "  --config F  settings (default: " COMMAND_DEFAULT_CONFIG ")\n"
-             "  --json      for programs\n"
-             "\n"
-             "example: banmesh trust add mx2.cert\n",
+    .usage =
+        "usage: banmesh trust add FILE [--as NAME]\n"
+        "       banmesh trust list\n"
+        "       banmesh trust remove NAME\n"
+        "       banmesh trust reset NAME\n"
+        "\n"
+        "The trust store is a directory of public certificates (node / trust in the\n"
+        "settings). A file's name is the name by which this host knows that node. The same\n"
+        "directory may be copied to every host; a host's own certificate may lie in it.\n"
+        "A running banmeshd follows changes by itself. A file that it cannot use is left out,\n"
+        "with its node (two files with the same key: both); all others count. The list shows\n"
+        "name, connection key and endpoint; with --json the signing key, too.\n"
+        "\n"
+        "A node that signed two different batches under one number is in quarantine on each\n"
+        "host that saw both: its key is in use twice (a copied server), or stolen. Once that\n"
+        "is mended, `reset` asks the banmeshd of this host to take its batches in again.\n"
+        "\n"
+        "  --as NAME   the name on this host (default: the file's)\n"
+        "  --dir DIR   another directory than the settings'\n"
+        "  --config F  settings (default: " COMMAND_DEFAULT_CONFIG ")\n"
+        "  --json      for programs\n"
+        "\n"
+        "example: banmesh trust add mx2.cert\n",
     .run = trust,
 };

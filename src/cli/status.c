@@ -130,6 +130,15 @@ static void print_counters(const char *title, const json_t *counters)
     }
 }
 
+static void print_attention(const json_t *lines)
+{
+    size_t index;
+    json_t *line;
+    if (json_array_size(lines) > 0)
+        printf("\nLOOK AT\n");
+    json_array_foreach(lines, index, line) printf("  %s\n", json_string_value(line));
+}
+
 static void print_status(const json_t *status)
 {
     const json_t *mesh = json_object_get(status, "mesh");
@@ -146,6 +155,7 @@ static void print_status(const json_t *status)
                number(status, "behind"));
     if (json_is_true(json_object_get(status, "disk_full")))
         printf("THE DISK IS FULL: no ban is taken in until there is room in the state directory\n");
+    print_attention(json_object_get(status, "attention"));
     print_peers(json_object_get(mesh, "peers"));
     print_feeds(json_object_get(mesh, "feeds"), text(status, "node"),
                 json_object_get(status, "outcomes") != NULL);

@@ -6,7 +6,7 @@
 #include "housekeeping.h"
 #include "salvage.h"
 #include "socket.h"
-#include "watch.h"
+#include "trust_dir.h"
 
 #include <getopt.h>
 #include <inttypes.h>
@@ -36,7 +36,9 @@ struct service {
     own_feed_t *own_feed;
     housekeeping_t *housekeeping;
     admin_t *admin;
-    watch_t *trust_watch;
+    trust_dir_t *trust_dir;
+    fault_t not_reloaded; /* why the settings in use are not those of the file; "": they are */
+    fault_t trust_unread; /* why the trust set in use is not what the directory shows */
     zmq_pollitem_t signals;
     bool stopping;
     wall_t started;
@@ -107,6 +109,13 @@ static void compare_port(const char *in_cert, const char *listens, const char *w
                   what, listens);
 }
 
+static void warn_of_left_out(const trust_t *trust)
+{
+    const char *why;
+    for (size_t i = 0; (why = trust_left_out(trust, i)) != NULL; i++)
+        log_warnx("%s: left out, that node does not count", why);
+}
+
 /* What is not wrong, but hardly meant. */
 static void advise(const program_t *program, const settings_t *settings, const cert_t *cert,
                    const trust_t *trust)
@@ -116,6 +125,7 @@ static void advise(const program_t *program, const settings_t *settings, const c
         program->advise(settings);
     compare_port(cert->endpoint, settings->mesh.listen, "listen");
     compare_port(cert->replay, settings->mesh.replay, "replay");
+    warn_of_left_out(trust);
     size_t others = trust_size(trust) - (trust_by_sign(trust, &cert->sign_public) != NULL);
     if (others == 0)
         log_warnx("%s holds no other node's certificate: this node is alone", settings->node.trust);
@@ -226,24 +236,49 @@ static void warn_of_fixed(const settings_t *old, const settings_t *new)
             log_warnx("%s has changed: takes effect after a restart", fixed[i].name);
 }
 
-static void reload(void *arg)
+/* The set is taken over. */
+static void use_trust(service_t *self, trust_t **trust_p)
+{
+    trust_dir_taken(self->trust_dir, self->settings->node.trust, trust_seen(*trust_p));
+    self->trust_unread.text[0] = '\0';
+    warn_of_left_out(*trust_p);
+    mesh_reload(self->mesh, trust_p, self->settings);
+    self->program->reloaded(self->state);
+}
+
+/* With the settings in use: who is trusted no longer must not stay because somebody is editing the
+ * settings. */
+static void reload_trust(void *arg)
 {
     service_t *self = arg;
+    const char *directory = self->settings->node.trust;
+    trust_t *trust = trust_load(directory, &self->trust_unread);
+    if (trust == NULL) {
+        trust_dir_taken(self->trust_dir, directory, 0);
+        log_warnx("not reloaded, those who were trusted stay so: %s", self->trust_unread.text);
+    } else
+        use_trust(self, &trust);
+}
+
+static void reload(service_t *self)
+{
     settings_t *settings = NULL;
     cert_t *cert = NULL;
     trust_t *trust = NULL;
     fault_t fault;
     if (load(self->program, self->settings_path, &settings, &cert, &trust, &fault) == -1) {
         log_warnx("not reloaded, the old configuration stays: %s", fault.text);
+        self->not_reloaded = fault;
         trust_destroy(&trust);
         settings_destroy(&settings);
+        reload_trust(self);
     } else {
         settings_t *old = self->settings;
+        self->not_reloaded.text[0] = '\0';
         warn_of_fixed(old, settings);
         self->settings = settings;
-        mesh_reload(self->mesh, &trust, settings);
         housekeeping_set(self->housekeeping, settings);
-        self->program->reloaded(self->state);
+        use_trust(self, &trust);
         settings_destroy(&old);
     }
     cert_destroy(&cert);
@@ -293,12 +328,53 @@ static json_t *reset(service_t *self, const char *name)
     return json_pack("{s:s}", "reset", name);
 }
 
+void service_attention(json_t *status, const char *format, ...)
+{
+    fault_t line;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line.text, sizeof line.text, format, args);
+    va_end(args);
+    json_array_append_new(json_object_get(status, "attention"), json_string(line.text));
+}
+
+/* What all programs have to say there. */
+static void ask_attention(const service_t *self, json_t *status)
+{
+    const char *why;
+    if (self->not_reloaded.text[0] != '\0')
+        service_attention(status, "settings were not reloaded, the old ones are in use: %s",
+                          self->not_reloaded.text);
+    if (self->trust_unread.text[0] != '\0')
+        service_attention(status, "those who were trusted stay so: %s", self->trust_unread.text);
+    for (size_t i = 0; (why = trust_left_out(mesh_trust(self->mesh), i)) != NULL; i++)
+        service_attention(status, "%s: left out, that node does not count", why);
+}
+
+/* Whoever changed the directory need not wait until we look. */
+static json_t *tell_trust(service_t *self)
+{
+    json_t *names = json_array();
+    json_t *left_out = json_array();
+    const trusted_t *node;
+    const char *why;
+    reload_trust(self);
+    const trust_t *trust = mesh_trust(self->mesh);
+    for (size_t i = 0; (node = trust_at(trust, i)) != NULL; i++)
+        json_array_append_new(names, json_string(node->name));
+    for (size_t i = 0; (why = trust_left_out(trust, i)) != NULL; i++)
+        json_array_append_new(left_out, json_string(why));
+    return json_pack("{s:o, s:o}", "trusted", names, "left_out", left_out);
+}
+
 static json_t *answer(void *arg, const char *command)
 {
     static const char reset_word[] = "reset ";
     service_t *self = arg;
     if (strncmp(command, reset_word, sizeof reset_word - 1) == 0)
         return reset(self, command + sizeof reset_word - 1);
+    if (streq(command, "trust"))
+        return tell_trust(self);
     if (!streq(command, "status"))
         return NULL;
     json_t *status =
@@ -307,6 +383,8 @@ static json_t *answer(void *arg, const char *command)
                   "uptime_s", (json_int_t)((wall_now().ms - self->started.ms) / MS_PER_S), "mesh",
                   mesh_status(self->mesh));
     json_object_set_new(status, "disk_full", json_boolean(state_is_full(feed_state(self->feed))));
+    json_object_set_new(status, "attention", json_array());
+    ask_attention(self, status);
     self->program->status(self->state, status);
     return status;
 }
@@ -381,13 +459,14 @@ static int open_parts(service_t *self, trust_t **trust_p, fault_t *fault)
     self->admin = admin_new(self->loop, self->settings->admin.socket, answer, self, fault);
     if (self->admin == NULL)
         return -1;
-    self->trust_watch = watch_new(self->loop, self->settings->node.trust, reload, self, fault);
-    return self->trust_watch != NULL ? 0 : -1;
+    self->trust_dir = trust_dir_new(self->loop, self->settings->node.trust,
+                                    trust_seen(mesh_trust(self->mesh)), reload_trust, self);
+    return 0;
 }
 
 static void close_parts(service_t *self)
 {
-    watch_destroy(&self->trust_watch);
+    trust_dir_destroy(&self->trust_dir);
     admin_destroy(&self->admin);
     self->program->stop(self->state);
     housekeeping_destroy(&self->housekeeping);
