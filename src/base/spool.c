@@ -21,6 +21,7 @@
 #define SPOOL_MODE     0660
 #define LOCK_TRIES_MAX 100
 #define LINE_BYTES     1024 /* longer than any record */
+#define STEP_LINES     2048 /* looked at in one step: some milliseconds */
 
 #define REJECTED_MAX_BYTES (1024 * 1024)
 
@@ -179,23 +180,53 @@ static int next_line(reader_t *self, line_t *line)
 
 /* ---- taking ---- */
 
-typedef struct {
-    const char *directory;
-    int dir_fd;
+struct spool_taker {
+    char *directory;
     spool_take_fn *take;
     void *arg;
-    spool_result_t *result;
-    fault_t *fault;
-    uint64_t taken; /* of the file at hand */
+    int fd;              /* of the file at hand; -1: none */
+    bool good_ones_done; /* what is left to do is to keep the others */
+    int rejected_fd;     /* where they go; -1: not begun */
+    off_t rejected_size; /* before */
     uint64_t bad;
     ban_t bans[SPOOL_GROUP_MAX];
     size_t count;
     reader_t reader;
-} taker_t;
+    /* Of the step at hand: */
+    int dir_fd;
+    spool_result_t *result;
+    fault_t *fault;
+};
+
+/* From the beginning of the file at hand. */
+static void rewind_reader(spool_taker_t *self)
+{
+    self->reader.fd = self->fd;
+    self->reader.at = self->reader.used = 0;
+    self->reader.in_long_line = false;
+}
+
+static void close_rejected(spool_taker_t *self)
+{
+    if (self->rejected_fd != -1)
+        close(self->rejected_fd);
+    self->rejected_fd = -1;
+}
+
+static void put_down(spool_taker_t *self)
+{
+    close_rejected(self);
+    if (self->fd != -1)
+        close(self->fd);
+    self->fd = -1;
+    self->count = 0;
+    self->bad = 0;
+    self->good_ones_done = false;
+}
 
 /* What is no spool cannot be taken, and would stop those that are: out of the way, for the operator
  * to look at. Returns 0 also if there is nothing. */
-static int move_strange(taker_t *self, const char *file)
+static int move_strange(spool_taker_t *self, const char *file)
 {
     struct stat status;
     char name[NAME_MAX];
@@ -215,11 +246,11 @@ static int move_strange(taker_t *self, const char *file)
     return 0;
 }
 
-static int hand_over(taker_t *self)
+static int hand_over(spool_taker_t *self)
 {
     if (self->count > 0 && self->take(self->arg, self->bans, self->count) == -1)
         return fault_set(self->fault, "%s: spooled bans cannot be stored now", self->directory);
-    self->taken += self->count;
+    self->result->taken += self->count;
     self->count = 0;
     return 0;
 }
@@ -235,19 +266,36 @@ static int read_record(const line_t *line, ban_t *ban)
     return request_record_parse(line->text, line->length, ban, &why) == 0 ? 1 : -1;
 }
 
-static int take_lines(taker_t *self)
+/* All of it is stored, or kept: the next file may come. */
+static int finish(spool_taker_t *self)
+{
+    if (unlinkat(self->dir_fd, SPOOL_TAKING, 0) == -1)
+        return fail(self->fault, self->directory, SPOOL_TAKING);
+    self->result->rejected += self->bad;
+    put_down(self);
+    return 1;
+}
+
+static int take_some(spool_taker_t *self)
 {
     line_t line;
-    int rc;
-    while ((rc = next_line(&self->reader, &line)) == 1) {
+    int rc = 1;
+    if (self->count == SPOOL_GROUP_MAX && hand_over(self) == -1)
+        return -1; /* again */
+    for (int i = 0; i < STEP_LINES && (rc = next_line(&self->reader, &line)) == 1; i++) {
         int kind = read_record(&line, &self->bans[self->count]);
         self->bad += kind == -1 && line.ends;
-        if (kind == 1 && ++self->count == SPOOL_GROUP_MAX && hand_over(self) == -1)
-            return -1;
+        if (kind == 1 && ++self->count == SPOOL_GROUP_MAX)
+            return hand_over(self) == -1 ? -1 : 1;
     }
+    if (rc == 1)
+        return 1;
     if (rc == -1)
         return fail(self->fault, self->directory, SPOOL_TAKING);
-    return hand_over(self);
+    if (hand_over(self) == -1)
+        return -1;
+    self->good_ones_done = true;
+    return self->bad == 0 ? finish(self) : 1;
 }
 
 static int keep_line(int fd, const line_t *line)
@@ -262,75 +310,74 @@ static int keep_line(int fd, const line_t *line)
     return !line->ends || write(fd, "\n", 1) == 1 ? 0 : -1;
 }
 
-static int keep_bad_lines(taker_t *self, int fd)
+/* Kept for the operator: it may be a ban that somebody can still read. Only once the good ones are
+ * stored, so that a crash before that leaves nothing twice. */
+static int begin_rejecting(spool_taker_t *self)
+{
+    if (move_strange(self, SPOOL_REJECTED) == -1)
+        return -1;
+    self->rejected_fd =
+        openat(self->dir_fd, SPOOL_REJECTED,
+               O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0660);
+    if (self->rejected_fd == -1)
+        return fail(self->fault, self->directory, SPOOL_REJECTED);
+    self->rejected_size = lseek(self->rejected_fd, 0, SEEK_END);
+    rewind_reader(self);
+    if (self->rejected_size == -1 || lseek(self->fd, 0, SEEK_SET) == -1)
+        return fail(self->fault, self->directory, SPOOL_REJECTED);
+    return check_file(self->rejected_fd, self->directory, SPOOL_REJECTED, self->fault);
+}
+
+/* Returns 1: there is more; 0: all are kept, on disk; -1 and errno. */
+static int keep_some(spool_taker_t *self)
 {
     line_t line;
     ban_t ban;
-    int rc;
-    off_t before = lseek(fd, 0, SEEK_END);
-    self->reader.at = self->reader.used = 0;
-    self->reader.in_long_line = false;
-    if (before == -1 || lseek(self->reader.fd, 0, SEEK_SET) == -1)
+    int rc = 1;
+    for (int i = 0; i < STEP_LINES && (rc = next_line(&self->reader, &line)) == 1; i++)
+        if (read_record(&line, &ban) == -1 && keep_line(self->rejected_fd, &line) == -1)
+            return -1;
+    return rc == 0 ? fsync(self->rejected_fd) : rc;
+}
+
+static int reject_some(spool_taker_t *self)
+{
+    if (self->rejected_fd == -1 && begin_rejecting(self) == -1) {
+        close_rejected(self);
         return -1;
-    while ((rc = next_line(&self->reader, &line)) == 1)
-        if (read_record(&line, &ban) == -1 && keep_line(fd, &line) == -1)
-            break;
-    if (rc == 0 && fsync(fd) == 0)
-        return 0;
+    }
+    int rc = keep_some(self);
+    if (rc == 0)
+        return finish(self);
+    if (rc == 1)
+        return 1;
     /* All of it is tried again: none of it may stand there twice. */
-    int saved = errno;
-    if (ftruncate(fd, before) == 0)
-        errno = saved;
+    fail(self->fault, self->directory, SPOOL_REJECTED);
+    if (ftruncate(self->rejected_fd, self->rejected_size) == -1)
+        fail(self->fault, self->directory, SPOOL_REJECTED);
+    close_rejected(self);
     return -1;
 }
 
-/* Kept for the operator: it may be a ban that somebody can still read. Only once the good ones are
- * stored: until then all of the file is read again and again. */
-static int reject(taker_t *self)
-{
-    if (self->bad == 0)
-        return 0;
-    if (move_strange(self, SPOOL_REJECTED) == -1)
-        return -1;
-    int fd = openat(self->dir_fd, SPOOL_REJECTED,
-                    O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0660);
-    if (fd == -1)
-        return fail(self->fault, self->directory, SPOOL_REJECTED);
-    int rc = check_file(fd, self->directory, SPOOL_REJECTED, self->fault);
-    if (rc == 0 && keep_bad_lines(self, fd) == -1)
-        rc = fail(self->fault, self->directory, SPOOL_REJECTED);
-    close(fd);
-    return rc;
-}
-
-static int take_file(taker_t *self)
+/* Returns 1 if there is one; 0 and -1 as spool_take. */
+static int open_taking(spool_taker_t *self)
 {
     if (move_strange(self, SPOOL_TAKING) == -1)
         return -1;
     int fd = openat(self->dir_fd, SPOOL_TAKING, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd == -1)
         return errno == ENOENT ? 0 : fail(self->fault, self->directory, SPOOL_TAKING);
-    self->reader.fd = fd;
-    self->reader.at = self->reader.used = 0;
-    self->reader.in_long_line = false;
-    self->taken = self->bad = 0;
-    int rc = check_file(fd, self->directory, SPOOL_TAKING, self->fault);
-    if (rc == 0)
-        rc = take_lines(self);
-    if (rc == 0)
-        rc = reject(self);
-    close(fd);
-    if (rc == 0 && unlinkat(self->dir_fd, SPOOL_TAKING, 0) == -1)
-        rc = fail(self->fault, self->directory, SPOOL_TAKING);
-    if (rc == 0) {
-        self->result->taken += self->taken;
-        self->result->rejected += self->bad;
+    if (check_file(fd, self->directory, SPOOL_TAKING, self->fault) == -1) {
+        close(fd);
+        return -1;
     }
-    return rc;
+    self->fd = fd;
+    rewind_reader(self);
+    return 1;
 }
 
 /* Set the file aside, so that writers go on with a new one. Returns 1 if there was one. */
-static int set_aside(taker_t *self)
+static int set_aside(spool_taker_t *self)
 {
     if (move_strange(self, SPOOL_FILE) == -1)
         return -1;
@@ -349,23 +396,49 @@ static int set_aside(taker_t *self)
     return rc;
 }
 
-int spool_take(const char *directory, spool_take_fn *take, void *arg, spool_result_t *result,
-               fault_t *fault)
+/* A file left over from before, or the one that grows. */
+static int pick_up(spool_taker_t *self)
 {
-    taker_t *self = xcalloc(1, sizeof *self);
-    self->directory = directory;
-    self->take = take;
-    self->arg = arg;
-    self->result = result;
-    self->fault = fault;
-    self->dir_fd = open_directory(directory, fault);
-    int rc = self->dir_fd == -1 ? -1 : take_file(self); /* left over from a crash */
+    int rc = open_taking(self);
     if (rc == 0)
         rc = set_aside(self);
+    else
+        return rc;
+    return rc == 1 ? open_taking(self) : rc;
+}
+
+int spool_take(spool_taker_t *self, spool_result_t *result, fault_t *fault)
+{
+    self->result = result;
+    self->fault = fault;
+    self->dir_fd = open_directory(self->directory, fault);
+    if (self->dir_fd == -1)
+        return -1;
+    if (self->fd != -1 && !is_behind_name(self->fd, self->dir_fd, SPOOL_TAKING))
+        put_down(self); /* somebody took it away */
+    int rc = self->fd == -1 ? pick_up(self) : 1;
     if (rc == 1)
-        rc = take_file(self);
-    if (self->dir_fd != -1)
-        close(self->dir_fd);
-    free(self);
+        rc = self->good_ones_done ? reject_some(self) : take_some(self);
+    close(self->dir_fd);
     return rc;
+}
+
+spool_taker_t *spool_taker_new(const char *directory, spool_take_fn *take, void *arg)
+{
+    spool_taker_t *self = xcalloc(1, sizeof *self);
+    self->directory = xstrdup(directory);
+    self->take = take;
+    self->arg = arg;
+    self->fd = self->rejected_fd = -1;
+    return self;
+}
+
+void spool_taker_destroy(spool_taker_t **self_p)
+{
+    if (*self_p == NULL)
+        return;
+    put_down(*self_p);
+    free((*self_p)->directory);
+    free(*self_p);
+    *self_p = NULL;
 }

@@ -19,7 +19,7 @@
  * sync each. */
 int spool_append(const char *directory, const ban_t *ban, fault_t *fault);
 
-/* Store a group, durably. 0, or -1: not now, keep the rest. */
+/* Store a group, durably. 0, or -1: not now, keep it. */
 typedef int(spool_take_fn)(void *arg, const ban_t *bans, size_t count);
 
 typedef struct {
@@ -28,11 +28,18 @@ typedef struct {
     uint64_t moved; /* out of the way, to spool.strange-TIME */
 } spool_result_t;
 
-/* Hand over every record, oldest first; each file is removed only after all of it was stored. A
- * crash in between hands records over again. Returns 0 (also if there was nothing); -1 with the
- * fault: the file stays for the next time. What was done with files that went is added to result.
- */
-int spool_take(const char *directory, spool_take_fn *take, void *arg, spool_result_t *result,
-               fault_t *fault);
+/* The node's side. It knows how far it is in the file at hand: a spool of a million records is
+ * taken in steps, between which others get their turn. */
+typedef struct spool_taker spool_taker_t;
+
+/* directory is copied, take called with arg. */
+spool_taker_t *spool_taker_new(const char *directory, spool_take_fn *take, void *arg);
+void spool_taker_destroy(spool_taker_t **self_p);
+
+/* Hand over the next group, oldest first; what was done is added to result. Each file is removed
+ * only after all of it was stored; a crash before that, or a taker that was destroyed, hands all of
+ * it over again. Returns 1: call again, there may be more; 0: nothing is left; -1 with the fault:
+ * go on from there another time. */
+int spool_take(spool_taker_t *self, spool_result_t *result, fault_t *fault);
 
 #endif

@@ -19,6 +19,7 @@
 #define SOCKET_MODE     0666  /* who may is asked of the kernel: hardened units cannot open less */
 #define SPOOL_MS        1000
 #define USERS_MAX       16
+#define STRANGERS_MAX   16 /* that the log names; all are counted */
 
 typedef enum {
     INTAKE_STORED,
@@ -81,8 +82,12 @@ struct intake {
     soon_t *flush_soon;
     uid_t users[USERS_MAX];
     size_t user_count;
-    uid_t last_foreign;
+    uid_t strangers[STRANGERS_MAX];
+    size_t stranger_count;
     bool failing;
+    spool_taker_t *taker;   /* NULL: there was nothing to take */
+    spool_result_t spooled; /* what it took, and was not said yet */
+    soon_t *spool_soon;
     fault_t spool_failure; /* what was said last */
     uint64_t counts[INTAKE_COUNT];
 };
@@ -313,6 +318,19 @@ static bool may_publish(const intake_t *self, uid_t user)
     return user == geteuid();
 }
 
+/* Once a user, not once an attempt: two who take turns must not fill the log. */
+static void warn_of_stranger(intake_t *self, uid_t user)
+{
+    for (size_t i = 0; i < self->stranger_count; i++)
+        if (self->strangers[i] == user)
+            return;
+    if (self->stranger_count == STRANGERS_MAX)
+        return;
+    self->strangers[self->stranger_count++] = user;
+    log_warnx("user %u may not hand in bans (publish / users)%s", (unsigned)user,
+              self->stranger_count == STRANGERS_MAX ? "; others are only counted" : "");
+}
+
 static void turn_away(intake_t *self, int fd, uid_t user)
 {
     answer_t answer;
@@ -321,9 +339,7 @@ static void turn_away(intake_t *self, int fd, uid_t user)
     if (send(fd, answer.text, strlen(answer.text), MSG_NOSIGNAL) == -1)
         log_debug("user %u hung up", (unsigned)user);
     self->counts[INTAKE_FOREIGN_USER]++;
-    if (user != self->last_foreign) /* once a user, not once an attempt */
-        log_warnx("user %u may not hand in bans (publish / users)", (unsigned)user);
-    self->last_foreign = user;
+    warn_of_stranger(self, user);
 }
 
 static int greet(zloop_t *loop, zmq_pollitem_t *item, void *arg)
@@ -386,30 +402,52 @@ static void say_spool_failure(intake_t *self, const fault_t *fault)
     self->spool_failure = *fault;
 }
 
-static void take_spool(void *arg)
+static void say_spooled(intake_t *self)
 {
-    intake_t *self = arg;
-    spool_result_t result = {0};
-    fault_t fault;
-    if (is_full(self))
-        return;
-    int rc = spool_take(self->spool_path, take_spooled, self, &result, &fault);
-    self->counts[INTAKE_SPOOLED] += result.taken;
-    self->counts[INTAKE_REJECTED_RECORD] += result.rejected;
-    if (result.moved > 0)
+    const spool_result_t *result = &self->spooled;
+    if (result->taken > 0)
+        log_info("took %" PRIu64 " bans from the spool", result->taken);
+    if (result->rejected > 0)
+        log_warnx("%" PRIu64 " records of the spool are damaged; kept in %s/spool.rejected",
+                  result->rejected, self->spool_path);
+    if (result->moved > 0)
         log_warnx("spool: something that is no spool stood in its place; kept in %s as "
                   "spool.strange-*",
                   self->spool_path);
+    self->spooled = (spool_result_t){0};
+}
+
+static int take_step(intake_t *self, fault_t *fault)
+{
+    spool_result_t *all = &self->spooled;
+    const spool_result_t before = *all;
+    if (self->taker == NULL)
+        self->taker = spool_taker_new(self->spool_path, take_spooled, self);
+    int rc = spool_take(self->taker, all, fault);
+    self->counts[INTAKE_SPOOLED] += all->taken - before.taken;
+    self->counts[INTAKE_REJECTED_RECORD] += all->rejected - before.rejected;
+    return rc;
+}
+
+/* A step, and the next one in another round: hooks that wait for an answer come in between. */
+static void take_spool(void *arg)
+{
+    intake_t *self = arg;
+    fault_t fault;
+    if (is_full(self))
+        return;
+    int rc = take_step(self, &fault);
+    if (rc == 1) {
+        soon_call(self->spool_soon);
+        return;
+    }
+    say_spooled(self);
     if (rc == -1 && !is_full(self))
         say_spool_failure(self, &fault);
-    if (rc == -1)
-        return;
-    self->spool_failure.text[0] = '\0';
-    if (result.taken > 0)
-        log_info("took %" PRIu64 " bans from the spool", result.taken);
-    if (result.rejected > 0)
-        log_warnx("%" PRIu64 " records of the spool are damaged; kept in %s/spool.rejected",
-                  result.rejected, self->spool_path);
+    if (rc == 0) {
+        self->spool_failure.text[0] = '\0';
+        spool_taker_destroy(&self->taker);
+    }
 }
 
 static bool waits_in_spool(const intake_t *self, const char *file)
@@ -432,7 +470,7 @@ static void tick(void *arg)
 void intake_reload(intake_t *self)
 {
     const text_list_t *names = &service_settings(self->service)->publish.users;
-    self->user_count = 0;
+    self->user_count = self->stranger_count = 0;
     for (size_t i = 0; i < names->size && self->user_count < USERS_MAX; i++) {
         const struct passwd *user = getpwnam(names->items[i]);
         if (user != NULL)
@@ -449,7 +487,6 @@ intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault)
     self->service = service;
     self->own_feed = service_own_feed(service);
     self->applier = applier;
-    self->last_foreign = (uid_t)-1;
     self->socket_path = xstrdup(settings->publish.socket);
     self->spool_path = xstrdup(settings->publish.spool);
     intake_reload(self);
@@ -466,6 +503,7 @@ intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault)
     zloop_poller_set_tolerant(service_loop(service), &self->listener);
     self->ticker = ticker_new(service_loop(service), SPOOL_MS, tick, self);
     self->flush_soon = soon_new(service_loop(service), flush, self);
+    self->spool_soon = soon_new(service_loop(service), take_spool, self);
     take_spool(self);
     return self;
 }
@@ -482,6 +520,8 @@ void intake_destroy(intake_t **self_p)
             hang_up(self->connections[i]);
     ticker_destroy(&self->ticker);
     soon_destroy(&self->flush_soon);
+    soon_destroy(&self->spool_soon);
+    spool_taker_destroy(&self->taker);
     watch_destroy(&self->watch);
     if (self->listener.fd != -1) {
         zloop_poller_end(service_loop(self->service), &self->listener);

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+import zlib
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.environ.get("BANMESH_BIN", os.path.join(ROOT, "build", "release"))
@@ -66,6 +67,13 @@ def public_addresses(count, seed):
         if (first, rest[0]) not in ((192, 0), (193, 0)) and (first, rest[0], rest[1]) != (192, 88, 99):
             found.add("%d.%d.%d.%d" % (first, *rest))
     return sorted(found)
+
+
+def spool_record(ip, when):
+    """As a hook writes it."""
+    request = b"ban jail=sshd ip=%s time=%.3f bantime=3600 failures=0 bancount=0 port= protocol=" % (
+        ip.encode(), when)
+    return request + b" crc=%08x\n" % zlib.crc32(request)
 
 
 class Process:

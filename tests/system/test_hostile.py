@@ -1,12 +1,14 @@
 """What a trusted node gone bad can do over its connections: little."""
 
 import contextlib
+import os
 import re
 import threading
+import time
 
 import zmq
 
-from mesh import Mesh, public_addresses, wait_until
+from mesh import Mesh, public_addresses, spool_record, wait_until
 from node_by_hand import BUNDLE, DONE, NodeByHand, ban, bytes_field, number_field
 from test_trust import read_cert
 
@@ -55,6 +57,29 @@ def test_a_flood_of_heads_keeps_no_hook_waiting(tmp_path):
             stop.set()
             thread.join()
             mesh.stop()
+
+
+def test_a_long_spool_keeps_no_hook_waiting(tmp_path):
+    """A spool of many records was taken in one go: no hook had an answer until its end."""
+    count = 200_000
+    mesh = Mesh(tmp_path, ["mx1"])
+    mx1 = mesh.nodes[0]
+    now = time.time()
+    with open(os.path.join(mx1.spool, "spool"), "wb") as spool:
+        spool.writelines(spool_record("45.%d.%d.%d" % (154 + (i >> 16), i >> 8 & 255, i & 255), now)
+                         for i in range(count))
+    try:
+        mx1.start()
+        for address in public_addresses(20, seed=33):
+            mx1.publish(address)
+        assert mx1.status()["intake"].get("from-spool", 0) < count, "too quick to tell"
+        wait_until(lambda: mx1.status()["intake"].get("from-spool", 0) >= count, "the spool's end",
+                   timeout=300)
+        # A machine with much else to do may be late now and then.
+        assert mx1.status()["intake"]["from-spool"] < count + 5
+        wait_until(lambda: mx1.status()["intake"]["stored"] == count + 20, mx1.output)
+    finally:
+        mesh.stop()
 
 
 @contextlib.contextmanager

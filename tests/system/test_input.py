@@ -333,6 +333,11 @@ def test_a_user_who_may_not_publish_is_refused(tmp_path):
                               text=True, stderr=subprocess.PIPE, check=False)
         assert done.returncode == 1 and "may not publish" in done.stderr, done
         assert mx1.status()["intake"]["foreign-user"] == 1
+        for user in (65534, 65533) * 3:  # two who take turns used to fill the log
+            subprocess.run([hook, "--socket", mx1.socket, "--spool", mx1.spool, "--jail", "sshd",
+                            "--ip", "80.94.95.112"], user=user, stderr=subprocess.PIPE, check=False)
+        assert mx1.status()["intake"]["foreign-user"] == 7
+        assert mx1.output().count("may not hand in bans") == 2
     finally:
         mesh.stop()
 

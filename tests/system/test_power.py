@@ -18,7 +18,7 @@ import pytest
 
 import power
 from effort import LONG, new_seed, rounds
-from mesh import HEAD, TIMEOUT, Mesh, public_addresses
+from mesh import HEAD, TIMEOUT, Mesh, public_addresses, spool_record
 from model import BATCHES, Attempt, Model, names_of, place_of, read_batch, state_of
 
 pytestmark = pytest.mark.skipif(not os.path.exists(power.SHIM),
@@ -375,12 +375,6 @@ def test_nothing_acknowledged_is_lost_whenever_the_power_fails(tmp_path):
     for number in range(2):
         recording = Recording(tmp_path / str(number), seed + number)
         check_points(recording, range(1, len(recording.records) + 1), tmp_path / "look")
-
-
-def spool_record(ip, when):
-    request = b"ban jail=sshd ip=%s time=%.3f bantime=3600 failures=0 bancount=0 port= protocol=" % (
-        ip.encode(), when)
-    return request + b" crc=%08x\n" % zlib.crc32(request)
 
 
 def test_a_spool_record_that_is_not_whole_is_never_taken_for_a_ban(tmp_path):

@@ -67,11 +67,24 @@ static void append_fails(const char *expected)
         fail_msg("expected \"...%s...\", but it is \"%s\"", expected, fault.text);
 }
 
+/* Take all. Returns what spool_take did last; steps: how many calls it took. */
+static int take_all(taken_t *taken, spool_result_t *result, size_t *steps, fault_t *fault)
+{
+    spool_taker_t *taker = spool_taker_new(".", note, taken);
+    int rc;
+    *steps = 1;
+    while ((rc = spool_take(taker, result, fault)) == 1)
+        ++*steps;
+    spool_taker_destroy(&taker);
+    return rc;
+}
+
 static spool_result_t take(taken_t *taken)
 {
     spool_result_t result = {0};
     fault_t fault;
-    if (spool_take(".", note, taken, &result, &fault) == -1)
+    size_t steps;
+    if (take_all(taken, &result, &steps, &fault) == -1)
         fail_msg("%s", fault.text);
     return result;
 }
@@ -80,7 +93,8 @@ static void take_fails(taken_t *taken, const char *expected)
 {
     spool_result_t result = {0};
     fault_t fault;
-    assert_int_equal(spool_take(".", note, taken, &result, &fault), -1);
+    size_t steps;
+    assert_int_equal(take_all(taken, &result, &steps, &fault), -1);
     if (strstr(fault.text, expected) == NULL)
         fail_msg("expected \"...%s...\", but it is \"%s\"", expected, fault.text);
 }
@@ -108,17 +122,98 @@ TEST(what_was_added_is_taken_once_and_the_file_goes)
     assert_false(support_exists("spool.rejected"));
 }
 
-TEST(long_spools_come_in_groups_of_512)
+/* A spool of records; number: of the first one. */
+static void write_records(uint32_t number, uint32_t count)
 {
-    taken_t taken = {0};
-    FILE *file = fopen("spool", "w");
+    FILE *file = fopen("spool", "a");
     assert_non_null(file);
-    for (uint32_t i = 0; i < 1025; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         char record[REQUEST_RECORD_MAX];
-        ban_t ban = numbered(i);
+        ban_t ban = numbered(number + i);
         fwrite(record, 1, request_record_format(&ban, record), file);
     }
     fclose(file);
+}
+
+/* The node used to do nothing else until the last record. */
+TEST(a_long_spool_is_taken_in_steps)
+{
+    taken_t taken = {0};
+    spool_result_t result = {0};
+    fault_t fault;
+    write_records(0, 1025);
+    spool_taker_t *taker = spool_taker_new(".", note, &taken);
+    for (uint64_t groups = 1; groups <= 2; groups++) {
+        assert_int_equal(spool_take(taker, &result, &fault), 1);
+        assert_int_equal(result.taken, groups * SPOOL_GROUP_MAX);
+    }
+    write_records(1025, 1); /* a hook in between */
+    while (spool_take(taker, &result, &fault) == 1)
+        continue;
+    assert_int_equal(result.taken, 1026);
+    for (uint32_t i = 0; i < 1026; i++)
+        assert_int_equal(taken.seen[i], 1);
+    spool_taker_destroy(&taker);
+}
+
+TEST(bad_lines_without_number_are_passed_in_steps_too)
+{
+    taken_t taken = {0};
+    spool_result_t result = {0};
+    fault_t fault;
+    size_t steps;
+    FILE *file = fopen("spool", "w");
+    assert_non_null(file);
+    for (int i = 0; i < 10000; i++)
+        fputs("damaged\n", file);
+    fclose(file);
+    write_records(0, 1);
+    assert_int_equal(take_all(&taken, &result, &steps, &fault), 0);
+    assert_int_equal(result.rejected, 10000);
+    assert_int_equal(result.taken, 1);
+    assert_in_range(steps, 10, 20);
+}
+
+TEST(a_store_that_says_no_is_asked_again_from_there)
+{
+    taken_t taken = {.refuse_after = 1};
+    spool_result_t result = {0};
+    fault_t fault;
+    write_records(0, 1025);
+    spool_taker_t *taker = spool_taker_new(".", note, &taken);
+    assert_int_equal(spool_take(taker, &result, &fault), 1);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(spool_take(taker, &result, &fault), -1);
+    assert_int_equal(result.taken, SPOOL_GROUP_MAX);
+    taken.refuse_after = 0;
+    while (spool_take(taker, &result, &fault) == 1)
+        continue;
+    for (uint32_t i = 0; i < 1025; i++)
+        assert_int_equal(taken.seen[i], 1);
+    spool_taker_destroy(&taker);
+}
+
+TEST(a_spool_that_was_taken_away_in_between_is_let_go)
+{
+    taken_t taken = {0};
+    spool_result_t result = {0};
+    fault_t fault;
+    write_records(0, 1025);
+    spool_taker_t *taker = spool_taker_new(".", note, &taken);
+    assert_int_equal(spool_take(taker, &result, &fault), 1);
+    assert_int_equal(rename("spool.taking", "kept"), 0);
+    append(1500);
+    while (spool_take(taker, &result, &fault) == 1)
+        continue;
+    assert_int_equal(taken.seen[1500], 1);
+    assert_true(support_exists("kept"));
+    spool_taker_destroy(&taker);
+}
+
+TEST(long_spools_come_in_groups_of_512)
+{
+    taken_t taken = {0};
+    write_records(0, 1025);
     assert_int_equal(take(&taken).taken, 1025);
     assert_int_equal(taken.groups, 3);
     for (uint32_t i = 0; i < 1025; i++)
@@ -394,8 +489,9 @@ static int take_with_little_memory(void *arg)
     spool_result_t result = {0};
     taken_t taken = {0};
     fault_t fault;
+    size_t steps;
     (void)arg;
-    if (setrlimit(RLIMIT_AS, &little) == -1 || spool_take(".", note, &taken, &result, &fault) == -1)
+    if (setrlimit(RLIMIT_AS, &little) == -1 || take_all(&taken, &result, &steps, &fault) == -1)
         return 1;
     return result.rejected == 1 && result.taken == 1 && taken.seen[1] == 1 ? 0 : 2;
 }
@@ -471,6 +567,10 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         in_directory(an_empty_directory_has_nothing_to_take),
         in_directory(what_was_added_is_taken_once_and_the_file_goes),
+        in_directory(a_long_spool_is_taken_in_steps),
+        in_directory(bad_lines_without_number_are_passed_in_steps_too),
+        in_directory(a_store_that_says_no_is_asked_again_from_there),
+        in_directory(a_spool_that_was_taken_away_in_between_is_let_go),
         in_directory(long_spools_come_in_groups_of_512),
         in_directory(bans_added_by_many_processes_while_being_taken_arrive_once_each),
         in_directory(a_torn_tail_costs_only_the_torn_record),
