@@ -205,16 +205,13 @@ static bool numbers_are_ours(replica_t *self, const feed_ref_t *feed)
 
 /* ---- two bodies for one number ---- */
 
-/* Compare what we hold under a number with what else was signed for it. True if they differ: the
- * origin is in quarantine from now on. */
-static bool is_forked(replica_t *self, const feed_ref_t *feed, uint64_t seq,
-                      const uint8_t hash_there[static WIRE_HASH_BYTES])
+/* Compare a batch with what else was signed for its number. True if they differ: the origin is in
+ * quarantine from now on. */
+static bool differs(replica_t *self, const feed_ref_t *feed, uint64_t seq, const envelope_t *here,
+                    const uint8_t hash_there[static WIRE_HASH_BYTES])
 {
-    envelope_t here;
     fork_t fork = {.feed = feed->id, .seq = seq, .found_ms = wall_now().ms};
-    if (!forks_compares(self->forks, &feed->id) || !stored_open(self->feed, feed, seq, &here))
-        return false;
-    wire_hash(&here, fork.hash_here);
+    wire_hash(here, fork.hash_here);
     if (memcmp(fork.hash_here, hash_there, WIRE_HASH_BYTES) == 0)
         return false;
     memcpy(fork.hash_there, hash_there, WIRE_HASH_BYTES);
@@ -224,25 +221,43 @@ static bool is_forked(replica_t *self, const feed_ref_t *feed, uint64_t seq,
     return true;
 }
 
-/* A batch that its origin's head was known of before: they must agree. */
-static bool differs_from_head(replica_t *self, const feed_ref_t *feed)
+/* The same for the batch that we hold. */
+static bool is_forked(replica_t *self, const feed_ref_t *feed, uint64_t seq,
+                      const uint8_t hash_there[static WIRE_HASH_BYTES])
+{
+    envelope_t here;
+    return forks_compares(self->forks, &feed->id) && stored_open(self->feed, feed, seq, &here) &&
+           differs(self, feed, seq, &here, hash_there);
+}
+
+/* A batch that comes, and that its origin's head was known of before: they must agree. The batch is
+ * decoded anew, since reading the head undid that. */
+static bool differs_from_head(replica_t *self, const feed_ref_t *feed, const envelope_t *envelope,
+                              wire_batch_t *batch)
 {
     uint8_t bytes[HEADS_ENVELOPE_MAX];
     envelope_t kept;
     wire_head_t head;
+    if (batch->seq != feed->kept_seq || !forks_compares(self->forks, &feed->id))
+        return false;
     size_t size = feed_read_head(self->feed, feed, bytes, sizeof bytes);
-    return wire_open(bytes, size, &kept) == WIRE_OK &&
-           wire_read_head(self->wire, &kept, &head) == WIRE_OK && head.seq > 0 &&
-           is_forked(self, feed, head.seq, head.hash);
+    bool differ = wire_open(bytes, size, &kept) == WIRE_OK &&
+                  wire_read_head(self->wire, &kept, &head) == WIRE_OK && head.seq == batch->seq &&
+                  differs(self, feed, head.seq, envelope, head.hash);
+    wire_read_batch(self->wire, envelope, batch);
+    return differ;
 }
 
 /* ---- batches and heads ---- */
 
 /* The next batch of a feed, decoded last of all. */
 static replica_result_t store(replica_t *self, const feed_ref_t *feed, const arrival_t *in,
-                              const wire_batch_t *batch)
+                              wire_batch_t *batch)
 {
     const envelope_t *envelope = &in->envelope;
+    /* Before anybody acts on it or passes it on. */
+    if (differs_from_head(self, feed, envelope, batch))
+        return refuse(self, REPLICA_QUARANTINED);
     if (begin(self, feed, false) == -1)
         return REPLICA_FAILED;
     if (feed_store(self->feed, feed, batch->seq, envelope->bytes, envelope->size) == -1) {
@@ -253,8 +268,6 @@ static replica_result_t store(replica_t *self, const feed_ref_t *feed, const arr
     seen_add(self->seen, envelope->bytes, envelope->size);
     if (self->config.stored != NULL)
         self->config.stored(self->config.arg, in, feed, batch);
-    if (batch->seq == feed->kept_seq)
-        differs_from_head(self, feed);
     self->uncommitted_bytes += envelope->size;
     if (self->uncommitted_bytes >= COMMIT_BYTES && replica_commit(self) == -1)
         return REPLICA_FAILED;
@@ -290,7 +303,9 @@ static replica_result_t receive_known(replica_t *self, const feed_ref_t *feed, u
     return REPLICA_KNOWN;
 }
 
-static replica_result_t receive_batch(replica_t *self, const arrival_t *in)
+/* in is this function's own: what a node that nobody can reach offers while we fetch from it looks
+ * like an answer. Beyond all that was promised it is news. */
+static replica_result_t receive_batch(replica_t *self, arrival_t *in)
 {
     wire_batch_t batch;
     wire_error_t error = wire_read_batch(self->wire, &in->envelope, &batch);
@@ -317,6 +332,7 @@ static replica_result_t receive_batch(replica_t *self, const arrival_t *in)
         early_put(self->early, feed, batch.seq, &in->envelope);
         return REPLICA_EARLY;
     }
+    in->live = in->live || batch.seq > feed->head_seq;
     replica_result_t result = store(self, feed, in, &batch);
     if (result == REPLICA_FAILED)
         feed_promise(self->feed, feed, batch.seq); /* to be fetched as soon as it can be stored */
@@ -456,7 +472,9 @@ replica_result_t replica_look(replica_t *self, arrival_t *in)
 
 replica_result_t replica_receive(replica_t *self, const arrival_t *in, wire_head_t *head)
 {
-    return in->envelope.kind == WIRE_HEAD ? receive_head(self, in, head) : receive_batch(self, in);
+    arrival_t own = *in;
+    return in->envelope.kind == WIRE_HEAD ? receive_head(self, in, head)
+                                          : receive_batch(self, &own);
 }
 
 int replica_reset(replica_t *self, const pubkey_t *origin)

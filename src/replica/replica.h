@@ -48,7 +48,7 @@ typedef struct {
     envelope_t envelope;
     const trusted_t *signer; /* as replica_resolve says; NULL: this node */
     bool quarantined;        /* the same */
-    bool live;               /* it was announced or offered, not asked for */
+    bool live; /* nobody had promised it: announced, offered, or newer than any head */
 } arrival_t;
 
 /* What the rooms of this floor keep: enough for a host without a shared log. */

@@ -205,6 +205,7 @@ TEST(what_is_announced_is_taken_in_at_once_and_told_as_live)
 
 TEST(what_was_asked_for_is_taken_in_in_order_and_is_not_live)
 {
+    world_keep_head(MX1, 101, 1);
     for (uint64_t seq = 1; seq <= 100; seq++) {
         forge_batch(&world.nodes[MX1], seq, &envelope);
         gather();
@@ -402,7 +403,7 @@ TEST(the_same_head_again_over_its_own_connection_needs_no_signature)
     assert_int_equal(world_feed(MX1)->floor, 1);
 }
 
-TEST(an_offer_is_live_unless_its_node_owes_an_answer)
+TEST(an_offer_is_live_unless_it_may_be_an_answer)
 {
     take_batch(mx1, MX1, 1, PEER_OFFERED);
     assert_int_equal(live_count, 1);
@@ -412,6 +413,11 @@ TEST(an_offer_is_live_unless_its_node_owes_an_answer)
     assert_int_equal(live_count, 1);
     wait_stored(2);
     assert_int_equal(live_count, 1);
+    /* Beyond all heads it is news. */
+    take_batch(mx1, MX1, 3, PEER_OFFERED);
+    take_batch(mx1, MX1, 4, PEER_OFFERED);
+    wait_stored(4);
+    assert_int_equal(live_count, 2);
 }
 
 TEST(a_new_feed_is_told_once_if_it_was_announced)
@@ -518,7 +524,7 @@ int main(void)
         with_inbox(only_its_own_head_over_its_own_way_is_a_heartbeat),
         with_inbox(a_heartbeat_that_somebody_quicker_passed_on_still_counts),
         with_inbox(the_same_head_again_over_its_own_connection_needs_no_signature),
-        with_inbox(an_offer_is_live_unless_its_node_owes_an_answer),
+        with_inbox(an_offer_is_live_unless_it_may_be_an_answer),
         with_inbox(a_new_feed_is_told_once_if_it_was_announced),
         with_inbox(heads_of_made_up_epochs_are_kept_up_to_a_limit),
         with_inbox(a_message_of_several_frames_is_only_counted),

@@ -396,6 +396,7 @@ TEST(a_full_disk_loses_nothing_that_was_committed)
 
 TEST(only_what_was_announced_is_told_as_live_and_each_once)
 {
+    receive_head(&world.mx1, 2, 1);
     forge_batch(&world.mx1, 1, &envelope);
     assert_int_equal(receive_as(false), REPLICA_STORED);
     assert_int_equal(world.live_count, 0);
@@ -410,6 +411,18 @@ TEST(only_what_was_announced_is_told_as_live_and_each_once)
     assert_int_equal(receive_batch(&world.mx1, 4), REPLICA_KNOWN);
     assert_int_equal(world.live_count, 2);
     assert_int_equal(world.stored_count, 4);
+}
+
+/* Over its one connection, a node that nobody can reach sends answers and news: what goes beyond
+ * all that was promised is news, and was not relayed. */
+TEST(an_answer_beyond_what_was_promised_is_live)
+{
+    receive_head(&world.mx1, 2, 1);
+    for (uint64_t seq = 1; seq <= 3; seq++) {
+        forge_batch(&world.mx1, seq, &envelope);
+        assert_int_equal(receive_as(false), REPLICA_STORED);
+        assert_int_equal(world.live_count, seq > 2);
+    }
 }
 
 TEST(what_was_taken_back_is_taken_in_again)
@@ -492,6 +505,26 @@ TEST(a_batch_that_does_not_fit_the_head_before_it_is_a_fork)
     assert_null(replica_fork(world.replica, 0));
     receive_other_batch(&world.mx1, 2);
     only_fork(2);
+}
+
+/* What was found a fork was relayed all the same, and what waited behind it was stored. */
+TEST(nothing_of_a_fork_goes_further)
+{
+    assert_int_equal(receive_head(&world.mx1, 1, 1), REPLICA_HEAD);
+    assert_int_equal(receive_batch(&world.mx1, 2), REPLICA_EARLY);
+    assert_int_equal(receive_other_batch(&world.mx1, 1), REPLICA_REFUSED);
+    assert_int_equal(refused(REPLICA_QUARANTINED), 1);
+    only_fork(1);
+    assert_int_equal(world.stored_count, 0);
+    assert_int_equal(feed_here(&world.mx1)->have, 0);
+}
+
+TEST(what_fits_the_head_is_stored_with_its_events)
+{
+    assert_int_equal(receive_head(&world.mx1, 1, 1), REPLICA_HEAD);
+    assert_int_equal(receive_batch(&world.mx1, 1), REPLICA_STORED);
+    assert_int_equal(world.stored_count, 1);
+    assert_null(replica_fork(world.replica, 0));
 }
 
 TEST(other_origins_go_on_beside_a_quarantine)
@@ -707,6 +740,9 @@ int main(void)
         in_world(an_origin_with_too_many_epochs_is_refused),
         in_world(a_full_disk_loses_nothing_that_was_committed),
         in_world(only_what_was_announced_is_told_as_live_and_each_once),
+        in_world(an_answer_beyond_what_was_promised_is_live),
+        in_world(nothing_of_a_fork_goes_further),
+        in_world(what_fits_the_head_is_stored_with_its_events),
         in_world(what_was_taken_back_is_taken_in_again),
         in_world(two_batches_under_one_number_put_their_origin_into_quarantine),
         in_world(a_head_that_does_not_fit_what_is_held_is_a_fork),
