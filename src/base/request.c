@@ -9,6 +9,7 @@
 #define CRC_FIELD        " crc="
 #define CRC_FIELD_LENGTH 5
 #define CRC_DIGITS       8
+#define SHOWN_MAX        80 /* bytes of a value in a fault */
 
 /* CRC-32 (IEEE 802.3, reflected), bit by bit: records are short and rare. */
 static uint32_t crc32_of(const char *bytes, size_t length)
@@ -55,28 +56,36 @@ static bool parse_count(const char *text, uint32_t *out)
     return true;
 }
 
+/* Faults end in logs and on terminals: no value may write there what it likes. */
 static int bad(fault_t *fault, const char *name, const char *value, const char *expected)
 {
-    return fault_set(fault, "%s \"%.80s\": %s", name, value, expected);
+    char shown[SHOWN_MAX + 1];
+    snprintf(shown, sizeof shown, "%s", value);
+    for (char *p = shown; *p != '\0'; p++)
+        if (*p < ' ' || *p > '~')
+            *p = '?';
+    return fault_set(fault, "%s \"%s\": %s", name, shown, expected);
 }
 
-static int set_address(ban_t *ban, const char *value, fault_t *fault)
+static int set_address(request_t *request, const char *value, fault_t *fault)
 {
-    addr_error_t error = addr_parse(value, &ban->address);
+    addr_error_t error = addr_parse(value, &request->ban.address);
     return error == ADDR_OK ? 0 : bad(fault, "ip", value, addr_error_text(error));
 }
 
-static int set_jail(ban_t *ban, const char *value, fault_t *fault)
+/* Any name that fail2ban takes; what it is called in the mesh is decided where it is taken in. */
+static int set_jail(request_t *request, const char *value, fault_t *fault)
 {
-    if (!event_name_valid(value, strlen(value)))
-        return bad(fault, "jail", value, event_error_text(EVENT_BAD_JAIL));
-    memcpy(ban->jail, value, strlen(value) + 1);
+    if (*value == '\0')
+        return bad(fault, "jail", value, "expected the name of a jail");
+    snprintf(request->jail, sizeof request->jail, "%s", value);
     return 0;
 }
 
-static int set_time(ban_t *ban, const char *value, fault_t *fault)
+static int set_time(request_t *request, const char *value, fault_t *fault)
 {
-    if (!parse_thousandths(value, EVENT_TIME_MAX_MS, &ban->time_ms) || ban->time_ms < 0)
+    int64_t *time_ms = &request->ban.time_ms;
+    if (!parse_thousandths(value, EVENT_TIME_MAX_MS, time_ms) || *time_ms < 0)
         return bad(fault, "time", value, event_error_text(EVENT_BAD_TIME));
     return 0;
 }
@@ -88,47 +97,50 @@ static bool is_beyond_all(const char *value)
     return digits > 0 && strspn(value + digits, ".0123456789") == strlen(value + digits);
 }
 
-static int set_duration(ban_t *ban, const char *value, fault_t *fault)
+static int set_duration(request_t *request, const char *value, fault_t *fault)
 {
     int64_t thousandths;
     if (!parse_thousandths(value, EVENT_TIME_MAX_MS, &thousandths))
         thousandths = is_beyond_all(value) ? -1000 : -1;
     if (thousandths < 0 && thousandths != -1000)
         return bad(fault, "bantime", value, event_error_text(EVENT_BAD_DURATION));
-    ban->duration_s = thousandths / 1000;
+    request->ban.duration_s = thousandths / 1000;
     return 0;
 }
 
 /* ---- what only informs never costs a ban: it is tidied, shortened or left out ---- */
 
-static int set_failures(ban_t *ban, const char *value, fault_t *fault)
+static int set_failures(request_t *request, const char *value, fault_t *fault)
 {
     (void)fault;
-    if (!parse_count(value, &ban->failures))
-        ban->failures = 0;
+    if (!parse_count(value, &request->ban.failures))
+        request->ban.failures = 0;
     return 0;
 }
 
-static int set_bancount(ban_t *ban, const char *value, fault_t *fault)
+static int set_bancount(request_t *request, const char *value, fault_t *fault)
 {
     (void)fault;
-    if (!parse_count(value, &ban->bancount))
-        ban->bancount = 0;
+    if (!parse_count(value, &request->ban.bancount))
+        request->ban.bancount = 0;
     return 0;
 }
 
 /* Between the words of a list, as fail2ban's jails and nftables have it. */
 #define BETWEEN ", \t{}"
 
-/* Takes the words of a list that are valid, as many as fit. */
+/* Takes the words of a list that are valid, as many as fit. The last word of a value that was cut
+ * off may be a part of another one. */
 static void set_list(char *out, size_t size, const char *value, bool (*is_valid)(const char *))
 {
     char word[EVENT_PORT_MAX + 1];
     size_t used = 0;
+    bool was_cut = strlen(value) == REQUEST_VALUE_MAX;
     *out = '\0';
     for (const char *at = value; *(at += strspn(at, BETWEEN)) != '\0';) {
         size_t length = strcspn(at, BETWEEN);
-        bool fits = length < sizeof word && used + (used > 0) + length < size;
+        bool fits = length < sizeof word && used + (used > 0) + length < size &&
+                    !(was_cut && at[length] == '\0');
         snprintf(word, sizeof word, "%.*s", fits ? (int)length : 0, at);
         if (fits && is_valid(word))
             used += (size_t)snprintf(out + used, size - used, "%s%s", used > 0 ? "," : "", word);
@@ -136,27 +148,34 @@ static void set_list(char *out, size_t size, const char *value, bool (*is_valid)
     }
 }
 
-static int set_port(ban_t *ban, const char *value, fault_t *fault)
+static int set_port(request_t *request, const char *value, fault_t *fault)
 {
     (void)fault;
-    set_list(ban->port, sizeof ban->port, value, event_port_valid);
+    set_list(request->ban.port, sizeof request->ban.port, value, event_port_valid);
     return 0;
 }
 
-static int set_protocol(ban_t *ban, const char *value, fault_t *fault)
+static int set_protocol(request_t *request, const char *value, fault_t *fault)
 {
     (void)fault;
-    set_list(ban->protocol, sizeof ban->protocol, value, event_protocol_valid);
+    set_list(request->ban.protocol, sizeof request->ban.protocol, value, event_protocol_valid);
     return 0;
+}
+
+/* What the hook was given beside its options: a call that was written wrong is counted, too. */
+static int set_stray(request_t *request, const char *value, fault_t *fault)
+{
+    (void)request;
+    return bad(fault, "argument", value, "not known, see banmesh-publish --help");
 }
 
 static const struct {
     const char *name;
-    int (*set)(ban_t *ban, const char *value, fault_t *fault);
+    int (*set)(request_t *request, const char *value, fault_t *fault);
 } fields[] = {
     {"jail", set_jail},        {"ip", set_address},        {"time", set_time},
     {"bantime", set_duration}, {"failures", set_failures}, {"bancount", set_bancount},
-    {"port", set_port},        {"protocol", set_protocol},
+    {"port", set_port},        {"protocol", set_protocol}, {"stray", set_stray},
 };
 
 #define FIELD_COUNT (sizeof fields / sizeof fields[0])
@@ -170,62 +189,61 @@ static size_t find_field(const char *name)
     return i;
 }
 
-int request_set(ban_t *ban, const char *name, const char *value, fault_t *fault)
-{
-    size_t i = find_field(name);
-    return i < FIELD_COUNT ? fields[i].set(ban, value, fault) : 1;
-}
+/* ---- lines ---- */
 
-void request_init(ban_t *ban)
+void request_quote(const char *value, char *out, size_t size)
 {
-    memset(ban, 0, sizeof *ban);
-    ban->duration_s = REQUEST_DURATION_DEFAULT_S;
-    ban->time_ms = -1; /* not set */
-}
-
-static int check_required(const ban_t *ban, fault_t *fault)
-{
-    if (ban->jail[0] == '\0')
-        return fault_set(fault, "jail is missing");
-    if (ban->address.family == 0)
-        return fault_set(fault, "ip is missing");
-    if (ban->time_ms < 0)
-        return fault_set(fault, "time is missing");
-    return 0;
-}
-
-int request_parse(const char *line, size_t length, ban_t *ban, fault_t *fault)
-{
-    char copy[REQUEST_LINE_MAX];
-    request_init(ban);
-    if (length >= sizeof copy)
-        return fault_set(fault, "request of %zu bytes: expected at most %d", length,
-                         REQUEST_LINE_MAX - 1);
-    memcpy(copy, line, length);
-    copy[length] = '\0';
-    if (strlen(copy) != length)
-        return fault_set(fault, "request has a NUL byte");
-
-    char *rest = copy;
-    const char *verb = strsep(&rest, " ");
-    if (strcmp(verb, "ban") != 0)
-        return fault_set(fault, "request \"%.40s\": expected \"ban\"", verb);
-    unsigned seen = 0;
-    for (char *field = strsep(&rest, " "); field != NULL; field = strsep(&rest, " ")) {
-        char *equals = strchr(field, '=');
-        if (equals == NULL)
-            return fault_set(fault, "field \"%.40s\": expected name=value", field);
-        *equals = '\0';
-        size_t i = find_field(field);
-        if (i == FIELD_COUNT)
-            continue;
-        if ((seen & 1u << i) != 0)
-            return fault_set(fault, "field \"%s\" stands twice", field);
-        seen |= 1u << i;
-        if (fields[i].set(ban, equals + 1, fault) != 0)
-            return -1;
+    size_t used = 0;
+    for (const char *p = value; *p != '\0'; p++) {
+        bool plain = *p > ' ' && *p <= '~' && *p != '%';
+        if (used + (plain ? 1 : 3) >= size)
+            break;
+        if (plain)
+            out[used++] = *p;
+        else
+            used += (size_t)snprintf(out + used, size - used, "%%%02x", (unsigned char)*p);
     }
-    return check_required(ban, fault);
+    out[used] = '\0';
+}
+
+static int hex_digit(char c)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *at = c != '\0' ? strchr(digits, c) : NULL;
+    return at != NULL ? (int)(at - digits) : -1;
+}
+
+/* In place. Returns false for what no request_quote writes. */
+static bool unquote(char *value)
+{
+    char *out = value;
+    for (const char *p = value; *p != '\0'; p++) {
+        int high = *p == '%' ? hex_digit(p[1]) : 0;
+        int low = *p == '%' && high >= 0 ? hex_digit(p[2]) : 0;
+        if (high < 0 || low < 0 || (*p == '%' && high == 0 && low == 0))
+            return false;
+        if (*p == '%') {
+            *out++ = (char)(high << 4 | low);
+            p += 2;
+        } else
+            *out++ = *p;
+    }
+    *out = '\0';
+    return true;
+}
+
+void request_begin(char line[static REQUEST_LINE_MAX])
+{
+    snprintf(line, REQUEST_LINE_MAX, "ban");
+}
+
+void request_add(char line[static REQUEST_LINE_MAX], const char *name, const char *value)
+{
+    char cut[REQUEST_VALUE_MAX + 1];
+    size_t used = strlen(line);
+    snprintf(cut, sizeof cut, "%s", value);
+    used += (size_t)snprintf(line + used, REQUEST_LINE_MAX - used, " %s=", name);
+    request_quote(cut, line + used, REQUEST_LINE_MAX - used);
 }
 
 size_t request_format(const ban_t *ban, char line[static REQUEST_LINE_MAX])
@@ -240,15 +258,80 @@ size_t request_format(const ban_t *ban, char line[static REQUEST_LINE_MAX])
     return (size_t)used;
 }
 
-size_t request_record_format(const ban_t *ban, char record[static REQUEST_RECORD_MAX])
+static int missing(request_t *request, const char *name, fault_t *fault)
 {
-    size_t used = request_format(ban, record);
+    request->bad = name;
+    return fault_set(fault, "%s is missing", name);
+}
+
+static int check_required(request_t *request, fault_t *fault)
+{
+    if (request->jail[0] == '\0')
+        return missing(request, "jail", fault);
+    if (request->ban.address.family == 0)
+        return missing(request, "ip", fault);
+    if (request->ban.time_ms < 0)
+        return missing(request, "time", fault);
+    return 0;
+}
+
+static int parse_fields(request_t *request, char *rest, fault_t *fault)
+{
+    unsigned seen = 0;
+    for (char *field = strsep(&rest, " "); field != NULL; field = strsep(&rest, " ")) {
+        char *value = strchr(field, '=');
+        if (value == NULL)
+            return bad(fault, "field", field, "expected name=value");
+        *value++ = '\0';
+        size_t i = find_field(field);
+        if (i == FIELD_COUNT)
+            continue;
+        if ((seen & 1u << i) != 0)
+            return fault_set(fault, "field \"%s\" stands twice", field);
+        seen |= 1u << i;
+        if (!unquote(value))
+            return bad(fault, field, value, "expected two hex digits behind each '%'");
+        request->bad = fields[i].name;
+        if (fields[i].set(request, value, fault) != 0)
+            return -1;
+        request->bad = "request";
+    }
+    return check_required(request, fault);
+}
+
+int request_parse(const char *line, size_t length, request_t *request, fault_t *fault)
+{
+    char copy[REQUEST_LINE_MAX];
+    memset(request, 0, sizeof *request);
+    request->ban.duration_s = REQUEST_DURATION_DEFAULT_S;
+    request->ban.time_ms = -1; /* not set */
+    request->bad = "request";
+    if (length >= sizeof copy)
+        return fault_set(fault, "request of %zu bytes: expected at most %d", length,
+                         REQUEST_LINE_MAX - 1);
+    memcpy(copy, line, length);
+    copy[length] = '\0';
+    if (strlen(copy) != length)
+        return fault_set(fault, "request has a NUL byte");
+    char *rest = copy;
+    const char *verb = strsep(&rest, " ");
+    if (strcmp(verb, "ban") != 0)
+        return bad(fault, "request", verb, "expected \"ban\"");
+    return parse_fields(request, rest, fault);
+}
+
+/* ---- records ---- */
+
+size_t request_record_format(const char *line, char record[static REQUEST_RECORD_MAX])
+{
+    size_t used = strlen(line);
+    memcpy(record, line, used);
     used += (size_t)snprintf(record + used, REQUEST_RECORD_MAX - used, CRC_FIELD "%08" PRIx32 "\n",
                              crc32_of(record, used));
     return used;
 }
 
-int request_record_parse(const char *record, size_t length, ban_t *ban, fault_t *fault)
+int request_record_parse(const char *record, size_t length, request_t *request, fault_t *fault)
 {
     if (length <= CRC_FIELD_LENGTH + CRC_DIGITS)
         return fault_set(fault, "record of %zu bytes is cut short", length);
@@ -261,5 +344,5 @@ int request_record_parse(const char *record, size_t length, ban_t *ban, fault_t 
     if (memcmp(record + line_length, CRC_FIELD, CRC_FIELD_LENGTH) != 0 ||
         strcmp(digits, expected) != 0)
         return fault_set(fault, "record of %zu bytes fails its checksum", length);
-    return request_parse(record, line_length, ban, fault);
+    return request_parse(record, line_length, request, fault);
 }

@@ -4,8 +4,9 @@
  *   ban jail=sshd ip=192.0.2.7 time=1795288025.123 bantime=3600 failures=5 bancount=1 port=ssh
  *   protocol=tcp
  *
- * (on one line). jail, ip and time are required; values hold no spaces. Fields of a newer version
- * are ignored, as long as they look like fields. docs/protocol.md has it for others. */
+ * (on one line). jail, ip and time are required. Values are what the hook was told, quoted: a byte
+ * that is not printable ASCII, a blank and '%' are '%' with two hex digits. Fields of a newer
+ * version are ignored, as long as they look like fields. docs/protocol.md has it for others. */
 #ifndef BANMESH_BASE_REQUEST_H
 #define BANMESH_BASE_REQUEST_H
 
@@ -15,7 +16,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define REQUEST_LINE_MAX   512 /* bytes with the NUL, or with the newline on the socket */
+#define REQUEST_VALUE_MAX  255  /* bytes of a value, before it is quoted; more are cut off */
+#define REQUEST_LINE_MAX   8192 /* bytes with the NUL, or with the newline on the socket */
 #define REQUEST_RECORD_MAX (REQUEST_LINE_MAX + 16)
 
 #define REQUEST_DURATION_DEFAULT_S 600 /* when nothing is said: fail2ban's own default bantime */
@@ -29,24 +31,31 @@
 /* Exit statuses of the hook. */
 enum { REQUEST_EXIT_STORED = 0, REQUEST_EXIT_NOT_STORED = 1, REQUEST_EXIT_MALFORMED = 2 };
 
-/* Set one field of a ban from its name and text, as the hook's options and the line's fields do.
- * Returns 0; 1 if no field has that name; -1 with the fault naming the value. */
-int request_set(ban_t *ban, const char *name, const char *value, fault_t *fault);
+/* What a line says. */
+typedef struct {
+    ban_t ban;                        /* but for its jail, which is "" */
+    char jail[REQUEST_VALUE_MAX + 1]; /* as fail2ban calls it: any bytes, at least one */
+    const char *bad;                  /* the field that could not be read, or "request" */
+} request_t;
 
-/* A ban with nothing set but the defaults; its time is -1, not yet set. */
-void request_init(ban_t *ban);
+/* Begin a line, and add a field to it. There is room for one of each name. */
+void request_begin(char line[static REQUEST_LINE_MAX]);
+void request_add(char line[static REQUEST_LINE_MAX], const char *name, const char *value);
 
-/* Parse a line (no newline, need not end with NUL). Returns 0, or -1 with the fault. */
-int request_parse(const char *line, size_t length, ban_t *ban, fault_t *fault);
-
-/* Write the line, no newline. Returns its length. */
+/* The line of a ban that is known already: an import, a test. Returns its length. */
 size_t request_format(const ban_t *ban, char line[static REQUEST_LINE_MAX]);
 
+/* Parse a line (no newline, need not end with NUL). Returns 0, or -1 with the fault. */
+int request_parse(const char *line, size_t length, request_t *request, fault_t *fault);
+
+/* Write a value as it stands in a line; cut off if there is no room. */
+void request_quote(const char *value, char *out, size_t size);
+
 /* Write a spool record: the line, " crc=" with 8 hex digits, newline. Returns its length. */
-size_t request_record_format(const ban_t *ban, char record[static REQUEST_RECORD_MAX]);
+size_t request_record_format(const char *line, char record[static REQUEST_RECORD_MAX]);
 
 /* Parse a spool record (without its newline). Returns 0, or -1 with the fault: a torn or altered
  * record fails its checksum. */
-int request_record_parse(const char *record, size_t length, ban_t *ban, fault_t *fault);
+int request_record_parse(const char *record, size_t length, request_t *request, fault_t *fault);
 
 #endif

@@ -20,8 +20,8 @@
 #define SPOOL_STRANGE  "spool.strange-"
 #define SPOOL_MODE     0660
 #define LOCK_TRIES_MAX 100
-#define LINE_BYTES     1024 /* longer than any record */
-#define STEP_LINES     2048 /* looked at in one step: some milliseconds */
+#define LINE_BYTES     (2 * REQUEST_LINE_MAX) /* longer than any record */
+#define STEP_LINES     2048                   /* looked at in one step: some milliseconds */
 
 #define REJECTED_MAX_BYTES (1024 * 1024)
 
@@ -107,10 +107,10 @@ static int write_record(int fd, int dir_fd, const char *record, size_t length)
     return fsync(fd) == 0 && fsync(dir_fd) == 0 ? 0 : -1;
 }
 
-int spool_append(const char *directory, const ban_t *ban, fault_t *fault)
+int spool_append(const char *directory, const char *line, fault_t *fault)
 {
     char record[REQUEST_RECORD_MAX];
-    size_t length = request_record_format(ban, record);
+    size_t length = request_record_format(line, record);
     int dir_fd = open_directory(directory, fault);
     if (dir_fd == -1)
         return -1;
@@ -189,7 +189,7 @@ struct spool_taker {
     int rejected_fd;     /* where they go; -1: not begun */
     off_t rejected_size; /* before */
     uint64_t bad;
-    ban_t bans[SPOOL_GROUP_MAX];
+    request_t requests[SPOOL_GROUP_MAX];
     size_t count;
     reader_t reader;
     /* Of the step at hand: */
@@ -248,22 +248,22 @@ static int move_strange(spool_taker_t *self, const char *file)
 
 static int hand_over(spool_taker_t *self)
 {
-    if (self->count > 0 && self->take(self->arg, self->bans, self->count) == -1)
+    if (self->count > 0 && self->take(self->arg, self->requests, self->count) == -1)
         return fault_set(self->fault, "%s: spooled bans cannot be stored now", self->directory);
     self->result->taken += self->count;
     self->count = 0;
     return 0;
 }
 
-/* Returns 1 for a record, with its ban; 0 for nothing; -1 for what is damaged. */
-static int read_record(const line_t *line, ban_t *ban)
+/* Returns 1 for a record, with its request; 0 for nothing; -1 for what is damaged. */
+static int read_record(const line_t *line, request_t *request)
 {
     fault_t why;
     if (line->is_piece)
         return -1;
     if (line->length == 0)
         return 0;
-    return request_record_parse(line->text, line->length, ban, &why) == 0 ? 1 : -1;
+    return request_record_parse(line->text, line->length, request, &why) == 0 ? 1 : -1;
 }
 
 /* All of it is stored, or kept: the next file may come. */
@@ -283,7 +283,7 @@ static int take_some(spool_taker_t *self)
     if (self->count == SPOOL_GROUP_MAX && hand_over(self) == -1)
         return -1; /* again */
     for (int i = 0; i < STEP_LINES && (rc = next_line(&self->reader, &line)) == 1; i++) {
-        int kind = read_record(&line, &self->bans[self->count]);
+        int kind = read_record(&line, &self->requests[self->count]);
         self->bad += kind == -1 && line.ends;
         if (kind == 1 && ++self->count == SPOOL_GROUP_MAX)
             return hand_over(self) == -1 ? -1 : 1;
@@ -332,10 +332,10 @@ static int begin_rejecting(spool_taker_t *self)
 static int keep_some(spool_taker_t *self)
 {
     line_t line;
-    ban_t ban;
+    request_t request;
     int rc = 1;
     for (int i = 0; i < STEP_LINES && (rc = next_line(&self->reader, &line)) == 1; i++)
-        if (read_record(&line, &ban) == -1 && keep_line(self->rejected_fd, &line) == -1)
+        if (read_record(&line, &request) == -1 && keep_line(self->rejected_fd, &line) == -1)
             return -1;
     return rc == 0 ? fsync(self->rejected_fd) : rc;
 }

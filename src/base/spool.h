@@ -10,17 +10,17 @@
 #ifndef BANMESH_BASE_SPOOL_H
 #define BANMESH_BASE_SPOOL_H
 
-#include "event.h"
 #include "log.h"
+#include "request.h"
 
 #define SPOOL_GROUP_MAX 512 /* bans handed over at once */
 
-/* Add one ban. 0 once it is on disk, -1 with the fault. Waits for the lock: others hold it for one
- * sync each. */
-int spool_append(const char *directory, const ban_t *ban, fault_t *fault);
+/* Add the line of a request. 0 once it is on disk, -1 with the fault. Waits for the lock: others
+ * hold it for one sync each. */
+int spool_append(const char *directory, const char *line, fault_t *fault);
 
 /* Store a group, durably. 0, or -1: not now, keep it. */
-typedef int(spool_take_fn)(void *arg, const ban_t *bans, size_t count);
+typedef int(spool_take_fn)(void *arg, const request_t *requests, size_t count);
 
 typedef struct {
     uint64_t taken;

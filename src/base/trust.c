@@ -50,7 +50,7 @@ static uint64_t look_at(DIR *dir, const char *file)
         put_u64(bytes + 48, (uint64_t)status.st_ctim.tv_nsec);
     } else
         put_u64(bytes + 56, (uint64_t)errno);
-    memcpy(bytes + LOOK_BYTES, file, length);
+    memcpy(bytes + LOOK_BYTES, file, length + 1);
     crypto_generichash(hash, sizeof hash, bytes, LOOK_BYTES + length, NULL, 0);
     return get_u64(hash);
 }

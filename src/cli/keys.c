@@ -109,19 +109,19 @@ static json_t *tell_service(const store_t *store)
 
 static bool trusts(const json_t *answer, const char *name)
 {
-    size_t index;
-    json_t *one;
-    json_array_foreach(json_object_get(answer, "trusted"), index,
-                       one) if (strcmp(json_string_value(one), name) == 0) return true;
+    const json_t *names = json_object_get(answer, "trusted");
+    for (size_t i = 0; i < json_array_size(names); i++)
+        if (strcmp(json_string_value(json_array_get(names, i)), name) == 0)
+            return true;
     return false;
 }
 
 static void say_left_out(const json_t *answer)
 {
-    size_t index;
-    json_t *why;
-    json_array_foreach(json_object_get(answer, "left_out"), index, why)
-        log_warnx("%s: left out, that node does not count", json_string_value(why));
+    const json_t *lines = json_object_get(answer, "left_out");
+    for (size_t i = 0; i < json_array_size(lines); i++)
+        log_warnx("%s: left out, that node does not count",
+                  json_string_value(json_array_get(lines, i)));
 }
 
 static const char not_asked[] = "a banmeshd that trusts this directory looks within a second";

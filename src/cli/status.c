@@ -136,7 +136,10 @@ static void print_attention(const json_t *lines)
     json_t *line;
     if (json_array_size(lines) > 0)
         printf("\nLOOK AT\n");
-    json_array_foreach(lines, index, line) printf("  %s\n", json_string_value(line));
+    json_array_foreach(lines, index, line)
+    {
+        printf("  %s\n", json_string_value(line));
+    }
 }
 
 static void print_status(const json_t *status)
@@ -162,6 +165,8 @@ static void print_status(const json_t *status)
     print_progress(json_object_get(mesh, "catching_up"));
     print_forks(json_object_get(mesh, "forks"));
     print_counters("bans of this host", json_object_get(status, "intake"));
+    print_counters("malformed requests, by field", json_object_get(status, "malformed"));
+    print_counters("jails under another name in the mesh", json_object_get(status, "jails"));
     print_counters("log of this host's bans", json_object_get(status, "own_log"));
     print_counters("bans of peers", json_object_get(status, "outcomes"));
     print_counters("peers whose clock is ahead of this host's, s",

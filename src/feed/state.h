@@ -18,7 +18,7 @@
 typedef struct state state_t;
 
 /* A change of shape of any table raises the version of both databases, and brings its migration. */
-#define STATE_VERSION    4
+#define STATE_VERSION    5
 #define STATE_TABLES_MAX 4
 
 /* The tables of rooms above, each as the SQL that makes it, declared where it is used: the first

@@ -1,7 +1,7 @@
 /* banmesh-publish - the actionban hook: hands one ban to the local node and exits; spools it if
  * nobody answers. Static, libc only, so that it starts quickly. Never longer than 2 s:
- * fail2ban runs it synchronously in the jail's thread. Decides nothing: what is well-formed goes to
- * the node, and the node says what it is worth. */
+ * fail2ban runs it synchronously in the jail's thread. Decides nothing: what it was told goes to
+ * the node as it is, and the node says what it is worth, and counts what is malformed. */
 #include "clock.h"
 #include "log.h"
 #include "request.h"
@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -37,34 +38,43 @@ static const char usage[] =
     "  --bantime S   for how many seconds, -1 for ever (default: 600)\n"
     "  --socket PATH of banmeshd (default: " DEFAULT_SOCKET ")\n"
     "  --spool DIR   kept there if banmeshd does not answer (default: " DEFAULT_SPOOL ")\n"
+    "  --version, --help\n"
     "\n"
     "exit status: 0 stored on disk, or not to be published; 1 not stored; 2 malformed\n"
     "example: banmesh-publish --jail sshd --ip 45.154.244.193 --bantime 3600\n";
 
+/* Of a ban; --socket and --spool are behind them. */
+static const char *const fields[] = {"jail",     "ip",       "time", "bantime",
+                                     "failures", "bancount", "port", "protocol"};
+
+#define FIELD_COUNT (sizeof fields / sizeof fields[0])
+
 typedef struct {
-    ban_t ban;
+    const char *values[FIELD_COUNT]; /* NULL: not given */
+    const char *stray;               /* an argument that is not known; NULL: none */
     const char *socket;
     const char *spool;
+    char line[REQUEST_LINE_MAX];
 } call_t;
 
 static const struct option options[] = {
-    {"jail", required_argument, NULL, 'b'},     {"ip", required_argument, NULL, 'b'},
-    {"time", required_argument, NULL, 'b'},     {"bantime", required_argument, NULL, 'b'},
-    {"failures", required_argument, NULL, 'b'}, {"bancount", required_argument, NULL, 'b'},
-    {"port", required_argument, NULL, 'b'},     {"protocol", required_argument, NULL, 'b'},
-    {"socket", required_argument, NULL, 's'},   {"spool", required_argument, NULL, 'd'},
-    {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
+    {"jail", required_argument, NULL, 'b'},
+    {"ip", required_argument, NULL, 'b'},
+    {"time", required_argument, NULL, 'b'},
+    {"bantime", required_argument, NULL, 'b'},
+    {"failures", required_argument, NULL, 'b'},
+    {"bancount", required_argument, NULL, 'b'},
+    {"port", required_argument, NULL, 'b'},
+    {"protocol", required_argument, NULL, 'b'},
+    {"socket", required_argument, NULL, 's'},
+    {"spool", required_argument, NULL, 'd'},
+    {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
 };
-
-static void bad_usage(void)
-{
-    fputs(usage, stderr);
-    exit(REQUEST_EXIT_MALFORMED);
-}
 
 static void read_options(int argc, char **argv, call_t *call)
 {
-    fault_t fault;
     int index = 0;
     for (int c = getopt_long(argc, argv, "", options, &index); c != -1;
          c = getopt_long(argc, argv, "", options, &index)) {
@@ -72,21 +82,47 @@ static void read_options(int argc, char **argv, call_t *call)
             fputs(usage, stdout);
             exit(0);
         }
+        if (c == 'V') {
+            puts("banmesh-publish " BANMESH_VERSION);
+            exit(0);
+        }
         if (c == 's')
             call->socket = optarg;
         else if (c == 'd')
             call->spool = optarg;
-        else if (c != 'b')
-            bad_usage();
-        else if (request_set(&call->ban, options[index].name, optarg, &fault) == -1) {
-            log_errorx("%s", fault.text);
-            exit(REQUEST_EXIT_MALFORMED);
-        }
+        else if (c == 'b')
+            call->values[index] = optarg;
+        else
+            call->stray = argv[optind - 1];
     }
-    if (optind < argc || call->ban.jail[0] == '\0' || call->ban.address.family == 0)
-        bad_usage();
-    if (call->ban.time_ms < 0)
-        call->ban.time_ms = wall_now().ms;
+    if (optind < argc)
+        call->stray = argv[optind];
+}
+
+static void write_line(call_t *call)
+{
+    char now[32];
+    wall_t wall = wall_now();
+    snprintf(now, sizeof now, "%" PRId64 ".%03d", wall.ms / MS_PER_S, (int)(wall.ms % MS_PER_S));
+    request_begin(call->line);
+    for (size_t i = 0; i < FIELD_COUNT; i++) {
+        const char *value = call->values[i];
+        if (value == NULL && strcmp(fields[i], "time") == 0)
+            value = now;
+        if (value != NULL)
+            request_add(call->line, fields[i], value);
+    }
+    if (call->stray != NULL)
+        request_add(call->line, "stray", call->stray);
+}
+
+/* Repeating it cannot help. */
+static int malformed(const call_t *call, const char *why)
+{
+    log_errorx("%s", why);
+    if (call->stray != NULL)
+        fputs(usage, stderr);
+    return REQUEST_EXIT_MALFORMED;
 }
 
 /* A socket connected to the node, or -1 and errno. Never waits: a full backlog is EAGAIN. */
@@ -146,10 +182,9 @@ static bool read_answer(int fd, char answer[static ANSWER_MAX])
 /* Ask the node. Returns the exit status, or -1 with the fault: nobody took it. */
 static int ask_node(const call_t *call, fault_t *fault)
 {
-    char line[REQUEST_LINE_MAX];
+    char line[REQUEST_LINE_MAX + 1];
     char answer[ANSWER_MAX];
-    size_t length = request_format(&call->ban, line);
-    line[length++] = '\n';
+    size_t length = (size_t)snprintf(line, sizeof line, "%s\n", call->line);
     int fd = connect_node(call->socket);
     if (fd == -1)
         return fault_set(fault, "%s: %s", call->socket, strerror(errno));
@@ -169,10 +204,8 @@ static int ask_node(const call_t *call, fault_t *fault)
     if (!starts_with(answer, REQUEST_ANSWER_FAILED) &&
         !starts_with(answer, REQUEST_ANSWER_MALFORMED))
         return fault_set(fault, "%s: answered \"%.60s\"", call->socket, answer);
-    if (starts_with(answer, REQUEST_ANSWER_MALFORMED)) {
-        log_errorx("%s", answer);
-        return REQUEST_EXIT_MALFORMED;
-    }
+    if (starts_with(answer, REQUEST_ANSWER_MALFORMED))
+        return malformed(call, answer + sizeof REQUEST_ANSWER_MALFORMED);
     return fault_set(fault, "%s: %s", call->socket, answer + sizeof REQUEST_ANSWER_FAILED);
 }
 
@@ -193,22 +226,30 @@ static void limit_time(void)
     setitimer(ITIMER_REAL, &limit, NULL);
 }
 
+/* Nobody answers: what the node would take stays on disk. */
+static int spool(const call_t *call, const fault_t *node_fault)
+{
+    request_t request;
+    fault_t fault;
+    if (request_parse(call->line, strlen(call->line), &request, &fault) == -1)
+        return malformed(call, fault.text);
+    if (spool_append(call->spool, call->line, &fault) == -1) {
+        log_errorx("ban not stored: %s; %s", node_fault->text, fault.text);
+        return REQUEST_EXIT_NOT_STORED;
+    }
+    tell("kept in the spool: %s", node_fault->text);
+    return REQUEST_EXIT_STORED;
+}
+
 int main(int argc, char **argv)
 {
     call_t call = {.socket = DEFAULT_SOCKET, .spool = DEFAULT_SPOOL};
-    fault_t node_fault;
-    fault_t spool_fault;
+    fault_t fault;
     log_open("banmesh-publish");
+    opterr = 0; /* the node is told first */
     limit_time();
-    request_init(&call.ban);
     read_options(argc, argv, &call);
-    int status = ask_node(&call, &node_fault);
-    if (status != -1)
-        return status;
-    if (spool_append(call.spool, &call.ban, &spool_fault) == 0) {
-        tell("kept in the spool: %s", node_fault.text);
-        return REQUEST_EXIT_STORED;
-    }
-    log_errorx("ban not stored: %s; %s", node_fault.text, spool_fault.text);
-    return REQUEST_EXIT_NOT_STORED;
+    write_line(&call);
+    int status = ask_node(&call, &fault);
+    return status != -1 ? status : spool(&call, &fault);
 }

@@ -1,6 +1,7 @@
 #include "intake.h"
 
 #include "answers.h"
+#include "jails.h"
 #include "local.h"
 #include "own_feed.h"
 #include "request.h"
@@ -90,6 +91,10 @@ struct intake {
     soon_t *spool_soon;
     fault_t spool_failure; /* what was said last */
     uint64_t counts[INTAKE_COUNT];
+    jails_t *jails;
+    json_t *malformed; /* how many of each field */
+    fault_t last_malformed;
+    mono_t malformed_at;
 };
 
 /* ---- what a ban is worth ---- */
@@ -220,18 +225,35 @@ static void flush(void *arg)
 
 /* ---- requests ---- */
 
+/* In words where the operator looks: in silence, a jail that calls its hook wrong would share
+ * nothing for ever. The log has the first of each field. */
+static void note_malformed(intake_t *self, const request_t *request, const fault_t *why)
+{
+    json_int_t before = json_integer_value(json_object_get(self->malformed, request->bad));
+    if (before == 0)
+        log_warnx("a request is malformed: %s; the next ones are only counted", why->text);
+    json_object_set_new(self->malformed, request->bad, json_integer(before + 1));
+    self->counts[INTAKE_MALFORMED]++;
+    self->last_malformed = *why;
+    self->malformed_at = mono_now();
+}
+
 static void take_request(connection_t *connection, const char *line, size_t length)
 {
     intake_t *self = connection->intake;
     waiting_t *waiting = &self->waiting[self->waiting_count++];
+    request_t request;
     fault_t fault;
     waiting->connection = connection;
-    if (request_parse(line, length, &waiting->ban, &fault) == -1) {
-        self->counts[INTAKE_MALFORMED]++;
+    if (request_parse(line, length, &request, &fault) == -1) {
+        note_malformed(self, &request, &fault);
         say(&waiting->answer, REQUEST_ANSWER_MALFORMED, "%s", fault.text);
         waiting->decided = true;
-    } else
+    } else {
+        waiting->ban = request.ban;
+        jails_name(self->jails, request.jail, waiting->ban.jail);
         waiting->decided = is_skipped(self, &waiting->ban, &waiting->answer);
+    }
     if (self->waiting_count == WIRE_EVENTS_MAX)
         flush(self);
 }
@@ -378,15 +400,19 @@ static bool is_full(const intake_t *self)
     return state_is_full(feed_state(service_feed(self->service)));
 }
 
-static int take_spooled(void *arg, const ban_t *bans, size_t count)
+static int take_spooled(void *arg, const request_t *requests, size_t count)
 {
     intake_t *self = arg;
     own_feed_item_t items[SPOOL_GROUP_MAX];
+    ban_t bans[SPOOL_GROUP_MAX];
     answer_t answer;
     size_t kept = 0;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        bans[i] = requests[i].ban;
+        jails_name(self->jails, requests[i].jail, bans[i].jail);
         if (!is_skipped(self, &bans[i], &answer))
             items[kept++] = (own_feed_item_t){.ban = &bans[i]};
+    }
     if (store(self, items, kept) == -1)
         return -1;
     for (size_t i = 0; i < kept; i++)
@@ -489,10 +515,14 @@ intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault)
     self->applier = applier;
     self->socket_path = xstrdup(settings->publish.socket);
     self->spool_path = xstrdup(settings->publish.spool);
+    self->malformed = json_object();
     intake_reload(self);
     self->spare = local_spare();
-    self->listener.fd = local_listen(self->socket_path, SOCKET_MODE, fault);
+    self->listener.fd = -1;
     self->listener.events = ZMQ_POLLIN;
+    self->jails = jails_new(feed_own_db(service_feed(service)), fault);
+    if (self->jails != NULL)
+        self->listener.fd = local_listen(self->socket_path, SOCKET_MODE, fault);
     if (self->listener.fd != -1)
         self->watch = watch_new(service_loop(service), self->spool_path, take_spool, self, fault);
     if (self->watch == NULL) {
@@ -529,6 +559,8 @@ void intake_destroy(intake_t **self_p)
     }
     if (self->spare != -1)
         close(self->spare);
+    json_decref(self->malformed);
+    jails_destroy(&self->jails);
     free(self->socket_path);
     free(self->spool_path);
     free(self);
@@ -541,6 +573,14 @@ void intake_status(const intake_t *self, json_t *status)
         if (self->counts[i] > 0 || i == INTAKE_STORED)
             json_object_set_new(counts, count_names[i], json_integer((json_int_t)self->counts[i]));
     json_object_set_new(status, "intake", counts);
+    if (self->counts[INTAKE_MALFORMED] > 0) {
+        json_object_set_new(self->malformed, "last",
+                            json_sprintf("%" PRId64 " s ago: %s",
+                                         mono_since_ms(self->malformed_at) / MS_PER_S,
+                                         self->last_malformed.text));
+        json_object_set(status, "malformed", self->malformed);
+    }
+    json_object_set_new(status, "jails", jails_json(self->jails));
     uint64_t batches;
     uint64_t epochs;
     own_feed_size(self->own_feed, &batches, &epochs);

@@ -3,9 +3,10 @@
 #include "attempts.h"
 #include "forks.h"
 #include "held.h"
+#include "jails.h"
 #include "pending.h"
 
 const state_tables_t tables_of_node = {
-    .own = {attempts_table},
+    .own = {attempts_table, jails_table},
     .peers = {forks_table, held_tables, pending_tables},
 };

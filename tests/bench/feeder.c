@@ -36,12 +36,11 @@ void feeder_address(size_t i, char text[static 16])
 void feeder_ban(size_t i, size_t count, int64_t now_ms, ban_t *ban)
 {
     char address[16];
-    fault_t fault;
     feeder_address(i, address);
-    request_init(ban);
-    if (request_set(ban, "ip", address, &fault) != 0 ||
-        request_set(ban, "jail", "sshd", &fault) != 0)
-        fatalx("%s", fault.text);
+    memset(ban, 0, sizeof *ban);
+    if (addr_parse(address, &ban->address) != ADDR_OK)
+        fatalx("%s: no address", address);
+    snprintf(ban->jail, sizeof ban->jail, "sshd");
     ban->time_ms = now_ms - (int64_t)(count - i);
     ban->duration_s = BANTIME_S;
     ban->failures = 5;

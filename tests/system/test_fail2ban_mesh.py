@@ -108,3 +108,43 @@ def test_fail2ban_that_was_down_bans_afterwards_what_came_meanwhile(tmp_path):
         with two:
             two.wait_banned("shared", ["80.94.95.112", "80.94.95.113"])
             assert mx2.status()["intake"] == {"stored": 0}
+
+
+ODD_JAILS = """
+[DEFAULT]
+action = nothing
+         banmesh[publish="%(publish)s", options="--socket %(socket)s --spool %(spool)s", port="%%(port)s", protocol="%%(protocol)s"]
+
+[shared]
+action = nothing
+""" + "".join("""
+[%s]
+enabled = true
+filter = sshd
+backend = auto
+logpath = %%(log)s
+port = %s
+protocol = %s
+bantime = %s
+""" % jail for jail in (
+    ("my jail", "http, https", "tcp", "1d"), ("sshd:aggressive", "80 443", "tcp, udp", "9999y"),
+    ("b\u00fcro/web", "smtp,465,submission,imap2,imap3,imaps,pop3,pop3s,http,https,socks", "all", "-1"),
+    ("x" * 65, "0:65535", "TCP", "1mo"), ("-dash", "", "tcp", "1h")))
+
+
+def test_jails_as_people_write_them_share_their_bans(tmp_path):
+    """Names, ports, protocols and times that fail2ban takes; each cost the ban, in silence."""
+    jails = ["my jail", "sshd:aggressive", "b\u00fcro/web", "x" * 65, "-dash"]
+    addresses = public_addresses(len(jails), seed=51)
+    with Mesh(tmp_path, ["mx1", "mx2"]) as mesh:
+        mx1, mx2 = mesh.nodes
+        log = os.path.join(mx1.dir, "a.log")
+        open(log, "a", encoding="ascii").close()
+        text = ODD_JAILS % {"publish": program("banmesh-publish"), "socket": mx1.socket,
+                            "spool": mx1.spool, "log": log}
+        with Fail2banServer(os.path.join(mx1.dir, "f2b"), text) as server:
+            for jail, address in zip(jails, addresses):
+                server.client("set", jail, "banip", address)
+            mx2.wait_reported(addresses)
+            assert "Error banning" not in server.log_text()
+        assert mx1.status()["intake"] == {"stored": len(jails)}

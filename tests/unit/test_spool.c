@@ -31,7 +31,7 @@ typedef struct {
     size_t refuse_after; /* groups; 0: never */
 } taken_t;
 
-static int note(void *arg, const ban_t *bans, size_t count)
+static int note(void *arg, const request_t *requests, size_t count)
 {
     taken_t *taken = arg;
     if (taken->refuse_after > 0 && taken->groups == taken->refuse_after)
@@ -39,30 +39,31 @@ static int note(void *arg, const ban_t *bans, size_t count)
     taken->groups++;
     assert_in_range(count, 1, SPOOL_GROUP_MAX);
     for (size_t i = 0; i < count; i++)
-        taken->seen[bans[i].failures]++;
+        taken->seen[requests[i].ban.failures]++;
     return 0;
 }
 
-static ban_t numbered(uint32_t number)
+/* The line of a ban with that number of failures; until the next call. */
+static const char *numbered(uint32_t number)
 {
+    static char line[REQUEST_LINE_MAX];
     ban_t ban = support_ban("45.154.244.193");
     ban.failures = number;
-    return ban;
+    request_format(&ban, line);
+    return line;
 }
 
 static void append(uint32_t number)
 {
-    ban_t ban = numbered(number);
     fault_t fault;
-    if (spool_append(".", &ban, &fault) == -1)
+    if (spool_append(".", numbered(number), &fault) == -1)
         fail_msg("%s", fault.text);
 }
 
 static void append_fails(const char *expected)
 {
-    ban_t ban = numbered(0);
     fault_t fault;
-    assert_int_equal(spool_append(".", &ban, &fault), -1);
+    assert_int_equal(spool_append(".", numbered(0), &fault), -1);
     if (strstr(fault.text, expected) == NULL)
         fail_msg("expected \"...%s...\", but it is \"%s\"", expected, fault.text);
 }
@@ -129,8 +130,7 @@ static void write_records(uint32_t number, uint32_t count)
     assert_non_null(file);
     for (uint32_t i = 0; i < count; i++) {
         char record[REQUEST_RECORD_MAX];
-        ban_t ban = numbered(number + i);
-        fwrite(record, 1, request_record_format(&ban, record), file);
+        fwrite(record, 1, request_record_format(numbered(number + i), record), file);
     }
     fclose(file);
 }
@@ -225,8 +225,7 @@ static int add_many(void *arg)
 {
     uint32_t first = *(uint32_t *)arg;
     for (uint32_t i = 0; i < BANS_PER_WRITER; i++) {
-        ban_t ban = numbered(first + i);
-        if (spool_append(".", &ban, NULL) == -1)
+        if (spool_append(".", numbered(first + i), NULL) == -1)
             return 1;
     }
     return 0;
@@ -341,9 +340,8 @@ TEST(a_file_left_by_a_crash_is_taken_first)
 
 TEST(a_missing_directory_is_an_error_and_is_not_made)
 {
-    ban_t ban = numbered(0);
     fault_t fault;
-    assert_int_equal(spool_append("missing", &ban, &fault), -1);
+    assert_int_equal(spool_append("missing", numbered(0), &fault), -1);
     assert_string_equal(fault.text, "missing: No such file or directory");
     assert_false(support_exists("missing"));
 }
@@ -543,14 +541,13 @@ TEST(rejected_records_that_find_no_room_stay_and_stand_there_once_afterwards)
 TEST(a_full_disk_keeps_what_was_there_and_no_piece_more)
 {
     taken_t taken = {0};
-    ban_t ban = numbered(1);
     fault_t fault;
     size_t before;
     size_t after;
     append(0);
     free(support_read("spool", &before));
     support_limit_files((int64_t)before + 30);
-    int rc = spool_append(".", &ban, &fault);
+    int rc = spool_append(".", numbered(1), &fault);
     support_limit_files(-1);
     assert_int_equal(rc, -1);
     assert_non_null(strstr(fault.text, "No space left on device"));
