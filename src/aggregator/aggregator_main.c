@@ -52,8 +52,9 @@ static int check(const settings_t *settings, fault_t *fault)
     return 0;
 }
 
-static void advise(const settings_t *settings)
+static void advise(const settings_t *settings, const cert_t *cert)
 {
+    (void)cert;
     const char *country = settings->geoip.country;
     if (*country == '\0')
         log_warnx("geoip / country: no file is set: all countries will be " ENRICH_UNKNOWN);

@@ -1,8 +1,7 @@
 #include "lookup.h"
 
-#include "addr.h"
-
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,4 +116,38 @@ int lookup_result(lookup_t *self, size_t turn, char out[static CERT_ENDPOINT_MAX
                             NI_NUMERICHOST);
     return error == 0 ? write_endpoint(host, self->port, out, fault)
                       : fault_set(fault, "%s: %s", self->host, gai_strerror(error));
+}
+
+static void tell(const struct sockaddr *socket, void (*found)(void *arg, const addr_t *address),
+                 void *arg)
+{
+    addr_t address;
+    addr_error_t error = ADDR_NOT_AN_IP;
+    if (socket->sa_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const void *)socket;
+        error = addr_from_bytes((const uint8_t *)&v4->sin_addr, 4, 32, &address);
+    } else if (socket->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const void *)socket;
+        error = addr_from_bytes((const uint8_t *)&v6->sin6_addr, 16, 128, &address);
+    }
+    if (error == ADDR_OK)
+        found(arg, &address);
+}
+
+int lookup_each(lookup_t *self, void (*found)(void *arg, const addr_t *address), void *arg,
+                fault_t *fault)
+{
+    addr_t address;
+    if (self->is_address && addr_parse(self->host, &address) == ADDR_OK)
+        found(arg, &address);
+    if (self->is_address)
+        return 1;
+    int error = gai_error(&self->query);
+    if (error == EAI_INPROGRESS)
+        return 0;
+    if (error != 0)
+        return fault_set(fault, "%s: %s", self->host, gai_strerror(error));
+    for (const struct addrinfo *one = self->query.ar_result; one != NULL; one = one->ai_next)
+        tell(one->ai_addr, found, arg);
+    return 1;
 }

@@ -4,6 +4,7 @@
 #ifndef BANMESH_BASE_LOOKUP_H
 #define BANMESH_BASE_LOOKUP_H
 
+#include "addr.h"
 #include "cert.h"
 
 typedef struct lookup lookup_t;
@@ -20,5 +21,9 @@ void lookup_destroy(lookup_t **self_p);
  */
 int lookup_result(lookup_t *self, size_t turn, char out[static CERT_ENDPOINT_MAX + 1],
                   fault_t *fault);
+
+/* The same for all addresses of the name: calls for each. Returns as lookup_result. */
+int lookup_each(lookup_t *self, void (*found)(void *arg, const addr_t *address), void *arg,
+                fault_t *fault);
 
 #endif

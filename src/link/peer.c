@@ -29,10 +29,9 @@ struct peer {
     reader_t *dealer_reader;
     lookup_t *sub_lookup; /* both NULL: no name is being looked up */
     lookup_t *dealer_lookup;
-    int lookup_timer;        /* -1: none */
-    bool lookup_failed;      /* and the log knows */
-    peer_route_t route;      /* back to where it offers */
-    addr_t endpoint_address; /* family 0 until its name was looked up */
+    int lookup_timer;   /* -1: none */
+    bool lookup_failed; /* and the log knows */
+    peer_route_t route; /* back to where it offers */
     addr_t address;
     char address_text[ADDR_TEXT_MAX];
     way_t out;
@@ -103,28 +102,9 @@ static void disconnect_both(peer_t *self)
     socket_destroy(&self->dealer, 0);
 }
 
-/* The address in "tcp://192.0.2.1:7341" or "tcp://[2001:db8::1]:7341". */
-static void parse_endpoint(const char *endpoint, addr_t *out)
-{
-    char host[CERT_ENDPOINT_MAX + 1];
-    char *text = host;
-    if (*endpoint == '\0')
-        return;
-    snprintf(host, sizeof host, "%s", endpoint + strlen("tcp://"));
-    char *end = strrchr(host, ':');
-    if (host[0] == '[' && end > host && end[-1] == ']') {
-        text++;
-        end--;
-    }
-    *end = '\0';
-    if (addr_parse(text, out) != ADDR_OK)
-        out->family = 0;
-}
-
 static int connect_found(peer_t *self, const char *endpoint, const char *replay, fault_t *fault)
 {
     self->made_at = mono_now();
-    parse_endpoint(endpoint, &self->endpoint_address);
     self->sub = connect_one(self, ZMQ_SUB, endpoint, &self->sub_reader, fault);
     if (self->sub != NULL && *replay != '\0')
         self->dealer = connect_one(self, ZMQ_DEALER, replay, &self->dealer_reader, fault);
@@ -237,8 +217,7 @@ const char *peer_replay(const peer_t *self)
 
 bool peer_is_at(const peer_t *self, const addr_t *address)
 {
-    return (self->address.family != 0 && addr_overlaps(&self->address, address)) ||
-           (self->endpoint_address.family != 0 && addr_overlaps(&self->endpoint_address, address));
+    return self->address.family != 0 && addr_overlaps(&self->address, address);
 }
 
 int peer_send_out(peer_t *self, const uint8_t *bytes, size_t size)

@@ -83,8 +83,7 @@ void peer_destroy(peer_t **self_p);
 
 const char *peer_replay(const peer_t *self);
 
-/* True if an address or network touches the peer's: that of its endpoint, or the one that its
- * messages came from last. */
+/* True if an address or network touches the one that the peer's messages came from last. */
 bool peer_is_at(const peer_t *self, const addr_t *address);
 
 /* True if nothing could be sent to its replay for 5 s, though it is heard: libzmq gave that

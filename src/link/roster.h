@@ -32,7 +32,7 @@ bool roster_is_self(const roster_t *self, const trusted_t *node);
 /* The peer of a node of the set that offered something, made if there is none. */
 peer_t *roster_offers(roster_t *self, const trusted_t *node);
 
-/* Whether an address or network touches a peer's. */
+/* Whether an address or network touches one that a peer's messages came from. */
 bool roster_is_at(const roster_t *self, const addr_t *address);
 
 /* How many of a set have no address, and never offered anything: they may come yet. */

@@ -51,7 +51,7 @@ replica_t *mesh_replica(mesh_t *self);
 /* Announce one of our own batches, already on disk. */
 void mesh_publish(mesh_t *self, const uint8_t *envelope, size_t size);
 
-/* True if addr covers the address of a configured or connected peer. */
+/* True if addr touches an address that a peer's messages came from last. */
 bool mesh_is_peer_address(const mesh_t *self, const addr_t *addr);
 
 /* The operator's word: a node that was quarantined for a fork counts again. Returns how many forks

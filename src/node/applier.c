@@ -397,6 +397,7 @@ static json_t *shared_log(const applier_t *self)
 void applier_status(const applier_t *self, json_t *status)
 {
     const sink_t *sink = self->sink;
+    judge_attention(self->judge, status);
     json_object_set_new(status, "outcomes", outcomes(sink));
     json_object_set_new(status, "clocks_ahead", judge_clocks(self->judge));
     json_object_set_new(status, "held", json_integer((json_int_t)sink_held(sink)));

@@ -23,7 +23,7 @@ judge_t *judge_new(service_t *service, sink_t *sink)
     self->wire = service_wire(service);
     self->mesh = service_mesh(service);
     self->sink = sink;
-    self->protect = protect_new();
+    self->protect = protect_new(service_loop(service));
     self->ahead = ahead_new();
     judge_refresh(self);
     return self;
@@ -43,7 +43,8 @@ void judge_destroy(judge_t **self_p)
 void judge_refresh(judge_t *self)
 {
     self->settings = service_settings(self->service);
-    protect_refresh(self->protect, self->settings);
+    protect_refresh(self->protect, service_cert(self->service), mesh_trust(self->mesh),
+                    self->settings);
 }
 
 const trusted_t *judge_node(const judge_t *self, const pubkey_t *origin)
@@ -127,6 +128,16 @@ void judge_row(judge_t *self, const pending_row_t *row, guard_pace_t pace)
     in.malformed = event_check(&event);
     in.pace = pace;
     decide(self, &in, node, row->nid);
+}
+
+static void add_attention(void *arg, const fault_t *fault)
+{
+    service_attention(arg, "%s: a ban of that could not be kept away from here", fault->text);
+}
+
+void judge_attention(const judge_t *self, json_t *status)
+{
+    protect_complain(self->protect, add_attention, status);
 }
 
 json_t *judge_clocks(const judge_t *self)

@@ -25,6 +25,9 @@ void judge_batch(judge_t *self, const trusted_t *node, const wire_batch_t *batch
 /* Decide a ban that waited. */
 void judge_row(judge_t *self, const pending_row_t *row, guard_pace_t pace);
 
+/* Add to a status what cannot be protected. */
+void judge_attention(const judge_t *self, json_t *status);
+
 /* Whose clocks are ahead, by name, in seconds. */
 json_t *judge_clocks(const judge_t *self);
 

@@ -2,6 +2,7 @@
  * local shared jail. */
 #include "applier.h"
 #include "intake.h"
+#include "protect.h"
 #include "recall.h"
 #include "service.h"
 #include "tables.h"
@@ -35,6 +36,12 @@ static int check_directories(const settings_t *settings, fault_t *fault)
         return -1;
     return service_check_directory("shared / log", *directory != '\0' ? directory : "/", name + 1,
                                    true, fault);
+}
+
+static void advise(const settings_t *settings, const cert_t *cert)
+{
+    if (settings->guard.allow_special == 0) /* a test, without a world around it */
+        protect_advise(cert, settings);
 }
 
 typedef struct {
@@ -87,6 +94,7 @@ int main(int argc, char **argv)
         .usage = usage,
         .tables = &tables_of_node,
         .check_directories = check_directories,
+        .advise = advise,
         .start = start,
         .reloaded = reloaded,
         .status = status,

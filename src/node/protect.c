@@ -1,14 +1,18 @@
 #include "protect.h"
 
+#include "places.h"
+#include "resolvers.h"
+#include "routes.h"
+#include "special.h"
+
 #include <arpa/inet.h>
+#include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
-#include <net/route.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define RESOLV_CONF "/etc/resolv.conf"
+#define FAULTS_MAX 8
 
 typedef struct {
     addr_t network;
@@ -16,23 +20,32 @@ typedef struct {
 } guarded_t;
 
 struct protect {
+    places_t *places;
     guarded_t *items;
     size_t size;
+    fault_t faults[FAULTS_MAX]; /* of the last refresh */
+    size_t fault_count;
+    bool knows_resolvers;
 };
 
-protect_t *protect_new(void)
+protect_t *protect_new(zloop_t *loop)
 {
-    return xcalloc(1, sizeof(protect_t));
+    protect_t *self = xcalloc(1, sizeof *self);
+    self->places = places_new(loop);
+    return self;
 }
 
 void protect_destroy(protect_t **self_p)
 {
     if (*self_p == NULL)
         return;
+    places_destroy(&(*self_p)->places);
     free((*self_p)->items);
     free(*self_p);
     *self_p = NULL;
 }
+
+/* ---- what this host has ---- */
 
 /* Once each: a router has thousands of routes through a few gateways. */
 static void add(protect_t *self, const addr_t *network, const char *reason)
@@ -44,98 +57,81 @@ static void add(protect_t *self, const addr_t *network, const char *reason)
     self->items[self->size++] = (guarded_t){*network, reason};
 }
 
-static void add_bytes(protect_t *self, const void *bytes, size_t size, const char *reason)
+static void add_gateway(void *arg, const addr_t *address)
+{
+    add(arg, address, "gateway");
+}
+
+static void add_resolver(void *arg, const addr_t *address)
+{
+    add(arg, address, "resolver");
+}
+
+static void add_own(protect_t *self, const void *bytes, size_t size)
 {
     addr_t address;
     if (addr_from_bytes(bytes, size, (uint32_t)size * 8, &address) == ADDR_OK)
-        add(self, &address, reason);
+        add(self, &address, "own address");
+}
+
+static void note_fault(void *arg, const fault_t *fault)
+{
+    protect_t *self = arg;
+    if (self->fault_count < FAULTS_MAX)
+        self->faults[self->fault_count++] = *fault;
 }
 
 static void add_interfaces(protect_t *self)
 {
+    fault_t fault;
     struct ifaddrs *all = NULL;
-    if (getifaddrs(&all) == -1)
+    if (getifaddrs(&all) == -1) {
+        fault_set(&fault, "addresses of interfaces cannot be read: %s", strerror(errno));
+        note_fault(self, &fault);
         return;
+    }
     for (struct ifaddrs *one = all; one != NULL; one = one->ifa_next) {
         if (one->ifa_addr == NULL)
             continue;
         if (one->ifa_addr->sa_family == AF_INET)
-            add_bytes(self, &((struct sockaddr_in *)(void *)one->ifa_addr)->sin_addr, 4,
-                      "own address");
+            add_own(self, &((struct sockaddr_in *)(void *)one->ifa_addr)->sin_addr, 4);
         else if (one->ifa_addr->sa_family == AF_INET6)
-            add_bytes(self, &((struct sockaddr_in6 *)(void *)one->ifa_addr)->sin6_addr, 16,
-                      "own address");
+            add_own(self, &((struct sockaddr_in6 *)(void *)one->ifa_addr)->sin6_addr, 16);
     }
     freeifaddrs(all);
 }
 
-/* /proc/net/route: interface, destination, gateway, flags; addresses in hexadecimal as they lie in
- * memory. */
-static void add_v4_gateways(protect_t *self)
+static void read_host(protect_t *self, const settings_t *settings)
 {
-    char line[256];
-    FILE *file = fopen("/proc/net/route", "re");
-    if (file == NULL)
-        return;
-    while (fgets(line, sizeof line, file) != NULL) {
-        unsigned gateway;
-        unsigned flags;
-        if (sscanf(line, "%*31s %*8x %8x %4x", &gateway, &flags) == 2 && (flags & RTF_GATEWAY) != 0)
-            add_bytes(self, &gateway, 4, "gateway");
-    }
-    fclose(file);
-}
-
-static bool parse_hex(const char *text, uint8_t bytes[static 16])
-{
-    for (int i = 0; i < 16; i++)
-        if (sscanf(text + 2 * i, "%2hhx", &bytes[i]) != 1)
-            return false;
-    return true;
-}
-
-/* /proc/net/ipv6_route: destination, its length, source, its length, next hop, ... */
-static void add_v6_gateways(protect_t *self)
-{
-    static const uint8_t none[16];
-    char line[256];
-    FILE *file = fopen("/proc/net/ipv6_route", "re");
-    if (file == NULL)
-        return;
-    while (fgets(line, sizeof line, file) != NULL) {
-        char hop[33];
-        uint8_t bytes[16];
-        if (sscanf(line, "%*32s %*2s %*32s %*2s %32s", hop) == 1 && strlen(hop) == 32 &&
-            parse_hex(hop, bytes) && memcmp(bytes, none, sizeof none) != 0)
-            add_bytes(self, bytes, 16, "gateway");
-    }
-    fclose(file);
-}
-
-static void add_resolvers(protect_t *self)
-{
-    char line[256];
-    FILE *file = fopen(RESOLV_CONF, "re");
-    if (file == NULL)
-        return;
-    while (fgets(line, sizeof line, file) != NULL) {
-        char text[ADDR_TEXT_MAX];
-        addr_t address;
-        if (sscanf(line, "nameserver %47s", text) == 1 && addr_parse(text, &address) == ADDR_OK)
-            add(self, &address, "resolver");
-    }
-    fclose(file);
-}
-
-void protect_refresh(protect_t *self, const settings_t *settings)
-{
-    self->size = 0;
+    fault_t fault;
+    self->size = self->fault_count = 0;
     for (size_t i = 0; i < settings->guard.protect.size; i++)
         add(self, &settings->guard.protect.items[i], "protect list");
     add_interfaces(self);
-    add_v4_gateways(self);
-    add_v6_gateways(self);
-    add_resolvers(self);
+    if (routes_each(add_gateway, self, &fault) == -1)
+        note_fault(self, &fault);
+    self->knows_resolvers = resolvers_each(add_resolver, note_fault, self);
+}
+
+static bool has_fault(const fault_t *faults, size_t count, const fault_t *fault)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(faults[i].text, fault->text) == 0)
+            return true;
+    return false;
+}
+
+void protect_refresh(protect_t *self, const cert_t *own, const trust_t *trust,
+                     const settings_t *settings)
+{
+    fault_t before[FAULTS_MAX];
+    size_t before_count = self->fault_count;
+    memcpy(before, self->faults, sizeof before);
+    read_host(self, settings);
+    for (size_t i = 0; i < self->fault_count; i++)
+        if (!has_fault(before, before_count, &self->faults[i]))
+            log_warnx("%s; what it would name is not protected from bans", self->faults[i].text);
+    places_set(self->places, own, trust, settings);
 }
 
 const char *protect_reason(const protect_t *self, const addr_t *address)
@@ -143,5 +139,39 @@ const char *protect_reason(const protect_t *self, const addr_t *address)
     for (size_t i = 0; i < self->size; i++)
         if (addr_overlaps(&self->items[i].network, address))
             return self->items[i].reason;
-    return NULL;
+    return places_reason(self->places, address);
+}
+
+void protect_complain(const protect_t *self, void (*complain)(void *arg, const fault_t *fault),
+                      void *arg)
+{
+    for (size_t i = 0; i < self->fault_count; i++)
+        complain(arg, &self->faults[i]);
+    places_complain(self->places, complain, arg);
+}
+
+/* ---- what only the operator can know ---- */
+
+static bool knows_public_address(const protect_t *self, const cert_t *own)
+{
+    for (size_t i = 0; i < self->size; i++)
+        if (strcmp(self->items[i].reason, "gateway") != 0 &&
+            strcmp(self->items[i].reason, "resolver") != 0 &&
+            special_name(&self->items[i].network) == NULL)
+            return true;
+    return own->endpoint[0] != '\0';
+}
+
+void protect_advise(const cert_t *own, const settings_t *settings)
+{
+    protect_t *self = xcalloc(1, sizeof *self);
+    read_host(self, settings);
+    if (!knows_public_address(self, own))
+        log_warnx("this host has no public address on an interface, nor an endpoint in its "
+                  "certificate: if others reach it by one, put that into guard / protect");
+    if (!self->knows_resolvers)
+        log_warnx("resolvers: only one on loopback is named; if it asks others, put them into "
+                  "guard / protect");
+    free(self->items);
+    free(self);
 }

@@ -122,7 +122,7 @@ static void advise(const program_t *program, const settings_t *settings, const c
 {
     settings_idle(settings, tell_idle, NULL);
     if (program->advise != NULL)
-        program->advise(settings);
+        program->advise(settings, cert);
     compare_port(cert->endpoint, settings->mesh.listen, "listen");
     compare_port(cert->replay, settings->mesh.replay, "replay");
     warn_of_left_out(trust);

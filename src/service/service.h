@@ -19,7 +19,7 @@ typedef struct {
      * --check. 0, or -1 with the fault. May be NULL. */
     int (*check_directories)(const settings_t *settings, fault_t *fault);
     /* Warn of what is not wrong, but hardly meant: at start and at --check. May be NULL. */
-    void (*advise)(const settings_t *settings);
+    void (*advise)(const settings_t *settings, const cert_t *cert);
     /* Start the program's own parts, on the service's loop. NULL with the fault. */
     void *(*start)(service_t *service, fault_t *fault);
     /* Settings or trust changed; the old settings are freed after this returns. */
