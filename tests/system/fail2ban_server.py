@@ -14,6 +14,7 @@ Debian's python3-fail2ban modules are needed, so run it with /usr/bin/python3.
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,9 @@ from pathlib import Path
 
 from fail2ban.client.csocket import CSocket
 
-DEBIAN = Path("/etc/fail2ban")
+# A tree of another version, unpacked and not installed (tests/unpack), takes Debian's place.
+TREE = os.environ.get("BANMESH_FAIL2BAN", "")
+DEBIAN = Path(TREE + "/etc/fail2ban")
 OURS = Path(__file__).resolve().parents[2] / "conf" / "fail2ban"
 
 # fail2ban.conf needs the section [Definition], even empty: without it fail2ban silently uses the
@@ -65,6 +68,25 @@ actionunban =
 SOCKET_PATH_MAX = 107  # what sockaddr_un can hold
 
 
+def tool(name, tree=None):
+    """The command line of fail2ban-NAME."""
+    tree = TREE if tree is None else tree
+    if not tree:
+        return ["/usr/bin/python3", f"/usr/bin/fail2ban-{name}"]
+    python = ["/usr/bin/python3"]
+    if os.path.exists(tree + "/python3"):  # one too old for today's brings its own
+        python = [f"PYTHONHOME={tree}/usr", tree + "/python3"]
+    return ["/usr/bin/env", f"PYTHONPATH={tree}/usr/lib/python3/dist-packages", *python,
+            f"{tree}/usr/bin/fail2ban-{name}"]
+
+
+def version(tree=None):
+    """(1, 0, 2)"""
+    said = subprocess.run([*tool("server", tree), "--version"], stdout=subprocess.PIPE, text=True,
+                          check=True, timeout=60).stdout
+    return tuple(int(number) for number in re.search(r"(\d+)\.(\d+)\.(\d+)", said).groups())
+
+
 class Fail2banError(Exception):
     """The server refused a command, did not start, or did not get somewhere in time."""
 
@@ -79,9 +101,13 @@ class Fail2banServer:
                    that is there already; None leaves the file out
         shared     whether our jail [shared] is enabled; its log is shared_log
         env        more environment variables, such as TZ
+        tree       of another version; "": the installed one
     """
 
-    def __init__(self, directory, jails="", files=None, shared=True, env=None, loglevel="INFO"):
+    def __init__(self, directory, jails="", files=None, shared=True, env=None, loglevel="INFO",
+                 tree=TREE):
+        self.tree = tree
+        self.debian = Path(tree + "/etc/fail2ban")
         self.directory = Path(directory).resolve()
         self.conf = self.directory / "conf"
         self.socket = self.directory / "fail2ban.sock"
@@ -97,9 +123,9 @@ class Fail2banServer:
     def _write_conf(self, jails, files, shared, loglevel):
         for folder in ("filter.d", "action.d", "jail.d"):
             (self.conf / folder).mkdir(parents=True, exist_ok=True)
-        for path in [DEBIAN / "jail.conf", *DEBIAN.glob("paths-*.conf")]:
+        for path in [self.debian / "jail.conf", *self.debian.glob("paths-*.conf")]:
             self._link(path, self.conf / path.name)
-        for path in DEBIAN.glob("filter.d/*.conf"):
+        for path in self.debian.glob("filter.d/*.conf"):
             self._link(path, self.conf / "filter.d" / path.name)
         for path in OURS.glob("*/*.*"):
             target = self.conf / path.parent.name / path.name
@@ -131,7 +157,7 @@ class Fail2banServer:
         """Start the server and return when its jails are configured."""
         with open(self.output, "wb") as output:
             self.process = subprocess.Popen(
-                ["/usr/bin/python3", "/usr/bin/fail2ban-server", "-f", "-c", str(self.conf)],
+                [*tool("server", self.tree), "-f", "-c", str(self.conf)],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 env={**os.environ, **self.env})
         try:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -11,6 +12,9 @@ import threading
 import time
 
 from mesh import ROOT, Process, wait_until
+
+
+SERVER = os.environ.get("BANMESH_STORE", "redis-server")  # or a KeyDB's, a Valkey's
 
 
 class StoreError(Exception):
@@ -82,16 +86,22 @@ class Store:
 
     def start(self, *options, wait=True):
         self.process = Process(
-            ["redis-server", "--port", "0", "--unixsocket", self.socket, "--save", "",
+            [SERVER, "--port", "0", "--unixsocket", self.socket, "--save", "",
              "--appendonly", "no", "--dir", self.dir, *self.options, *options],
             os.path.join(self.dir, "log"))
         if wait:
             wait_until(self.answers, "start of redis-server")
         return self
 
+    def version(self):
+        """(7, 0), of the Redis that it is compatible with."""
+        said = re.search(r"redis_version:(\d+)\.(\d+)", self.call("INFO", "server"))
+        return tuple(int(number) for number in said.groups())
+
     def answers(self):
         try:
-            return self.call("PING") == "PONG"
+            # KeyDB answers PING while it loads.
+            return self.call("PING") == "PONG" and "loading:1" not in self.call("INFO", "persistence")
         except (OSError, ConnectionError, StoreError):  # the last one while it loads
             return False
 
