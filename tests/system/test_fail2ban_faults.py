@@ -10,7 +10,7 @@ import time
 import pytest
 
 from effort import new_seed, rounds
-from fail2ban_server import Fail2banServer
+from fail2ban_server import Fail2banServer, version
 from mesh import Mesh, public_addresses, wait_until
 from test_clock import Clock
 from test_shared_log import ROTATIONS, Rotation
@@ -54,7 +54,9 @@ def test_what_fail2ban_had_read_but_not_banned_when_it_restarted_is_banned(tmp_p
             if together:
                 mx2.stop(signal.SIGKILL)
             two.stop()
-            assert not all("] Ban %s\n" % address in two.log_text() for address in addresses)
+            # From 1.1.1 on it acts on what it has read before it ends.
+            assert version() >= (1, 1, 1) or not all(
+                "] Ban %s\n" % address in two.log_text() for address in addresses)
             two.start()
             if together:
                 mx2.start()
