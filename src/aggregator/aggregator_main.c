@@ -52,6 +52,14 @@ static int check(const settings_t *settings, fault_t *fault)
     return 0;
 }
 
+/* enrich may be NULL. */
+static void warn_of_gap(const enrich_t *enrich)
+{
+    const char *gap = enrich != NULL ? enrich_gap(enrich) : NULL;
+    if (gap != NULL)
+        log_warnx("geoip / country: %s", gap);
+}
+
 static void advise(const settings_t *settings, const cert_t *cert)
 {
     (void)cert;
@@ -61,6 +69,9 @@ static void advise(const settings_t *settings, const cert_t *cert)
     else if (access(country, F_OK) == -1)
         log_warnx("geoip / country: %s does not exist: all countries will be " ENRICH_UNKNOWN,
                   country);
+    enrich_t *enrich = enrich_new(country, NULL);
+    warn_of_gap(enrich);
+    enrich_destroy(&enrich);
 }
 
 static void refresh(void *arg)
@@ -69,9 +80,10 @@ static void refresh(void *arg)
     fault_t fault;
     const char *path = service_settings(self->service)->geoip.country;
     int rc = enrich_refresh(self->enrich, path, &fault);
-    if (rc == 1)
+    if (rc == 1) {
         log_info("country database %s: read", path);
-    else if (rc == -1 && !self->failing)
+        warn_of_gap(self->enrich);
+    } else if (rc == -1 && !self->failing)
         log_warnx("%s; the old one stays in use", fault.text);
     self->failing = rc == -1;
 }
@@ -112,6 +124,10 @@ static void reloaded(void *state)
 static void status(void *state, json_t *json)
 {
     aggregator_t *self = state;
+    if (enrich_gap(self->enrich) != NULL)
+        service_attention(json, "%s", enrich_gap(self->enrich));
+    if (!enrich_is_open(self->enrich))
+        service_attention(json, "there is no country database: all countries are " ENRICH_UNKNOWN);
     consumer_status(self->consumer, json);
     json_object_set_new(json, "country_db", enrich_status(self->enrich));
 }

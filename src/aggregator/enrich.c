@@ -17,6 +17,8 @@ struct enrich {
     bool is_open;
     MMDB_s db;
     struct stat seen; /* of the file that db was copied from */
+    fault_t gap;      /* what the file lacks as a whole; "": nothing */
+    uint64_t unknown; /* look-ups that found no country */
     uint64_t damaged; /* look-ups that met a damaged place */
 };
 
@@ -77,6 +79,135 @@ static bool is_same_file(const struct stat *one, const struct stat *other)
            one->st_mtim.tv_nsec == other->st_mtim.tv_nsec;
 }
 
+/* ---- one record ---- */
+
+static const char *const country_paths[][3] = {
+    {"country", "iso_code", NULL},
+    {"registered_country", "iso_code", NULL},
+    {"country_code", NULL, NULL},
+    {"country", NULL, NULL},
+};
+
+#define PATH_COUNT (sizeof country_paths / sizeof country_paths[0])
+
+static bool is_letter(char c)
+{
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
+/* Only two letters pass: whatever else a file holds must not become the name of a key. */
+static bool take_code(const MMDB_entry_data_s *data, char out[static ENRICH_COUNTRY_BYTES])
+{
+    if (!data->has_data || data->type != MMDB_DATA_TYPE_UTF8_STRING || data->data_size != 2 ||
+        !is_letter(data->utf8_string[0]) || !is_letter(data->utf8_string[1]))
+        return false;
+    out[0] = (char)(data->utf8_string[0] & ~0x20);
+    out[1] = (char)(data->utf8_string[1] & ~0x20);
+    out[2] = '\0';
+    return true;
+}
+
+/* Returns MMDB_SUCCESS with the code, "" if there is none; or what is wrong with the file. */
+static int find_country(MMDB_entry_s *entry, char out[static ENRICH_COUNTRY_BYTES])
+{
+    out[0] = '\0';
+    for (size_t i = 0; i < PATH_COUNT; i++) {
+        MMDB_entry_data_s data;
+        int error = MMDB_aget_value(entry, &data, country_paths[i]);
+        if (error == MMDB_SUCCESS && take_code(&data, out))
+            return MMDB_SUCCESS;
+        if (error != MMDB_SUCCESS && error != MMDB_LOOKUP_PATH_DOES_NOT_MATCH_DATA_ERROR)
+            return error;
+    }
+    return MMDB_SUCCESS;
+}
+
+/* ---- what it is good for ---- */
+
+#define SAMPLE_RECORDS 1000
+#define SAMPLE_NODES   200000 /* a tree may be damaged */
+
+typedef struct {
+    MMDB_s *db;
+    uint64_t alias; /* a part of the tree that stands for another one */
+    size_t records;
+    size_t nodes;
+} sample_t;
+
+static bool has_country(sample_t *self, uint64_t node, int depth);
+
+static bool record_has_country(sample_t *self, uint64_t record, uint8_t type, MMDB_entry_s *entry,
+                               int depth)
+{
+    char country[ENRICH_COUNTRY_BYTES];
+    if (type == MMDB_RECORD_TYPE_SEARCH_NODE)
+        return record != self->alias && has_country(self, record, depth + 1);
+    if (type != MMDB_RECORD_TYPE_DATA || self->records == 0)
+        return false;
+    self->records--;
+    return find_country(entry, country) == MMDB_SUCCESS && country[0] != '\0';
+}
+
+/* Whether any of the first records below a node has one. */
+static bool has_country(sample_t *self, uint64_t node, int depth)
+{
+    MMDB_search_node_s found;
+    if (depth > 128 || self->records == 0 || self->nodes == 0)
+        return false;
+    self->nodes--;
+    if (MMDB_read_node(self->db, (uint32_t)node, &found) != MMDB_SUCCESS)
+        return false;
+    return record_has_country(self, found.left_record, found.left_record_type,
+                              &found.left_record_entry, depth) ||
+           record_has_country(self, found.right_record, found.right_record_type,
+                              &found.right_record_entry, depth);
+}
+
+static bool has_v4(MMDB_s *db)
+{
+    sample_t sample = {db, UINT64_MAX, SAMPLE_RECORDS, SAMPLE_NODES};
+    uint64_t start = db->metadata.ip_version == 4 ? 0 : db->ipv4_start_node.node_value;
+    /* Otherwise one record stands for all of IPv4. */
+    return start < db->metadata.node_count && has_country(&sample, start, 0);
+}
+
+/* Of ordinary addresses, 2000::/3: bits 0, 0, 1. */
+static bool has_v6(MMDB_s *db)
+{
+    sample_t sample = {db, db->ipv4_start_node.node_value, SAMPLE_RECORDS, SAMPLE_NODES};
+    MMDB_search_node_s found;
+    uint64_t node = 0;
+    for (int bit = 0; bit < 3; bit++) {
+        if (db->metadata.ip_version == 4 ||
+            MMDB_read_node(db, (uint32_t)node, &found) != MMDB_SUCCESS)
+            return false;
+        uint8_t type = bit < 2 ? found.left_record_type : found.right_record_type;
+        node = bit < 2 ? found.left_record : found.right_record;
+        if (type != MMDB_RECORD_TYPE_SEARCH_NODE)
+            return false;
+    }
+    return has_country(&sample, node, 3);
+}
+
+static void look_for_gap(enrich_t *self)
+{
+    bool v4 = has_v4(&self->db);
+    bool v6 = has_v6(&self->db);
+    self->gap.text[0] = '\0';
+    if (!v4 || !v6)
+        fault_set(&self->gap, "%s (%s) holds no countries%s: all %s be " ENRICH_UNKNOWN, self->path,
+                  self->db.metadata.database_type,
+                  v4   ? " of IPv6 addresses"
+                  : v6 ? " of IPv4 addresses"
+                       : "",
+                  v4 || v6 ? "these will" : "will");
+}
+
+const char *enrich_gap(const enrich_t *self)
+{
+    return self->is_open && self->gap.text[0] != '\0' ? self->gap.text : NULL;
+}
+
 /* The new database in place of the old one. */
 static void adopt(enrich_t *self, const char *path, const MMDB_s *db, const struct stat *status)
 {
@@ -89,6 +220,7 @@ static void adopt(enrich_t *self, const char *path, const MMDB_s *db, const stru
     if (db != NULL) {
         self->db = *db;
         self->seen = *status;
+        look_for_gap(self);
     }
 }
 
@@ -136,32 +268,6 @@ bool enrich_is_open(const enrich_t *self)
 
 /* ---- looking up ---- */
 
-static const char *const country_paths[][3] = {
-    {"country", "iso_code", NULL},
-    {"registered_country", "iso_code", NULL},
-    {"country_code", NULL, NULL},
-    {"country", NULL, NULL},
-};
-
-#define PATH_COUNT (sizeof country_paths / sizeof country_paths[0])
-
-static bool is_letter(char c)
-{
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-}
-
-/* Only two letters pass: whatever else a file holds must not become the name of a key. */
-static bool take_code(const MMDB_entry_data_s *data, char out[static ENRICH_COUNTRY_BYTES])
-{
-    if (!data->has_data || data->type != MMDB_DATA_TYPE_UTF8_STRING || data->data_size != 2 ||
-        !is_letter(data->utf8_string[0]) || !is_letter(data->utf8_string[1]))
-        return false;
-    out[0] = (char)(data->utf8_string[0] & ~0x20);
-    out[1] = (char)(data->utf8_string[1] & ~0x20);
-    out[2] = '\0';
-    return true;
-}
-
 static MMDB_lookup_result_s look_up(const MMDB_s *db, const addr_t *address, int *error)
 {
     if (address->family == 4) {
@@ -180,15 +286,14 @@ void enrich_country(enrich_t *self, const addr_t *address, char out[static ENRIC
     memcpy(out, ENRICH_UNKNOWN, ENRICH_COUNTRY_BYTES);
     if (!self->is_open)
         return;
+    char country[ENRICH_COUNTRY_BYTES] = "";
     MMDB_lookup_result_s found = look_up(&self->db, address, &error);
-    for (size_t i = 0; error == MMDB_SUCCESS && found.found_entry && i < PATH_COUNT; i++) {
-        MMDB_entry_data_s data;
-        error = MMDB_aget_value(&found.entry, &data, country_paths[i]);
-        if (error == MMDB_LOOKUP_PATH_DOES_NOT_MATCH_DATA_ERROR)
-            error = MMDB_SUCCESS;
-        else if (error == MMDB_SUCCESS && take_code(&data, out))
-            return;
-    }
+    if (error == MMDB_SUCCESS && found.found_entry)
+        error = find_country(&found.entry, country);
+    if (country[0] != '\0')
+        memcpy(out, country, ENRICH_COUNTRY_BYTES);
+    else
+        self->unknown++;
     if (error != MMDB_SUCCESS && error != MMDB_IPV6_LOOKUP_IN_IPV4_DATABASE_ERROR)
         self->damaged++;
 }
@@ -197,8 +302,8 @@ json_t *enrich_status(const enrich_t *self)
 {
     if (!self->is_open)
         return json_pack("{s:s, s:b}", "path", self->path, "loaded", false);
-    return json_pack("{s:s, s:b, s:s, s:I, s:I}", "path", self->path, "loaded", true, "type",
+    return json_pack("{s:s, s:b, s:s, s:I, s:I, s:I}", "path", self->path, "loaded", true, "type",
                      self->db.metadata.database_type, "built",
                      (json_int_t)self->db.metadata.build_epoch, "damaged",
-                     (json_int_t)self->damaged);
+                     (json_int_t)self->damaged, "unknown", (json_int_t)self->unknown);
 }

@@ -26,6 +26,11 @@ void enrich_destroy(enrich_t **self_p);
 /* There is a database behind it. */
 bool enrich_is_open(const enrich_t *self);
 
+/* What the file lacks as a whole, in words: it has no countries (an ASN database), or none of one
+ * family. Looks at a thousand records of each. NULL: nothing, or there is no file. Lives until the
+ * file is read anew. */
+const char *enrich_gap(const enrich_t *self);
+
 /* Look whether path is another file than the one that was read (other name, inode, size or time),
  * and read it then. Returns 1 if it was read anew, 0 if there was nothing to do, -1 with the fault:
  * the old one stays in use. A file that vanished is nothing to do. */

@@ -11,6 +11,7 @@
 #include "ticker.h"
 #include "watch.h"
 
+#include <ctype.h>
 #include <pwd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -493,17 +494,54 @@ static void tick(void *arg)
 
 /* ---- start ---- */
 
+/* By name or number. Returns 0, or -1 if there is nobody of that name. */
+static int find_user(const char *text, uid_t *out)
+{
+    char *end;
+    const struct passwd *user = getpwnam(text);
+    errno = 0;
+    unsigned long number = strtoul(text, &end, 10);
+    if (user != NULL)
+        *out = user->pw_uid;
+    else if (isdigit((unsigned char)*text) && *end == '\0' && errno == 0 && number < UINT32_MAX)
+        *out = (uid_t)number;
+    else
+        return -1;
+    return 0;
+}
+
+static void warn_of_user(const char *name, size_t count)
+{
+    if (count == USERS_MAX)
+        log_warnx("publish / users: more than %d, \"%s\" is left out", USERS_MAX, name);
+    else
+        log_warnx("publish / users: there is no user \"%s\"", name);
+}
+
+/* warn may be NULL. */
+static size_t find_users(const settings_t *settings, uid_t users[static USERS_MAX],
+                         void (*warn)(const char *name, size_t count))
+{
+    const text_list_t *names = &settings->publish.users;
+    size_t count = 0;
+    for (size_t i = 0; i < names->size; i++)
+        if (count < USERS_MAX && find_user(names->items[i], &users[count]) == 0)
+            count++;
+        else if (warn != NULL)
+            warn(names->items[i], count);
+    return count;
+}
+
+void intake_advise(const settings_t *settings)
+{
+    uid_t users[USERS_MAX];
+    find_users(settings, users, warn_of_user);
+}
+
 void intake_reload(intake_t *self)
 {
-    const text_list_t *names = &service_settings(self->service)->publish.users;
-    self->user_count = self->stranger_count = 0;
-    for (size_t i = 0; i < names->size && self->user_count < USERS_MAX; i++) {
-        const struct passwd *user = getpwnam(names->items[i]);
-        if (user != NULL)
-            self->users[self->user_count++] = user->pw_uid;
-        else
-            log_warnx("publish / users: there is no user \"%s\"", names->items[i]);
-    }
+    self->user_count = find_users(service_settings(self->service), self->users, warn_of_user);
+    self->stranger_count = 0;
 }
 
 intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault)
@@ -516,7 +554,7 @@ intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault)
     self->socket_path = xstrdup(settings->publish.socket);
     self->spool_path = xstrdup(settings->publish.spool);
     self->malformed = json_object();
-    intake_reload(self);
+    self->user_count = find_users(settings, self->users, NULL); /* intake_advise has warned */
     self->spare = local_spare();
     self->listener.fd = -1;
     self->listener.events = ZMQ_POLLIN;

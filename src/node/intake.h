@@ -14,6 +14,9 @@ typedef struct intake intake_t;
 intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault);
 void intake_destroy(intake_t **self_p);
 
+/* Warn of users in the settings that there are not: at the start and at --check. */
+void intake_advise(const settings_t *settings);
+
 /* Settings changed: who may hand in bans, and what is not published. */
 void intake_reload(intake_t *self);
 

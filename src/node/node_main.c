@@ -40,6 +40,7 @@ static int check_directories(const settings_t *settings, fault_t *fault)
 
 static void advise(const settings_t *settings, const cert_t *cert)
 {
+    intake_advise(settings);
     if (settings->guard.allow_special == 0) /* a test, without a world around it */
         protect_advise(cert, settings);
 }

@@ -310,6 +310,16 @@ def check(node, expect, daemon="banmeshd", prefix=()):
     return done.stdout + done.stderr
 
 
+def test_check_says_who_may_publish_that_there_is_not(tmp_path):
+    mesh = Mesh(tmp_path, ["mx1"])
+    mx1 = mesh.nodes[0]
+    mx1.write_settings({"publish": {"users": "root nosuchuser 65533"}})
+    words = check(mx1, 0)
+    assert 'there is no user "nosuchuser"' in words and "65533" not in words
+    mx1.write_settings({"publish": {"users": "root " + " ".join(map(str, range(70000, 70020)))}})
+    assert 'more than 16, "70015" is left out' in check(mx1, 0)
+
+
 def test_check_names_file_and_line(tmp_path):
     mesh = Mesh(tmp_path, ["mx1"])
     node = mesh.nodes[0]
@@ -383,6 +393,11 @@ def test_a_user_who_may_not_publish_is_refused(tmp_path):
             os.chmod(folder, 0o755)
     hook = shutil.copy(program("banmesh-publish"), tmp_path / "hook")  # the build may be in /root
     try:
+        mx1.write_settings({"publish": {"users": "root 65532"}})  # by number, as well
+        mx1.process.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "SIGHUP" in mx1.output(), "the reload")
+        subprocess.run([hook, "--socket", mx1.socket, "--spool", mx1.spool, "--jail", "sshd",
+                        "--ip", "80.94.95.113"], user=65532, check=True)
         done = subprocess.run([hook, "--socket", mx1.socket, "--spool",
                                mx1.spool, "--jail", "sshd", "--ip", "80.94.95.112"], user=65534,
                               text=True, stderr=subprocess.PIPE, check=False)

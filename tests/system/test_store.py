@@ -413,6 +413,30 @@ def test_a_replaced_database_is_read_at_a_hangup(tmp_path):
             assert store.count("XX") == 1 and store.count("NL") == 2
 
 
+def test_a_database_without_countries_is_said(tmp_path):
+    """All were XX, for ever, in silence."""
+    asn = make_country_db(tmp_path / "asn.mmdb", {"45.0.0.0/8": "AS1"}, "--asn")
+    good = make_country_db(tmp_path / "good.mmdb", COUNTRIES)
+    with Store(tmp_path) as store, Mesh(tmp_path, ["mx1"]) as mesh:
+        aggregator = add_aggregator(mesh, [store], geoip={"country": str(asn)})
+        done = subprocess.run([program("banmesh-aggregator"), "--config", aggregator.conf, "--check"],
+                              text=True, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        words = "asn.mmdb (GeoLite2-ASN) holds no countries: all will be XX"
+        assert words in done.stdout
+        aggregator.start()
+        assert aggregator.output().count(words) == 1
+        assert any(words in line for line in aggregator.status()["attention"])
+        mesh.nodes[0].publish("45.154.244.193")
+        wait_until(lambda: aggregator.status()["country_db"]["unknown"] == 1, "it to be counted")
+        aggregator.write_settings({"geoip": {"country": str(good)}})
+        aggregator.process.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: not any(words in line for line in aggregator.status()["attention"]),
+                   "the good one")
+        aggregator.write_settings({"geoip": {"country": str(asn)}})
+        aggregator.process.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: aggregator.output().count(words) == 2, "the reload to say it")
+
+
 def test_check_names_what_is_wrong(tmp_path):
     mesh = Mesh(tmp_path)
     store = Store(tmp_path)

@@ -77,6 +77,36 @@ TEST(a_code_that_is_not_two_letters_is_unknown)
     enrich_destroy(&self);
 }
 
+static void assert_gap(const char *options, const char *list, const char *expected)
+{
+    make_db("db", options, list);
+    enrich_t *self = open_db("db");
+    const char *gap = enrich_gap(self);
+    assert_string_equal(gap != NULL ? gap : "none", expected);
+    enrich_destroy(&self);
+    assert_int_equal(unlink("db"), 0);
+}
+
+/* All countries were XX for ever, in silence. */
+TEST(what_a_file_lacks_as_a_whole_is_said)
+{
+    static const char both[] = "45.154.0.0/16 NL\n2a02:4780::/32 LT\n";
+    assert_gap("", both, "none");
+    assert_gap("--flat", both, "none");
+    assert_gap("--registered", both, "none");
+    assert_gap("--asn", both, "db (GeoLite2-ASN) holds no countries: all will be XX");
+    assert_gap("", "45.154.0.0/16 NL\n",
+               "db (GeoLite2-Country) holds no countries of IPv6 addresses: all these will be XX");
+    assert_gap("--v4", "45.154.0.0/16 NL\n",
+               "db (GeoLite2-Country) holds no countries of IPv6 addresses: all these will be XX");
+    assert_gap("", "2a02:4780::/32 LT\n",
+               "db (GeoLite2-Country) holds no countries of IPv4 addresses: all these will be XX");
+    assert_gap("", "", "db (GeoLite2-Country) holds no countries: all will be XX");
+    /* Not what stands in the IPv6 tree for IPv4, nor what lies outside of ordinary addresses. */
+    assert_gap("", "45.154.0.0/16 NL\nfd00::/8 LT\n",
+               "db (GeoLite2-Country) holds no countries of IPv6 addresses: all these will be XX");
+}
+
 TEST(no_file_is_no_error_until_it_comes)
 {
     fault_t fault;
@@ -172,6 +202,7 @@ int main(void)
         in_directory(the_flat_layout_is_understood_and_letters_become_capitals),
         in_directory(a_code_that_is_not_two_letters_is_unknown),
         in_directory(no_file_is_no_error_until_it_comes),
+        in_directory(what_a_file_lacks_as_a_whole_is_said),
         in_directory(what_is_no_database_is_refused_by_name),
         in_directory(a_replaced_file_is_read_and_a_broken_one_changes_nothing),
         in_directory(a_file_that_is_cut_short_in_place_does_no_harm),
