@@ -129,6 +129,10 @@ static void status(void *state, json_t *json)
     if (!enrich_is_open(self->enrich))
         service_attention(json, "there is no country database: all countries are " ENRICH_UNKNOWN);
     consumer_status(self->consumer, json);
+    const json_t *store = json_object_get(json, "store");
+    if (!json_is_true(json_object_get(store, "connected")))
+        service_attention(json, "no store is connected: %s",
+                          json_string_value(json_object_get(store, "last_error")));
     json_object_set_new(json, "country_db", enrich_status(self->enrich));
 }
 

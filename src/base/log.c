@@ -5,12 +5,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LOG_LINE_MAX 1024
 
+/* syslog (3)'s numbers. */
+typedef enum { ERROR = 3, WARNING = 4, INFO = 6, DEBUG = 7 } level_t;
+
 static const char *log_program = "banmesh";
 static bool log_verbose;
+static bool log_to_journal;
 
 int fault_set(fault_t *fault, const char *format, ...)
 {
@@ -25,9 +30,21 @@ int fault_set(fault_t *fault, const char *format, ...)
     return -1;
 }
 
+/* systemd.exec (5): JOURNAL_STREAM names the device and inode of what the journal reads. */
+static bool is_journal(void)
+{
+    const char *text = getenv("JOURNAL_STREAM");
+    struct stat status;
+    unsigned long long device;
+    unsigned long long inode;
+    return text != NULL && sscanf(text, "%llu:%llu", &device, &inode) == 2 &&
+           fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device && status.st_ino == inode;
+}
+
 void log_open(const char *program)
 {
     log_program = program;
+    log_to_journal = is_journal();
 }
 
 void log_set_verbose(bool verbose)
@@ -37,10 +54,11 @@ void log_set_verbose(bool verbose)
 
 /* One line, one write: lines of several processes on one terminal do not mix. What a peer or a
  * file brought must not forge a line of its own, so control characters become '?'. */
-static void emit(const char *level, int error, const char *format, va_list args)
+static void emit(level_t level, const char *word, int error, const char *format, va_list args)
 {
     char line[LOG_LINE_MAX];
-    int used = snprintf(line, sizeof line, "%s: %s", log_program, level);
+    int used = log_to_journal ? snprintf(line, sizeof line, "<%d>", (int)level) : 0;
+    used += snprintf(line + used, sizeof line - (size_t)used, "%s: %s", log_program, word);
     used += vsnprintf(line + used, sizeof line - (size_t)used, format, args);
     if (used > (int)sizeof line - 1)
         used = (int)sizeof line - 1;
@@ -55,45 +73,45 @@ static void emit(const char *level, int error, const char *format, va_list args)
     fwrite(line, 1, (size_t)used + 1, stderr);
 }
 
-#define EMIT(level, error, format)                                                                 \
+#define EMIT(level, word, error, format)                                                           \
     do {                                                                                           \
         va_list args;                                                                              \
         va_start(args, format);                                                                    \
-        emit(level, error, format, args);                                                          \
+        emit(level, word, error, format, args);                                                    \
         va_end(args);                                                                              \
     } while (0)
 
 void log_debug(const char *format, ...)
 {
     if (log_verbose)
-        EMIT("debug: ", 0, format);
+        EMIT(DEBUG, "debug: ", 0, format);
 }
 
 void log_info(const char *format, ...)
 {
-    EMIT("", 0, format);
+    EMIT(INFO, "", 0, format);
 }
 
 void log_warn(const char *format, ...)
 {
     int error = errno;
-    EMIT("warning: ", error, format);
+    EMIT(WARNING, "warning: ", error, format);
 }
 
 void log_warnx(const char *format, ...)
 {
-    EMIT("warning: ", 0, format);
+    EMIT(WARNING, "warning: ", 0, format);
 }
 
 void log_error(const char *format, ...)
 {
     int error = errno;
-    EMIT("error: ", error, format);
+    EMIT(ERROR, "error: ", error, format);
 }
 
 void log_errorx(const char *format, ...)
 {
-    EMIT("error: ", 0, format);
+    EMIT(ERROR, "error: ", 0, format);
 }
 
 /* Nothing is torn down on the way out: libraries would say more of their own loose ends than there
@@ -108,13 +126,13 @@ static void leave(void)
 void fatal(const char *format, ...)
 {
     int error = errno;
-    EMIT("fatal: ", error, format);
+    EMIT(ERROR, "fatal: ", error, format);
     leave();
 }
 
 void fatalx(const char *format, ...)
 {
-    EMIT("fatal: ", 0, format);
+    EMIT(ERROR, "fatal: ", 0, format);
     leave();
 }
 

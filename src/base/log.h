@@ -19,7 +19,8 @@ typedef struct {
  * fault may be NULL. errno is left as it was. */
 int fault_set(fault_t *fault, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The name that starts each line; borrowed, usually a string literal. */
+/* The name that starts each line; borrowed, usually a string literal. Where the journal reads, each
+ * line begins with its priority (sd-daemon (3)). */
 void log_open(const char *program);
 
 /* Also print what log_debug says. */

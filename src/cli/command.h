@@ -8,7 +8,12 @@
 
 #define COMMAND_DEFAULT_CONFIG "/etc/banmesh/node.conf"
 
-enum { COMMAND_OK = 0, COMMAND_FAILED = 1, COMMAND_USAGE = 2 };
+enum {
+    COMMAND_OK = 0,
+    COMMAND_FAILED = 1,
+    COMMAND_USAGE = 2,
+    COMMAND_ATTENTION = 3, /* done, and something needs a look */
+};
 
 /* Options that every command knows. */
 typedef struct {

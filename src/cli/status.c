@@ -156,8 +156,13 @@ static void print_status(const json_t *status)
     if (json_object_get(status, "behind") != NULL)
         printf("%" JSON_INTEGER_FORMAT " batches are not in the store yet\n",
                number(status, "behind"));
-    if (json_is_true(json_object_get(status, "disk_full")))
-        printf("THE DISK IS FULL: no ban is taken in until there is room in the state directory\n");
+    const json_t *hook = json_object_get(status, "hook");
+    if (json_object_get(hook, "jail") != NULL)
+        printf("the hook was last called %" JSON_INTEGER_FORMAT " s ago, for the jail %s\n",
+               number(hook, "called_s_ago"), text(hook, "jail"));
+    else if (hook != NULL)
+        printf("no jail of this host has called the hook since %s\n",
+               text(hook, "not_called_since"));
     print_attention(json_object_get(status, "attention"));
     print_peers(json_object_get(mesh, "peers"));
     print_feeds(json_object_get(mesh, "feeds"), text(status, "node"),
@@ -196,8 +201,9 @@ static int status(const command_options_t *options, int argc, char **argv)
         putchar('\n');
     } else
         print_status(answer);
+    bool attention = json_array_size(json_object_get(answer, "attention")) > 0;
     json_decref(answer);
-    return COMMAND_OK;
+    return attention ? COMMAND_ATTENTION : COMMAND_OK;
 }
 
 const command_t command_status = {
@@ -208,6 +214,10 @@ const command_t command_status = {
         "\n"
         "Asks the banmeshd (or banmesh-aggregator) that runs with these settings. A peer is\n"
         "connected if its own signed heartbeat came within five heartbeat intervals.\n"
+        "\n"
+        "exit status: 0 all is well; 1 nobody answers; 2 usage; 3 it runs, and something needs a\n"
+        "look: that stands first, under LOOK AT (a peer that is not connected, a file that was\n"
+        "left out, a key in use twice, ...)\n"
         "\n"
         "  missing  batches that the peer signed for and this host does not have yet\n"
         "  epoch    when the origin began to count: each start of its daemon is a new one\n"

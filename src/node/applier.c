@@ -369,6 +369,11 @@ void applier_reload(applier_t *self)
 
 /* ---- status ---- */
 
+bool applier_sees_fail2ban(const applier_t *self)
+{
+    return strcmp(sink_fail2ban(self->sink), "runs") == 0;
+}
+
 static json_t *outcomes(const sink_t *sink)
 {
     json_t *all = json_object();
@@ -398,6 +403,9 @@ void applier_status(const applier_t *self, json_t *status)
 {
     const sink_t *sink = self->sink;
     judge_attention(self->judge, status);
+    if (self->failing)
+        service_attention(status, "%s cannot be written: bans of peers wait",
+                          service_settings(self->service)->shared.log);
     json_object_set_new(status, "outcomes", outcomes(sink));
     json_object_set_new(status, "clocks_ahead", judge_clocks(self->judge));
     json_object_set_new(status, "held", json_integer((json_int_t)sink_held(sink)));

@@ -22,6 +22,9 @@ void applier_reload(applier_t *self);
 void applier_note_local(applier_t *self, const ban_t *ban);
 
 /* Add outcomes, held addresses and the state of the log to the status. */
+/* Whether the socket of a fail2ban is there. */
+bool applier_sees_fail2ban(const applier_t *self);
+
 void applier_status(const applier_t *self, json_t *status);
 
 #endif

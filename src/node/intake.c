@@ -15,6 +15,7 @@
 #include <pwd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define CONNECTIONS_MAX 256
 #define READ_BYTES      49152 /* of one connection before others get their turn: about a group */
@@ -92,6 +93,9 @@ struct intake {
     soon_t *spool_soon;
     fault_t spool_failure; /* what was said last */
     uint64_t counts[INTAKE_COUNT];
+    mono_t called_at;                    /* the last request, if there was one */
+    char called_for[EVENT_NAME_MAX + 1]; /* its jail; "": there was none since the start */
+    wall_t started;
     jails_t *jails;
     json_t *malformed; /* how many of each field */
     fault_t last_malformed;
@@ -226,6 +230,12 @@ static void flush(void *arg)
 
 /* ---- requests ---- */
 
+static void note_call(intake_t *self, const char *jail)
+{
+    self->called_at = mono_now();
+    snprintf(self->called_for, sizeof self->called_for, "%s", jail);
+}
+
 /* In words where the operator looks: in silence, a jail that calls its hook wrong would share
  * nothing for ever. The log has the first of each field. */
 static void note_malformed(intake_t *self, const request_t *request, const fault_t *why)
@@ -253,6 +263,7 @@ static void take_request(connection_t *connection, const char *line, size_t leng
     } else {
         waiting->ban = request.ban;
         jails_name(self->jails, request.jail, waiting->ban.jail);
+        note_call(self, waiting->ban.jail);
         waiting->decided = is_skipped(self, &waiting->ban, &waiting->answer);
     }
     if (self->waiting_count == WIRE_EVENTS_MAX)
@@ -411,6 +422,7 @@ static int take_spooled(void *arg, const request_t *requests, size_t count)
     for (size_t i = 0; i < count; i++) {
         bans[i] = requests[i].ban;
         jails_name(self->jails, requests[i].jail, bans[i].jail);
+        note_call(self, bans[i].jail);
         if (!is_skipped(self, &bans[i], &answer))
             items[kept++] = (own_feed_item_t){.ban = &bans[i]};
     }
@@ -549,6 +561,7 @@ intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault)
     intake_t *self = xcalloc(1, sizeof *self);
     const settings_t *settings = service_settings(service);
     self->service = service;
+    self->started = wall_now();
     self->own_feed = service_own_feed(service);
     self->applier = applier;
     self->socket_path = xstrdup(settings->publish.socket);
@@ -604,6 +617,33 @@ void intake_destroy(intake_t **self_p)
     free(self);
 }
 
+static json_t *hook_status(const intake_t *self)
+{
+    char since[sizeof "2026-11-30 22:23 UTC"];
+    time_t started = (time_t)(self->started.ms / MS_PER_S);
+    struct tm utc;
+    gmtime_r(&started, &utc);
+    strftime(since, sizeof since, "%Y-%m-%d %H:%M UTC", &utc);
+    if (self->called_for[0] == '\0')
+        return json_pack("{s:s}", "not_called_since", since);
+    return json_pack("{s:s, s:I}", "jail", self->called_for, "called_s_ago",
+                     (json_int_t)(mono_since_ms(self->called_at) / MS_PER_S));
+}
+
+/* fail2ban runs here, and nothing of it ever came: its jails lack the action, or do not know of it
+ * yet. */
+static void look_at_hook(const intake_t *self, json_t *status, uint64_t batches)
+{
+    const char *since =
+        json_string_value(json_object_get(json_object_get(status, "hook"), "not_called_since"));
+    if (since != NULL && batches == 0 && applier_sees_fail2ban(self->applier))
+        service_attention(status,
+                          "no jail of this host has called the hook since %s: has one the action "
+                          "\"banmesh\"? fail2ban takes a new action of a running jail at "
+                          "fail2ban-client reload --restart JAIL",
+                          since);
+}
+
 void intake_status(const intake_t *self, json_t *status)
 {
     json_t *counts = json_object();
@@ -622,6 +662,8 @@ void intake_status(const intake_t *self, json_t *status)
     uint64_t batches;
     uint64_t epochs;
     own_feed_size(self->own_feed, &batches, &epochs);
+    json_object_set_new(status, "hook", hook_status(self));
+    look_at_hook(self, status, batches);
     json_object_set_new(status, "own_log",
                         json_pack("{s:I, s:I}", "batches", (json_int_t)batches, "epochs",
                                   (json_int_t)epochs));

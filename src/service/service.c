@@ -338,10 +338,42 @@ void service_attention(json_t *status, const char *format, ...)
     json_array_append_new(json_object_get(status, "attention"), json_string(line.text));
 }
 
+static void look_at_peers(json_t *status, const json_t *peers)
+{
+    for (size_t i = 0; i < json_array_size(peers); i++) {
+        const json_t *peer = json_array_get(peers, i);
+        json_int_t heard = json_integer_value(json_object_get(peer, "heard_ms_ago"));
+        const char *name = json_string_value(json_object_get(peer, "name"));
+        if (json_is_true(json_object_get(peer, "connected")))
+            continue;
+        if (heard < 0)
+            service_attention(status, "peer %s: not connected, never heard", name);
+        else
+            service_attention(status, "peer %s: not connected, heard %" PRId64 " s ago", name,
+                              (int64_t)heard / MS_PER_S);
+    }
+}
+
+static void look_at_forks(json_t *status, const json_t *forks)
+{
+    for (size_t i = 0; i < json_array_size(forks); i++) {
+        const json_t *fork = json_array_get(forks, i);
+        if (json_is_true(json_object_get(fork, "quarantined")))
+            service_attention(status, "%s is in quarantine: its key is in use twice, or stolen",
+                              json_string_value(json_object_get(fork, "origin")));
+    }
+}
+
 /* What all programs have to say there. */
 static void ask_attention(const service_t *self, json_t *status)
 {
     const char *why;
+    const json_t *mesh = json_object_get(status, "mesh");
+    if (state_is_full(feed_state(self->feed)))
+        service_attention(status, "the disk is full: no ban is taken in until there is room in %s",
+                          self->settings->node.state);
+    look_at_peers(status, json_object_get(mesh, "peers"));
+    look_at_forks(status, json_object_get(mesh, "forks"));
     if (self->not_reloaded.text[0] != '\0')
         service_attention(status, "settings were not reloaded, the old ones are in use: %s",
                           self->not_reloaded.text);

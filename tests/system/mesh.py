@@ -197,8 +197,17 @@ class Node:
 
     def status(self):
         answer = subprocess.run([program("banmesh"), "status", "--config", self.conf, "--json"],
-                                check=True, stdout=subprocess.PIPE)
-        return json.loads(answer.stdout)
+                                check=False, stdout=subprocess.PIPE)
+        if answer.returncode not in (0, 3):
+            answer.check_returncode()
+        status = json.loads(answer.stdout)
+        assert answer.returncode == (3 if status["attention"] else 0), status["attention"]
+        return status
+
+    def status_text(self):
+        """What an operator sees."""
+        return subprocess.run([program("banmesh"), "status", "--config", self.conf], text=True,
+                              check=False, stdout=subprocess.PIPE).stdout
 
     def messages(self):
         """The counters of the mesh."""

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from mesh import BIN, Mesh, public_addresses, wait_until
+from mesh import Mesh, public_addresses, wait_until
 from test_sink import parsed
 
 DAY_S = 86400

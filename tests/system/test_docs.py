@@ -33,3 +33,11 @@ def test_each_counter_of_messages_is_explained():
     assert len(words) > 10
     explained = read("docs", "counters.md")
     assert not {word for word in words if "`%s`" % word not in explained}
+
+
+@pytest.mark.parametrize("unit, conf", [("banmeshd", "node"), ("banmesh-aggregator", "aggregator")])
+def test_a_reload_checks_first(unit, conf):
+    """"systemctl reload" with wrong settings said "Reloaded"."""
+    steps = re.findall(r"^ExecReload=(.*)$", read("conf", "systemd", unit + ".service"), re.M)
+    assert steps == ["/usr/sbin/%s --config /etc/banmesh/%s.conf --check" % (unit, conf),
+                     "/bin/kill -HUP $MAINPID"]

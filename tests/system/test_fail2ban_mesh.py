@@ -1,9 +1,12 @@
 """Real fail2ban at both ends of a real mesh."""
 
 import os
+import re
+import subprocess
 import time
 
-from fail2ban_server import Fail2banServer
+
+from fail2ban_server import Fail2banServer, tool, version
 from mesh import Mesh, program, public_addresses, wait_until
 from test_way import stream
 
@@ -148,3 +151,53 @@ def test_jails_as_people_write_them_share_their_bans(tmp_path):
             mx2.wait_reported(addresses)
             assert "Error banning" not in server.log_text()
         assert mx1.status()["intake"] == {"stored": len(jails)}
+
+
+def test_an_action_that_fail2ban_has_not_taken_yet_is_seen(tmp_path):
+    """README's way, step by step: the action is added to a jail that runs, then fail2ban is told."""
+    jails = """
+[DEFAULT]
+action = nothing
+
+[shared]
+action = nothing
+
+[sshd]
+enabled = true
+backend = auto
+logpath = %s
+action = nothing
+"""
+    with Mesh(tmp_path, ["mx1", "mx2"]) as mesh:
+        mx1, mx2 = mesh.nodes
+        log = os.path.join(mx1.dir, "auth.log")
+        open(log, "a", encoding="ascii").close()
+
+        def attention():
+            return [line for line in mx1.status()["attention"] if "called the hook" in line]
+
+        with Fail2banServer(os.path.join(mx1.dir, "f2b"), jails % log) as server:
+            wait_until(attention, "the missing call to be seen")
+            assert "reload --restart JAIL" in attention()[0]
+            assert re.search("no jail of this host has called the hook since 20.*UTC",
+                             mx1.status_text())
+            jail_local = server.conf / "jail.local"
+            jail_local.write_text(jails % log + "         " + publish_action(mx1) + "\n")
+
+            def tell(*words):
+                subprocess.run([*tool("client"), "-c", str(server.conf), *words], check=True,
+                               stdout=subprocess.DEVNULL)
+                server.wait_log("Jail 'sshd' reloaded" if len(words) == 1 else "Jail 'sshd' started")
+
+            if version() < (1, 1, 0):
+                tell("reload")
+                server.client("set", "sshd", "banip", "80.94.95.112")
+                server.wait_log("[sshd] Ban 80.94.95.112")
+                assert attention(), "fail2ban 1.0 drops new actions of a jail that runs"
+            tell("reload", "--restart", "sshd")
+            server.client("set", "sshd", "banip", "80.94.95.113")
+            mx2.wait_reported(["80.94.95.113"])
+            assert "80.94.95.112" not in mx2.reported(), "restored, and not shared"
+            assert attention() == []
+            assert re.search("the hook was last called [0-9]+ s ago, for the jail sshd",
+                             mx1.status_text())

@@ -192,8 +192,7 @@ def test_an_origin_that_signs_two_batches_with_one_number_is_quarantined(tmp_pat
                 line, = [line for line in one.output().splitlines() if "signed two" in line]
                 assert "hand" in line and fork["hash_here"][:16] in line
                 assert fork["hash_there"][:16] in line and "banmesh trust reset" in line
-                text = subprocess.run([program("banmesh"), "status", "--config", one.conf],
-                                      stdout=subprocess.PIPE, text=True, check=True).stdout
+                text = one.status_text()
                 assert "QUARANTINED" in text and fork["hash_there"] in text
 
             # Nothing more of it is taken in, whatever its number, and nobody asks for more.

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -81,9 +82,7 @@ def test_a_jail_of_any_name_is_shared_and_shown(tmp_path):
         shown = {original: name for name, original in mx1.status()["jails"].items()}
         for original, name in names.items():
             assert shown[original].startswith(name) and " in %s for " % shown[original] in lines
-        done = subprocess.run([program("banmesh"), "status", "--config", mx1.conf], text=True,
-                              check=True, stdout=subprocess.PIPE)
-        assert "jails under another name" in done.stdout and "my jail" in done.stdout
+        assert re.search("jails under another name.*\\n.*my jail", mx1.status_text())
 
 
 def test_what_the_hook_is_refused_is_counted_where_the_operator_looks(tmp_path):
@@ -103,9 +102,48 @@ def test_what_the_hook_is_refused_is_counted_where_the_operator_looks(tmp_path):
         assert status["intake"]["malformed"] == 7 and "ip is missing" in last
         assert mx1.output().count(': time "') == 1, "each field once, no flood"
         assert os.listdir(mx1.spool) == []
-        done = subprocess.run([program("banmesh"), "status", "--config", mx1.conf], text=True,
-                              check=True, stdout=subprocess.PIPE)
-        assert "ip is missing" in done.stdout
+        assert "ip is missing" in mx1.status_text()
+
+
+def test_the_journal_gets_a_priority_with_each_line(tmp_path):
+    mesh = Mesh(tmp_path, ["mx1"])
+    mx1 = mesh.nodes[0]
+    with open(mx1.log, "ab") as log:
+        status = os.fstat(log.fileno())
+    mx1.env = {"JOURNAL_STREAM": "%d:%d" % (status.st_dev, status.st_ino)}
+    try:
+        mx1.start()
+        mx1.publish("not-an-ip", check=False)
+        lines = mx1.output().splitlines()
+        assert "<6>banmeshd: banmeshd " in "\n".join(lines)
+        assert all(re.match("<4>banmeshd: warning: |<6>banmeshd: [^w]", line) for line in lines)
+        mx1.stop()
+        mx1.env = {"JOURNAL_STREAM": "1:2"}  # what a shell under another unit has inherited
+        mx1.start()
+        assert mx1.output().splitlines()[-1].startswith("banmeshd: ")
+    finally:
+        mesh.stop()
+
+
+def test_status_exits_3_if_something_needs_a_look(tmp_path):
+    def status():
+        return subprocess.run([program("banmesh"), "status", "--config", mx1.conf], text=True,
+                              check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    mesh = Mesh(tmp_path, ["mx1", "mx2"])
+    mx1, mx2 = mesh.nodes
+    try:
+        assert status().returncode == 1
+        mx1.start()
+        done = status()
+        assert done.returncode == 3 and "peer mx2: not connected, never heard" in done.stdout
+        mx2.start()
+        mx1.wait_connected()
+        assert status().returncode == 0 and "LOOK AT" not in status().stdout
+        mx2.stop()
+        wait_until(lambda: status().returncode == 3, "the silence to be noticed")
+        assert re.search(r"peer mx2: not connected, heard \d+ s ago", status().stdout)
+    finally:
+        mesh.stop()
 
 
 def test_every_program_says_its_version(tmp_path):

@@ -10,12 +10,11 @@ import ctypes
 import hashlib
 import os
 import sqlite3
-import subprocess
 import time
 
 import zmq
 
-from mesh import Mesh, program, public_addresses, wait_until
+from mesh import Mesh, public_addresses, wait_until
 from node_by_hand import (BATCH, DONE, FETCH, HEAD, SODIUM, SURVEY, NodeByHand, ban, bytes_field,
                           number_field, varint)
 from store import Store, add_aggregator
@@ -132,9 +131,7 @@ def mixed(directory):
 
 def shown(node):
     """The status as an operator sees it: {name: number}."""
-    text = subprocess.run([program("banmesh"), "status", "--config", node.conf], check=True,
-                          stdout=subprocess.PIPE, text=True).stdout
-    words = [line.split() for line in text.splitlines()]
+    words = [line.split() for line in node.status_text().splitlines()]
     return {pair[0]: int(pair[1]) for pair in words if len(pair) == 2 and pair[1].isdigit()}
 
 
