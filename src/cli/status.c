@@ -21,23 +21,27 @@ static const char *text(const json_t *object, const char *name)
 static void print_age(json_int_t ms)
 {
     if (ms < 0)
-        printf("%-12s", "never");
+        printf("%-13s", "never");
     else if (ms < 10000)
-        printf("%5.1f s ago ", (double)ms / 1000);
+        printf("%5.1f s ago  ", (double)ms / 1000);
     else
-        printf("%5" JSON_INTEGER_FORMAT " s ago ", ms / 1000);
+        printf("%5" JSON_INTEGER_FORMAT " s ago  ", ms / 1000);
 }
 
 static void print_peers(const json_t *peers)
 {
     size_t index;
     json_t *peer;
-    printf("\npeers             state         heard        missing  endpoint\n");
+    printf("\npeers             state         heard        heard by     missing  endpoint\n");
     json_array_foreach(peers, index, peer)
     {
         bool connected = json_is_true(json_object_get(peer, "connected"));
         printf("  %-16s%-14s", text(peer, "name"), connected ? "connected" : "NOT CONNECTED");
         print_age(number(peer, "heard_ms_ago"));
+        if (json_object_get(peer, "heard_by_ms_ago") != NULL)
+            print_age(number(peer, "heard_by_ms_ago"));
+        else
+            printf("%-13s", "?");
         printf("%8" JSON_INTEGER_FORMAT "  %s%s\n", number(peer, "missing_batches"),
                text(peer, "endpoint"),
                json_is_true(json_object_get(peer, "offers")) ? "(it offers)" : "");
@@ -219,6 +223,9 @@ const command_t command_status = {
         "look: that stands first, under LOOK AT (a peer that is not connected, a file that was\n"
         "left out, a key in use twice, ...)\n"
         "\n"
+        "  heard    when the peer was heard last; heard by: when the peer last heard this node, "
+        "as\n"
+        "           the peer says (twice a minute)\n"
         "  missing  batches that the peer signed for and this host does not have yet\n"
         "  epoch    when the origin began to count: each start of its daemon is a new one\n"
         "  have     the last batch that this host holds; head: the last one there is\n"

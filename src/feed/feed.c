@@ -2,6 +2,7 @@
 
 #include "cursor_rows.h"
 #include "position.h"
+#include "rekey.h"
 #include "rows.h"
 #include "witness.h"
 
@@ -182,7 +183,8 @@ static feed_t *open_once(const char *directory, const pubkey_t *self_key,
     self->peers = rows_new(self->peers_db);
     self->witness = witness_new(db_path(self->own_db));
     self->cursors = cursor_rows_new(self->peers_db);
-    if (load(self) == -1) {
+    if (rekey_move(self->own, self->peers, self_key, more != NULL ? more->rekeyed : NULL) == -1 ||
+        load(self) == -1) {
         int saved = errno;
         fault_set(fault, "%s: %s", state_failure(self->state), strerror(saved));
         feed_close(&self);

@@ -26,6 +26,7 @@ typedef struct state state_t;
 typedef struct {
     const char *own[STATE_TABLES_MAX];
     const char *peers[STATE_TABLES_MAX];
+    const char *rekeyed; /* SQL that removes from own.db what belonged to another key; NULL: none */
 } state_tables_t;
 
 /* Open both databases; a damaged one is set aside and begun anew, which state_note tells of. The

@@ -40,6 +40,11 @@ struct peer {
     mono_t refuses_since;
     bool heard; /* ever, by whichever way */
     mono_t heard_at;
+    bool said; /* how long ago it heard us */
+    int64_t said_ms_ago;
+    mono_t said_at;
+    bool unheard; /* as it says */
+    mono_t unheard_since;
     mono_t made_at;
     int64_t backoff_ms;
     uint64_t reconnects;
@@ -277,6 +282,28 @@ bool peer_offers(const peer_t *self)
 int64_t peer_heard_ms(const peer_t *self)
 {
     return self->heard ? mono_since_ms(self->heard_at) : -1;
+}
+
+void peer_said_heard(peer_t *self, int64_t ms_ago, int64_t limit_ms)
+{
+    bool was = self->unheard;
+    self->unheard = ms_ago < 0 || ms_ago > limit_ms;
+    if (!was)
+        self->unheard_since = mono_now();
+    self->said = true;
+    self->said_ms_ago = ms_ago;
+    self->said_at = mono_now();
+}
+
+int64_t peer_unheard_ms(const peer_t *self)
+{
+    return self->unheard ? mono_since_ms(self->unheard_since) : -1;
+}
+
+bool peer_hears(const peer_t *self, int64_t *ms_ago)
+{
+    *ms_ago = self->said_ms_ago < 0 ? -1 : self->said_ms_ago + mono_since_ms(self->said_at);
+    return self->said;
 }
 
 uint64_t peer_reconnects(const peer_t *self)

@@ -58,6 +58,15 @@ bool peer_offers(const peer_t *self);
 
 /* ms since the last heartbeat; -1 if there never was one. */
 int64_t peer_heard_ms(const peer_t *self);
+
+/* It says how long ago it heard us, in ms; -1: never. Beyond limit_ms it does not hear us. */
+void peer_said_heard(peer_t *self, int64_t ms_ago, int64_t limit_ms);
+
+/* What it said last, as of now. False if it has said nothing. */
+bool peer_hears(const peer_t *self, int64_t *ms_ago);
+
+/* For how long it has said that it does not hear us; -1: it does, or has said nothing. */
+int64_t peer_unheard_ms(const peer_t *self);
 uint64_t peer_reconnects(const peer_t *self);
 
 /* ---- for the link alone ---- */

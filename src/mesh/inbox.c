@@ -110,10 +110,13 @@ static void take_bundle(inbox_t *self, peer_t *peer, const envelope_t *envelope,
     if (!is_genuine(self, peer, envelope))
         return;
     wire_error_t error = wire_read_bundle(self->config.wire, envelope, &self->bundle);
-    if (error == WIRE_OK)
-        take_each(self, peer, way);
-    else
+    if (error != WIRE_OK) {
         replica_refuse_wire(self->config.replica, error);
+        return;
+    }
+    if (self->bundle.heard.said && way == PEER_ANSWERED && self->config.heard != NULL)
+        self->config.heard(self->config.arg, peer, &self->bundle.heard);
+    take_each(self, peer, way);
 }
 
 /* ---- results of the verifier: batches that were asked for, and DONE behind them ---- */

@@ -22,6 +22,8 @@ typedef struct {
     void (*feed_began)(void *arg, peer_t *peer);
     /* The peer asks us. */
     void (*asked)(void *arg, peer_t *peer, const envelope_t *envelope);
+    /* The peer says what it knows of us. May be NULL. */
+    void (*heard)(void *arg, peer_t *peer, const wire_heard_t *heard);
     /* The disk said no; errno of db_step. */
     void (*failed)(void *arg);
     /* A burst is over: commit, act. */

@@ -1,15 +1,20 @@
 #include "mesh.h"
 
+#include "chance.h"
 #include "heads.h"
 #include "inbox.h"
 #include "overview.h"
 #include "ticker.h"
+#include "twins.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <sodium.h>
 
-#define SURVEY_MS 30000
+#define SURVEY_MS         30000
+#define SURVEY_HEARTBEATS 30 /* where they are quicker than a second */
+#define ASK_AGAIN_TICKS   5
+#define SILENT_HEARTBEATS 5
 
 struct mesh {
     mesh_config_t config;
@@ -23,6 +28,9 @@ struct mesh {
     inbox_t *inbox;
     heads_t *heads;
     digest_t *digest;
+    twins_t *twins;
+    uint64_t run; /* of this daemon: what twins are told apart by */
+    uint64_t ticks;
     ticker_t *heartbeat;
     bool advanced; /* batches were stored in this burst */
     bool failing;  /* the databases say no; said so already */
@@ -52,6 +60,7 @@ static size_t write_survey(mesh_t *self)
 {
     wire_survey_t known;
     digest_fill(self->digest, feed_keeps_history(self->config.feed), &known);
+    known.run = self->run;
     return wire_write_survey(self->config.wire, &known, self->out);
 }
 
@@ -69,6 +78,41 @@ static void survey_all(mesh_t *self)
     for (size_t i = 0; i < count; i++)
         if (peer_connected(peers[i]))
             peer_send(peers[i], self->out, size);
+}
+
+/* Those that do not hear us are asked again soon: after a start it may only not have come to it. */
+static void survey_deaf(mesh_t *self)
+{
+    size_t count;
+    peer_t *const *peers = link_peers(self->link, &count);
+    for (size_t i = 0; i < count; i++)
+        if (peer_connected(peers[i]) && peer_unheard_ms(peers[i]) >= 0)
+            survey(self, peers[i]);
+}
+
+/* ---- what nodes tell each other of themselves ---- */
+
+static void tell(void *arg, const trusted_t *asker, const wire_survey_t *asked, const char *address,
+                 wire_heard_t *out)
+{
+    mesh_t *self = arg;
+    size_t count;
+    peer_t *const *peers = link_peers(self->link, &count);
+    for (size_t i = 0; i < count; i++)
+        if (pubkey_equal(&peer_node(peers[i])->sign_public, &asker->sign_public))
+            out->ms_ago = peer_heard_ms(peers[i]);
+    if (asked->run != 0)
+        out->elsewhere =
+            twins_note(self->twins, asker, asked->run, address, mono_now(), out->other);
+}
+
+static void heard(void *arg, peer_t *peer, const wire_heard_t *heard)
+{
+    mesh_t *self = arg;
+    peer_said_heard(peer, heard->ms_ago,
+                    self->config.settings->mesh.heartbeat_ms * SILENT_HEARTBEATS);
+    if (heard->elsewhere)
+        twins_note_own(self->twins, peer_node(peer)->name, heard->other, mono_now());
 }
 
 static void connected(void *arg, peer_t *peer)
@@ -94,7 +138,7 @@ static bool send_out(void *to, const uint8_t *bytes, size_t size)
 static void asked(void *arg, peer_t *peer, const envelope_t *envelope)
 {
     mesh_t *self = arg;
-    const replay_way_t way = {send_out, peer};
+    const replay_way_t way = {send_out, peer, NULL};
     replay_answer(self->replay, &way, peer_node(peer), envelope);
 }
 
@@ -219,13 +263,21 @@ static bool owes(void *arg, const peer_t *peer)
     return catchup_is_stuck(self->catchup, peer);
 }
 
+static int64_t survey_interval_ms(const mesh_t *self)
+{
+    int64_t quick = self->config.settings->mesh.heartbeat_ms * SURVEY_HEARTBEATS;
+    return quick < SURVEY_MS ? quick : SURVEY_MS;
+}
+
 static void tick(void *arg)
 {
     mesh_t *self = arg;
     announce_heads(self);
     link_tick(self->link);
-    if (mono_since_ms(self->surveyed_at) >= SURVEY_MS)
+    if (mono_since_ms(self->surveyed_at) >= survey_interval_ms(self))
         survey_all(self);
+    else if (++self->ticks % ASK_AGAIN_TICKS == 0)
+        survey_deaf(self);
     pump(self);
     progress_look(self->progress, mono_now());
 }
@@ -285,6 +337,7 @@ void mesh_reload(mesh_t *self, trust_t **trust_p, const settings_t *settings)
     self->config.settings = settings;
     replica_set_trust(self->replica, self->trust, settings);
     replay_set_trust(self->replay, self->trust);
+    twins_keep(self->twins, self->trust);
     bool cut = link_reload(self->link, self->trust, settings);
     trust_destroy(&old);
     warn_of_missing_certificates(self);
@@ -324,9 +377,9 @@ static int open_parts(mesh_t *self, fault_t *fault)
     if (self->replica == NULL)
         return -1;
     self->catchup = catchup_new(config->feed, config->wire, self->replica);
-    const inbox_config_t inbox = {config->loop,   config->feed, config->wire, self->replica,
-                                  self->catchup,  connected,    feed_began,   asked,
-                                  storage_failed, settle,       self};
+    const inbox_config_t inbox = {config->loop,  config->feed,   config->wire, self->replica,
+                                  self->catchup, connected,      feed_began,   asked,
+                                  heard,         storage_failed, settle,       self};
     self->inbox = inbox_new(&inbox);
     const link_config_t link = {config->loop,
                                 config->own,
@@ -335,7 +388,7 @@ static int open_parts(mesh_t *self, fault_t *fault)
     if (self->link == NULL)
         return -1;
     const replay_config_t replay = {self->link,   config->feed, config->wire, self->replica,
-                                    self->digest, offered,      self};
+                                    self->digest, offered,      tell,         self};
     self->replay = replay_new(&replay);
     return 0;
 }
@@ -347,6 +400,9 @@ mesh_t *mesh_new(const mesh_config_t *config, trust_t **trust_p, fault_t *fault)
     self->trust = *trust_p;
     *trust_p = NULL;
     self->surveyed_at = mono_now();
+    self->twins = twins_new();
+    chance_fill(&self->run, sizeof self->run);
+    self->run |= 1; /* 0 means none */
     if (open_parts(self, fault) == -1) {
         mesh_destroy(&self);
         return NULL;
@@ -373,6 +429,7 @@ void mesh_destroy(mesh_t **self_p)
     catchup_destroy(&self->catchup);
     heads_destroy(&self->heads);
     digest_destroy(&self->digest);
+    twins_destroy(&self->twins);
     trust_destroy(&self->trust);
     free(self);
 }
@@ -396,6 +453,7 @@ json_t *mesh_status(const mesh_t *self)
         .progress = self->progress,
         .replica = self->replica,
         .replay = self->replay,
+        .twins = self->twins,
         .connections = link_counters(self->link),
         .announced = self->announced,
         .relayed = self->relayed,

@@ -5,11 +5,27 @@
 static json_t *peer_status(const overview_t *self, const peer_t *peer)
 {
     const trusted_t *node = peer_node(peer);
-    return json_pack("{s:s, s:s, s:b, s:b, s:I, s:I, s:I}", "name", node->name, "endpoint",
-                     peer_endpoint(peer), "connected", peer_connected(peer), "offers",
-                     peer_offers(peer), "heard_ms_ago", (json_int_t)peer_heard_ms(peer),
-                     "missing_batches", (json_int_t)catchup_lag(self->catchup, &node->sign_public),
-                     "reconnects", (json_int_t)peer_reconnects(peer));
+    int64_t heard_by;
+    json_t *json =
+        json_pack("{s:s, s:s, s:b, s:b, s:I, s:I, s:I}", "name", node->name, "endpoint",
+                  peer_endpoint(peer), "connected", peer_connected(peer), "offers",
+                  peer_offers(peer), "heard_ms_ago", (json_int_t)peer_heard_ms(peer),
+                  "missing_batches", (json_int_t)catchup_lag(self->catchup, &node->sign_public),
+                  "reconnects", (json_int_t)peer_reconnects(peer));
+    if (peer_hears(peer, &heard_by))
+        json_object_set_new(json, "heard_by_ms_ago", json_integer(heard_by));
+    json_object_set_new(json, "unheard_ms", json_integer(peer_unheard_ms(peer)));
+    return json;
+}
+
+static json_t *twins_status(const overview_t *self)
+{
+    json_t *list = json_array();
+    char text[TWINS_TEXT_MAX];
+    mono_t now = mono_now();
+    for (size_t i = 0; self->twins != NULL && twins_text(self->twins, i, now, text); i++)
+        json_array_append_new(list, json_string(text));
+    return list;
 }
 
 static const char *origin_name(const overview_t *self, const pubkey_t *origin)
@@ -107,8 +123,8 @@ json_t *overview_json(const overview_t *self)
         json_array_append_new(peers, peer_status(self, self->peers[i]));
     for (size_t i = 0; i < feed_count(self->feed); i++)
         json_array_append_new(feeds, feed_status(self, feed_at(self->feed, i)));
-    return json_pack("{s:o, s:o, s:o, s:o, s:I, s:o}", "peers", peers, "feeds", feeds,
-                     "catching_up", progress_status(self), "forks", forks_status(self),
-                     "missing_batches", (json_int_t)catchup_missing(self->catchup), "messages",
-                     counter_status(self));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:o}", "twins", twins_status(self), "peers",
+                     peers, "feeds", feeds, "catching_up", progress_status(self), "forks",
+                     forks_status(self), "missing_batches",
+                     (json_int_t)catchup_missing(self->catchup), "messages", counter_status(self));
 }

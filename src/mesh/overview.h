@@ -7,6 +7,7 @@
 #include "link.h"
 #include "progress.h"
 #include "replay.h"
+#include "twins.h"
 
 #include <jansson.h>
 
@@ -21,6 +22,7 @@ typedef struct {
     const progress_t *progress;
     const replica_t *replica;
     const replay_t *replay;
+    const twins_t *twins;
     link_counters_t connections;
     uint64_t announced; /* batches of ours */
     uint64_t relayed;   /* batches of others */

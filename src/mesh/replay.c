@@ -158,11 +158,22 @@ static void add_head(answer_t *answer, const feed_ref_t *ref, wall_t now)
         add_envelope(answer, batch, size);
 }
 
+static void tell(answer_t *answer, const trusted_t *asker, const wire_survey_t *asked)
+{
+    replay_t *self = answer->replay;
+    wire_heard_t heard = {.ms_ago = -1};
+    if (self->config.tell == NULL || answer->cut)
+        return;
+    self->config.tell(self->config.arg, asker, asked, answer->way->address, &heard);
+    send_one(answer, self->out, wire_write_heard(self->config.wire, &heard, self->out));
+}
+
 /* The heads of all buckets that differ, from another one on each time: of very many, the last ones
  * do not fit the queue. */
-static void answer_survey(replay_t *self, const replay_way_t *way, quota_t *quota,
+static void answer_survey(replay_t *self, const replay_way_t *way, const trusted_t *sender,
                           const wire_survey_t *asked)
 {
+    quota_t *quota = quotas_of(self->quotas, sender);
     wire_survey_t ours;
     answer_t answer = start_answer(self, way);
     wall_t now = wall_now();
@@ -180,6 +191,7 @@ static void answer_survey(replay_t *self, const replay_way_t *way, quota_t *quot
             add_head(&answer, ref, now);
     }
     send_bundle(&answer);
+    tell(&answer, sender, asked);
     quota_pay(quota, answer.bytes);
 }
 
@@ -202,7 +214,7 @@ void replay_answer(replay_t *self, const replay_way_t *way, const trusted_t *sen
     else if (envelope->kind == WIRE_FETCH)
         answer_fetch(self, way, quotas_of(self->quotas, sender), &fetch);
     else
-        answer_survey(self, way, quotas_of(self->quotas, sender), &survey);
+        answer_survey(self, way, sender, &survey);
 }
 
 /* ---- what comes in ---- */
@@ -242,7 +254,7 @@ bool replay_receive(replay_t *self, const link_visit_t *visit)
         return false;
     }
     back_t back = {self->config.link, &visit->route};
-    replay_way_t way = {send_back, &back};
+    replay_way_t way = {send_back, &back, visit->address};
     if (is_answered(self, quotas_of(self->quotas, sender), sender, &visit->route))
         replay_answer(self, &way, sender, &envelope);
     return true;

@@ -29,6 +29,7 @@ typedef struct {
 typedef struct {
     bool (*send)(void *to, const uint8_t *bytes, size_t size);
     void *to;
+    const char *address; /* where the asker is, as text; NULL: not known */
 } replay_way_t;
 
 typedef struct {
@@ -39,6 +40,9 @@ typedef struct {
     digest_t *digest;
     /* What came from a trusted node and is no request. */
     void (*offered)(void *arg, const link_visit_t *visit, const envelope_t *envelope);
+    /* What a node is to be told of itself at the end of an answer to its survey; NULL: nothing. */
+    void (*tell)(void *arg, const trusted_t *asker, const wire_survey_t *asked, const char *address,
+                 wire_heard_t *out);
     void *arg;
 } replay_config_t;
 

@@ -9,4 +9,5 @@
 const state_tables_t tables_of_node = {
     .own = {attempts_table, jails_table},
     .peers = {forks_table, held_tables, pending_tables},
+    .rekeyed = attempts_rekeyed,
 };

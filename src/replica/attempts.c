@@ -12,6 +12,8 @@ const char attempts_table[] =
     " duration_s INTEGER NOT NULL, at_epoch INTEGER, at_seq INTEGER, at_idx INTEGER)"
     " WITHOUT ROWID";
 
+const char attempts_rekeyed[] = "DELETE FROM attempt";
+
 struct attempts {
     db_t *db;
     sqlite3_stmt *claim;

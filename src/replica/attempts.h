@@ -15,6 +15,9 @@
  * copy carries it now. Of own.db. */
 extern const char attempts_table[];
 
+/* They are of events of another key then. */
+extern const char attempts_rekeyed[];
+
 typedef struct attempts attempts_t;
 
 typedef struct {

@@ -14,7 +14,9 @@
 
 #define COMMIT_BYTES (1024 * 1024) /* in one transaction: it takes room before it gives it back */
 
-const state_tables_t replica_tables = {.own = {attempts_table}, .peers = {forks_table}};
+const state_tables_t replica_tables = {.own = {attempts_table},
+                                       .peers = {forks_table},
+                                       .rekeyed = attempts_rekeyed};
 
 struct replica {
     replica_config_t config;

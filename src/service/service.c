@@ -22,6 +22,7 @@
 
 #define EXIT_USAGE 2
 #define FILES_MAX  16384
+#define UNHEARD_MS 10000 /* connections in both directions take a moment */
 
 struct service {
     const program_t *program;
@@ -338,13 +339,21 @@ void service_attention(json_t *status, const char *format, ...)
     json_array_append_new(json_object_get(status, "attention"), json_string(line.text));
 }
 
-static void look_at_peers(json_t *status, const json_t *peers)
+/* publishes: what this node says matters to others */
+static void look_at_peers(json_t *status, const json_t *peers, bool publishes)
 {
     for (size_t i = 0; i < json_array_size(peers); i++) {
         const json_t *peer = json_array_get(peers, i);
         json_int_t heard = json_integer_value(json_object_get(peer, "heard_ms_ago"));
         const char *name = json_string_value(json_object_get(peer, "name"));
-        if (json_is_true(json_object_get(peer, "connected")))
+        json_int_t unheard = json_integer_value(json_object_get(peer, "unheard_ms"));
+        bool is_connected = json_is_true(json_object_get(peer, "connected"));
+        if (is_connected && unheard >= UNHEARD_MS && publishes)
+            service_attention(status,
+                              "peer %s: says it has not heard this node for %" PRId64
+                              " s; can it connect to this node's mesh / listen?",
+                              name, (int64_t)unheard / MS_PER_S);
+        if (is_connected)
             continue;
         if (heard < 0)
             service_attention(status, "peer %s: not connected, never heard", name);
@@ -372,7 +381,11 @@ static void ask_attention(const service_t *self, json_t *status)
     if (state_is_full(feed_state(self->feed)))
         service_attention(status, "the disk is full: no ban is taken in until there is room in %s",
                           self->settings->node.state);
-    look_at_peers(status, json_object_get(mesh, "peers"));
+    look_at_peers(status, json_object_get(mesh, "peers"),
+                  !text_list_has(&self->settings->roles.aggregators, self->settings->node.name));
+    for (size_t i = 0; i < json_array_size(json_object_get(mesh, "twins")); i++)
+        service_attention(status, "%s",
+                          json_string_value(json_array_get(json_object_get(mesh, "twins"), i)));
     look_at_forks(status, json_object_get(mesh, "forks"));
     if (self->not_reloaded.text[0] != '\0')
         service_attention(status, "settings were not reloaded, the old ones are in use: %s",

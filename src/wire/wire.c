@@ -275,7 +275,8 @@ wire_error_t wire_read_survey(wire_t *self, const envelope_t *envelope, wire_sur
         (const Banmesh__Survey *)unpack(self, &banmesh__survey__descriptor, WIRE_SURVEY, envelope);
     if (body == NULL || (body->digests.len != 0 && body->digests.len != sizeof out->digests))
         return WIRE_BAD_BODY;
-    *out = (wire_survey_t){.all = body->digests.len == 0, .history = body->history};
+    *out =
+        (wire_survey_t){.all = body->digests.len == 0, .history = body->history, .run = body->run};
     if (!out->all)
         memcpy(out->digests, body->digests.data, sizeof out->digests);
     return WIRE_OK;
@@ -292,6 +293,22 @@ bool wire_bundle_add(wire_bundle_t *bundle, const uint8_t *bytes, size_t size)
     return true;
 }
 
+/* An address, or nothing: it is shown to the operator. */
+static bool read_heard(const Banmesh__Heard *body, wire_heard_t *out)
+{
+    addr_t address;
+    *out = (wire_heard_t){.said = body != NULL};
+    if (body == NULL)
+        return true;
+    if (body->other.len >= sizeof out->other || body->ms_ago < -1)
+        return false;
+    if (body->other.len > 0)
+        memcpy(out->other, body->other.data, body->other.len);
+    out->ms_ago = body->ms_ago;
+    out->elsewhere = body->elsewhere;
+    return out->other[0] == '\0' || addr_parse(out->other, &address) == ADDR_OK;
+}
+
 wire_error_t wire_read_bundle(wire_t *self, const envelope_t *envelope, wire_bundle_t *bundle)
 {
     const Banmesh__Bundle *body =
@@ -299,6 +316,8 @@ wire_error_t wire_read_bundle(wire_t *self, const envelope_t *envelope, wire_bun
     if (body == NULL)
         return WIRE_BAD_BODY;
     bundle->count = bundle->used = 0;
+    if (!read_heard(body->heard, &bundle->heard))
+        return WIRE_BAD_NUMBER;
     for (size_t i = 0; i < body->n_envelopes; i++)
         if (!wire_bundle_add(bundle, body->envelopes[i].data, body->envelopes[i].len))
             return WIRE_BAD_NUMBER;
@@ -395,6 +414,7 @@ size_t wire_write_survey(wire_t *self, const wire_survey_t *survey, uint8_t *out
     if (!survey->all)
         body.digests = (ProtobufCBinaryData){sizeof digests, digests};
     body.history = survey->history;
+    body.run = survey->run;
     return pack(self, WIRE_SURVEY, &body.base, out);
 }
 
@@ -410,6 +430,17 @@ size_t wire_write_bundle(wire_t *self, const wire_bundle_t *bundle, uint8_t *out
     }
     body.n_envelopes = bundle->count;
     body.envelopes = list;
+    return pack(self, WIRE_BUNDLE, &body.base, out);
+}
+
+size_t wire_write_heard(wire_t *self, const wire_heard_t *heard, uint8_t *out)
+{
+    Banmesh__Bundle body = BANMESH__BUNDLE__INIT;
+    Banmesh__Heard inner = BANMESH__HEARD__INIT;
+    inner.ms_ago = heard->ms_ago;
+    inner.elsewhere = heard->elsewhere;
+    inner.other = (ProtobufCBinaryData){strlen(heard->other), (uint8_t *)(uintptr_t)heard->other};
+    body.heard = &inner;
     return pack(self, WIRE_BUNDLE, &body.base, out);
 }
 

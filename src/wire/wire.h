@@ -89,8 +89,17 @@ typedef struct {
 typedef struct {
     bool all;     /* no digests: all heads are wanted */
     bool history; /* those of epochs that have ended, too */
+    uint64_t run; /* of the asker's daemon; 0: not said */
     uint8_t digests[WIRE_DIGESTS][WIRE_DIGEST_BYTES];
 } wire_survey_t;
+
+/* What the answerer of a survey knows of the asker. */
+typedef struct {
+    bool said;                 /* in a bundle: it is there */
+    int64_t ms_ago;            /* since the asker was heard; -1: never */
+    bool elsewhere;            /* its key is in use at another place, too */
+    char other[ADDR_TEXT_MAX]; /* the address of that place; may be "" */
+} wire_heard_t;
 
 /* A batch; its events are read one by one with wire_event. */
 typedef struct {
@@ -142,6 +151,7 @@ typedef struct {
     size_t sizes[WIRE_BUNDLE_MAX];
     size_t used;
     uint8_t bytes[WIRE_BUNDLE_BYTES_MAX];
+    wire_heard_t heard; /* of one that was read */
 } wire_bundle_t;
 wire_error_t wire_read_bundle(wire_t *self, const envelope_t *envelope, wire_bundle_t *bundle);
 
@@ -159,6 +169,9 @@ size_t wire_write_fetch(wire_t *self, const wire_fetch_t *fetch, uint8_t *out);
 size_t wire_write_done(wire_t *self, const wire_done_t *done, uint8_t *out);
 size_t wire_write_survey(wire_t *self, const wire_survey_t *survey, uint8_t *out);
 size_t wire_write_bundle(wire_t *self, const wire_bundle_t *bundle, uint8_t *out);
+
+/* A bundle of nothing else. */
+size_t wire_write_heard(wire_t *self, const wire_heard_t *heard, uint8_t *out);
 
 /* Add one envelope to a bundle. False if it is full: the largest batches only travel alone. */
 bool wire_bundle_add(wire_bundle_t *bundle, const uint8_t *bytes, size_t size);

@@ -208,6 +208,47 @@ TEST(a_later_epoch_of_ours_that_comes_back_ends_the_running_one)
     feed_close(&feed);
 }
 
+static feed_t *open_as(const pubkey_t *key)
+{
+    fault_t fault;
+    feed_t *feed = feed_open("state", key, feeds_tables, &fault);
+    if (feed == NULL)
+        fail_msg("%s", fault.text);
+    return feed;
+}
+
+/* A copied server that was given keys of its own never applied the bans of the key that it had:
+ * what stands in own.db counted as its own for ever. */
+TEST(what_own_db_holds_of_another_key_is_a_peers_feed)
+{
+    pubkey_t other = feeds_self;
+    other.bytes[0] ^= 1;
+    feed_t *feed = feeds_open_new();
+    const feed_ref_t *own = feed_own(feed, feeds_at(FEEDS_T0));
+    const feed_id_t id = own->id;
+    for (uint64_t seq = 1; seq <= 3; seq++)
+        assert_int_equal(feeds_store(feed, own, seq), 0);
+    assert_int_equal(feed_raise_floor(feed, own, 2), 0);
+    feed_close(&feed);
+    for (int starts = 0; starts < 2;
+         starts++) { /* the second finds nothing to do, nor to complain of */
+        feed = open_as(&other);
+        assert_null(state_note(feed_state(feed), 0));
+        assert_int_equal(feed_count(feed), 1);
+        const feed_ref_t *moved = feed_find(feed, &id);
+        assert_false(moved->own_db);
+        assert_false(feed_is_ours(feed, &moved->id.origin));
+        assert_int_equal(moved->have, 3);
+        assert_int_equal(moved->floor, 2);
+        assert_int_equal(moved->cursor, 0);
+        feeds_assert_holds(feed, moved, 3);
+        feed_close(&feed);
+    }
+    feed = open_as(&other);
+    assert_int_equal(feed_own(feed, feeds_at(FEEDS_T0 + 1))->id.epoch, FEEDS_T0 + 1);
+    feed_close(&feed);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -223,6 +264,7 @@ int main(void)
         in_directory(a_key_of_the_wrong_size_costs_that_feed),
         in_directory(of_two_records_of_an_epoch_of_ours_the_longer_one_counts),
         in_directory(a_later_epoch_of_ours_that_comes_back_ends_the_running_one),
+        in_directory(what_own_db_holds_of_another_key_is_a_peers_feed),
     };
     return cmocka_run_group_tests_name("feed: start", tests, NULL, NULL);
 }

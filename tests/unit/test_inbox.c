@@ -87,7 +87,7 @@ static int start(void **state)
     catchup = catchup_new(world.feed, world.wire, replica);
     const inbox_config_t config = {world.loop, world.feed,      world.wire,  replica,
                                    catchup,    count_connected, count_began, count_asked,
-                                   fail_now,   settle,          NULL};
+                                   NULL,       fail_now,        settle,      NULL};
     inbox = inbox_new(&config);
     mx1 = world_peer(MX1, &calls);
     mx2 = world_peer(MX2, &calls);

@@ -304,9 +304,55 @@ static int end(void **state)
     return 0;
 }
 
+TEST(what_an_answerer_knows_of_the_asker_reads_as_written)
+{
+    static const wire_heard_t cases[] = {
+        {.said = true, .ms_ago = -1},
+        {.said = true, .ms_ago = 0, .elsewhere = true},
+        {.said = true, .ms_ago = INT64_MAX, .elsewhere = true, .other = "2001:db8::1"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        envelope.size = wire_write_heard(node.wire, &cases[i], envelope.bytes);
+        assert_error(wire_read_bundle(node.wire, forge_open(&envelope), &again), WIRE_OK);
+        assert_int_equal(again.count, 0);
+        assert_true(again.heard.said);
+        assert_int_equal(again.heard.ms_ago, cases[i].ms_ago);
+        assert_int_equal(again.heard.elsewhere, cases[i].elsewhere);
+        assert_string_equal(again.heard.other, cases[i].other);
+    }
+    bundle.count = bundle.used = 0;
+    envelope.size = wire_write_bundle(node.wire, &bundle, envelope.bytes);
+    assert_error(wire_read_bundle(node.wire, forge_open(&envelope), &again), WIRE_OK);
+    assert_false(again.heard.said);
+}
+
+/* It is shown to an operator. */
+TEST(an_address_of_another_place_that_is_none_is_refused)
+{
+    static const wire_heard_t bad[] = {{.said = true, .other = "\x1b[2J"},
+                                       {.said = true, .other = "mx1"},
+                                       {.said = true, .ms_ago = -2}};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        envelope.size = wire_write_heard(node.wire, &bad[i], envelope.bytes);
+        assert_error(wire_read_bundle(node.wire, forge_open(&envelope), &again), WIRE_BAD_NUMBER);
+    }
+}
+
+TEST(a_survey_says_which_run_asks)
+{
+    const wire_survey_t asked = {.all = true, .run = UINT64_MAX};
+    wire_survey_t read;
+    envelope.size = wire_write_survey(node.wire, &asked, envelope.bytes);
+    assert_error(wire_read_survey(node.wire, forge_open(&envelope), &read), WIRE_OK);
+    assert_true(read.run == UINT64_MAX);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        plain(what_an_answerer_knows_of_the_asker_reads_as_written),
+        plain(an_address_of_another_place_that_is_none_is_refused),
+        plain(a_survey_says_which_run_asks),
         plain(a_good_head_is_read),
         plain(a_head_without_batches_has_no_hash),
         plain(numbers_of_a_head_out_of_range_are_refused),

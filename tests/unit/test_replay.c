@@ -73,7 +73,7 @@ static int end(void **state)
 
 static void ask(int node)
 {
-    static const replay_way_t way = {catch, &room};
+    static const replay_way_t way = {catch, &room, NULL};
     forget_sent();
     replay_answer(replay, &way, world_node(node), forge_open(&request));
 }
@@ -214,7 +214,7 @@ TEST(an_answer_fits_half_a_queue_and_says_how_far_it_went)
 TEST(an_answer_is_cut_where_the_way_is_full)
 {
     const feed_ref_t *ref = store_batches(2000, 1);
-    static const replay_way_t way = {catch, &room};
+    static const replay_way_t way = {catch, &room, NULL};
     wire_fetch_t body = {ref->id, 0, 16384};
     request.size = wire_write_fetch(world.nodes[MX1].wire, &body, request.bytes);
     for (size_t had = 0; had < 4; had++) {
