@@ -133,6 +133,9 @@ static void status(void *state, json_t *json)
     if (!json_is_true(json_object_get(store, "connected")))
         service_attention(json, "no store is connected: %s",
                           json_string_value(json_object_get(store, "last_error")));
+    const char *warning = json_string_value(json_object_get(store, "warning"));
+    if (*warning != '\0')
+        service_attention(json, "store: %s", warning);
     json_object_set_new(json, "country_db", enrich_status(self->enrich));
 }
 

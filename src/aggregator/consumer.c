@@ -53,6 +53,7 @@ struct consumer {
     task_t check_task;
     task_t open_task;
     task_t note_task;
+    bool checking;     /* a check is on its way */
     bool noting;       /* a note is on its way */
     size_t unnoted;    /* blocks since the last one */
     bool dataset_same; /* of the last check */
@@ -92,14 +93,26 @@ static void ask_cursors(consumer_t *self)
     store_send(self->store, &self->cursors_task);
 }
 
+/* KeyDB leaves a connection in the old database when SWAPDB puts another one in its place. What is
+ * on its way behind this then meets a database without our token, and does nothing. */
+static void choose_database(consumer_t *self)
+{
+    commands_t *out = store_commands(self->store);
+    commands_begin(out, "SELECT", 2);
+    commands_text(out, "0");
+}
+
 static void check(consumer_t *self)
 {
+    choose_database(self);
     add_check(self, &self->check_task);
+    self->checking = true;
     store_send(self->store, &self->check_task);
 }
 
 static void open_chain(consumer_t *self)
 {
+    choose_database(self);
     chain_open(self->chain, store_commands(self->store));
     add_check(self, &self->open_task);
     store_send(self->store, &self->open_task);
@@ -333,6 +346,7 @@ static void answered(void *arg, void *tag)
         return;
     switch (task->kind) {
     case CHECK:
+        self->checking = false;
         store_settled(self->store);
         break;
     case OPEN:
@@ -366,7 +380,7 @@ static void ready(void *arg)
 static void lost(void *arg)
 {
     consumer_t *self = arg;
-    self->ready = false;
+    self->ready = self->checking = false;
     chain_forget(self->chain);
     self->broken = false;
     self->noting = false;
@@ -378,12 +392,13 @@ static void lost(void *arg)
 
 /* ---- start and end ---- */
 
-/* A store that was flushed while nothing happens, or that hangs, is found out, too. */
+/* A store that was flushed while nothing happens, or that hangs, is found out, too; and under load
+ * no later. */
 static void tick(void *arg)
 {
     consumer_t *self = arg;
     pump(self);
-    if (self->ready && store_is_idle(self->store))
+    if (self->ready && !self->checking)
         check(self);
 }
 

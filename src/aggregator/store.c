@@ -13,7 +13,8 @@
 #define SILENCE_MS   10000 /* with an answer due */
 #define GREETING_MS  3000  /* the same while connecting: the next endpoint may do */
 #define READS_MAX    16    /* of 16 KiB, before others on the loop have their turn */
-#define ID_BYTES     16
+#define CLUSTER_WORDS                                                                              \
+    "; a cluster cannot be used: a single server is needed, or a master with replicas"
 
 typedef enum { PAUSING, RESOLVING, GREETING, READY } store_state_t;
 
@@ -40,10 +41,11 @@ struct store {
     mono_t heard_at; /* anything, or nothing was due */
     mono_t pause_from;
     int64_t pause_ms;
-    unsigned failures; /* in a row */
-    bool settled;      /* something was done since it got ready */
-    uint64_t tries;    /* connections begun: tells one from the next */
-    char dataset[STORE_DATASET_BYTES];
+    unsigned failures;   /* in a row */
+    bool settled;        /* something was done since it got ready */
+    uint64_t tries;      /* connections begun: tells one from the next */
+    store_login_t login; /* of this connection */
+    fault_t warned;      /* what the log knows of */
     char last_dataset[STORE_DATASET_BYTES];
     uint64_t connections;
     uint64_t retries;
@@ -222,14 +224,21 @@ void store_settled(store_t *self)
 
 /* ---- answers ---- */
 
+/* Behind something that hides what it is. */
+static bool is_of_cluster(const char *error)
+{
+    return strncmp(error, "MOVED ", 6) == 0 || strncmp(error, "ASK ", 4) == 0 ||
+           strncmp(error, "CROSSSLOT", 9) == 0 || strncmp(error, "CLUSTERDOWN", 11) == 0;
+}
+
 /* The words of an error, with the command that met it. Returns 0 if there is none. */
 static int find_error(const store_t *self, const commands_t *asked, const redisReply *reply,
                       fault_t *fault)
 {
     char name[COMMANDS_NAME_MAX];
     if (reply->type == REDIS_REPLY_ERROR)
-        return fault_set(fault, "%s: %.300s", commands_name(asked, self->answered, name),
-                         reply->str);
+        return fault_set(fault, "%s: %.300s%s", commands_name(asked, self->answered, name),
+                         reply->str, is_of_cluster(reply->str) ? CLUSTER_WORDS : "");
     if (reply->type != REDIS_REPLY_ARRAY)
         return 0;
     /* Of EXEC: the answers to the commands before it. */
@@ -243,17 +252,20 @@ static int find_error(const store_t *self, const commands_t *asked, const redisR
 
 static void become_ready(store_t *self)
 {
-    bool another = *self->last_dataset != '\0' && !streq(self->last_dataset, self->dataset);
+    bool another = *self->last_dataset != '\0' && !streq(self->last_dataset, self->login.dataset);
     /* One that connects and then refuses each block would say this at every try. */
     if (self->settled || self->connections == 0) {
         store_access_worked(self->access, self->endpoint);
-        log_info("store %s: connected, dataset %s%s", name_of(self), self->dataset,
+        log_info("store %s: connected, dataset %s%s", name_of(self), self->login.dataset,
                  another ? ", another one than before: what it lacks is written again" : "");
     }
+    if (*self->login.warning.text != '\0' && !streq(self->login.warning.text, self->warned.text))
+        log_warnx("store %s: %s", name_of(self), self->login.warning.text);
+    self->warned = self->login.warning;
     self->state = READY;
     self->settled = false;
     self->connections++;
-    memcpy(self->last_dataset, self->dataset, sizeof self->dataset);
+    memcpy(self->last_dataset, self->login.dataset, sizeof self->login.dataset);
     self->calls.ready(self->calls.arg);
 }
 
@@ -277,9 +289,10 @@ static void take_answer(store_t *self, const redisReply *reply)
         store_fail(self, "sent an answer that nobody asked for");
         return;
     }
-    if (find_error(self, &request->commands, reply, &fault) == -1 ||
-        (self->state == GREETING &&
-         store_login_take(self->access, index, reply, self->dataset, &fault) == -1)) {
+    bool greets = self->state == GREETING;
+    bool may_fail = greets && store_login_may_fail(self->access, index);
+    if ((!may_fail && find_error(self, &request->commands, reply, &fault) == -1) ||
+        (greets && store_login_take(self->access, index, reply, &self->login, &fault) == -1)) {
         give_up(self, &fault);
         return;
     }
@@ -402,15 +415,16 @@ int store_reload(store_t *self, const settings_t *settings, fault_t *fault)
 
 const char *store_dataset(const store_t *self)
 {
-    return self->dataset;
+    return self->login.dataset;
 }
 
 json_t *store_status(const store_t *self)
 {
     bool connected = self->state == READY;
-    return json_pack("{s:s, s:b, s:s, s:I, s:I, s:I, s:s}", "endpoint",
+    return json_pack("{s:s, s:b, s:s, s:I, s:I, s:I, s:s, s:s}", "endpoint",
                      connected ? name_of(self) : "", "connected", connected, "dataset",
-                     connected ? self->dataset : "", "commands", (json_int_t)self->commands_done,
-                     "connections", (json_int_t)self->connections, "retries",
-                     (json_int_t)self->retries, "last_error", self->last_error.text);
+                     connected ? self->login.dataset : "", "commands",
+                     (json_int_t)self->commands_done, "connections", (json_int_t)self->connections,
+                     "retries", (json_int_t)self->retries, "last_error", self->last_error.text,
+                     "warning", connected ? self->login.warning.text : "");
 }

@@ -98,6 +98,10 @@ class Store:
         said = re.search(r"redis_version:(\d+)\.(\d+)", self.call("INFO", "server"))
         return tuple(int(number) for number in said.groups())
 
+    def is_keydb(self):
+        return "executable:" in self.call("INFO", "server") and os.path.basename(
+            re.search(r"executable:(\S+)", self.call("INFO", "server")).group(1)) == "keydb-server"
+
     def answers(self):
         try:
             # KeyDB answers PING while it loads.

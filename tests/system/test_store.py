@@ -1,11 +1,12 @@
 """The aggregator over real processes: every ban is in the store, once, whatever happens to it."""
 
 import os
+import re
 import signal
 import subprocess
 import time
 
-from mesh import Mesh, program, public_addresses, wait_until
+from mesh import ROOT, Mesh, free_port, program, public_addresses, wait_until
 from store import Model, Store, add_aggregator, bans_of, make_country_db, stream
 
 COUNTRIES = {"45.0.0.0/8": "NL", "62.0.0.0/8": "DE", "80.0.0.0/8": "FR", "91.0.0.0/8": "RU",
@@ -308,14 +309,83 @@ def test_a_wrong_password_is_said_and_the_right_one_works(tmp_path):
             store.wait_holds(["45.154.244.193"], aggregator)
             # A user of its own, who may do what store.h says and no more.
             store.call("ACL", "SETUSER", "hist", "on", ">secret", "~f2b:*", "~banmesh:*",
-                       "-@all", "+@connection", "+@transaction", "+get", "+set", "+mget", "+mset",
-                       "+exists", "+hmget", "+hset", "+sadd", "+del")
+                       "-@all", "+@connection", "+@transaction", "+select", "+get", "+set", "+mget",
+                       "+mset", "+exists", "+hmget", "+hset", "+sadd", "+del")
             password.write_text("secret")
             aggregator.write_settings({"store": {"user": "hist"}})
             aggregator.process.process.send_signal(signal.SIGHUP)
             mesh.nodes[0].publish("45.154.244.194")
             store.wait_holds(["45.154.244.194"], aggregator)
             assert "user=hist" in store.call("CLIENT", "LIST")
+
+
+def test_the_acl_of_the_documentation_is_enough(tmp_path):
+    with open(os.path.join(ROOT, "docs", "keydb.md"), encoding="utf-8") as text:
+        (rule,) = re.findall(r"^    ACL SETUSER (banmesh .*)$", text.read(), re.M)
+    password = tmp_path / "password"
+    password.write_text("secret\n")
+    password.chmod(0o600)
+    with Store(tmp_path) as store:
+        store.call("ACL", "SETUSER", *rule.replace("PASSWORD", "secret").split())
+        mesh = Mesh(tmp_path, ["mx1"])
+        aggregator = add_aggregator(mesh, [store],
+                                    store={"user": "banmesh", "password-file": password})
+        with mesh:
+            mesh.nodes[0].publish("45.154.244.193")
+            store.wait_holds(["45.154.244.193"], aggregator)
+            wait_until(lambda: aggregator.status()["store"]["commands"] > 30, "the check, too")
+            assert aggregator.status()["store"]["retries"] == 0
+            assert store.call("ACL", "LOG") == []
+
+
+def test_a_cluster_is_named_as_such(tmp_path):
+    """It was tried for ever, with "MOVED" or "CROSSSLOT" in the log at best."""
+    with Store(tmp_path, options=["--cluster-enabled", "yes", "--port", str(free_port())]) as store:
+        mesh = Mesh(tmp_path, ["mx1"])
+        aggregator = add_aggregator(mesh, [store])
+        with mesh:
+            words = "is a cluster, which cannot be used"
+            wait_until(lambda: words in aggregator.output(), aggregator.output)
+            assert any(words in line for line in aggregator.status()["attention"])
+            assert aggregator.output().count(words) == 1
+
+
+def test_other_programs_may_read_as_the_seed_does(tmp_path):
+    """The charts that this history began with: attempts of each day by country and by jail, and
+    addresses by country. Each way to count them gives the same."""
+    country = make_country_db(tmp_path / "country.mmdb", COUNTRIES)
+    addresses = public_addresses(200, seed=23)
+    jails = ("sshd", "postfix", "nginx-botsearch")
+    now = int(time.time())
+    bans = [(ip, jails[n % 3], now - n % 5 * 86400) for n, ip in enumerate(addresses)]
+    bans += [(ip, "recidive", now) for ip in addresses[:20]]
+    with Store(tmp_path) as store, Mesh(tmp_path, ["mx1"]) as mesh:
+        aggregator = add_aggregator(mesh, [store], country=country).start()
+        stream(mesh.nodes[0], bans)
+        store.wait_holds(addresses, aggregator)
+        wait_until(lambda: aggregator.status()["behind"] == 0, "all to be there")
+
+        def members(*keys):
+            return set(store.call("SINTER", *["f2b:" + key for key in keys]))
+        by_day = {}
+        for ip, jail, when in bans:
+            by_day.setdefault(time.strftime("%Y-%m-%d", time.gmtime(when)), []).append((ip, jail))
+        assert len(by_day) == 5
+        for day, wanted in by_day.items():
+            nids = store.call("SMEMBERS", "f2b:" + day)
+            attempts = {nid: dict(zip(*[iter(store.call("HGETALL", "f2b:" + nid))] * 2))
+                        for nid in nids}
+            assert sorted((one["ip"], one["jail"]) for one in attempts.values()) == sorted(wanted)
+            for field in ("country", "jail", "ip"):
+                for value in {one[field] for one in attempts.values()}:
+                    assert members(day, value) == {nid for nid, one in attempts.items()
+                                                   if one[field] == value}
+            for one in attempts.values():
+                assert time.strftime("%Y-%m-%d", time.gmtime(int(one["timestamp"]))) == day
+        for code in {*COUNTRIES.values(), "XX"}:
+            nids = store.call("SMEMBERS", "f2b:" + code)
+            assert len(nids) == store.call("SCARD", "f2b:" + code)
+            assert all(store.call("HGET", "f2b:" + nid, "country") == code for nid in nids)
 
 
 # ---- the aggregator fails ----

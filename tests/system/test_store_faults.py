@@ -351,8 +351,9 @@ def test_a_foreign_key_in_the_place_of_an_attempt_is_named_and_waited_for(tmp_pa
 
 def test_a_store_that_loads_for_long_is_waited_for(tmp_path):
     with Store(tmp_path) as probe:
-        if not probe.call("CONFIG", "GET", "loading-process-events-interval-bytes"):
-            pytest.skip("this store has no setting that makes it slow to load")
+        if (not probe.call("CONFIG", "GET", "loading-process-events-interval-bytes") or
+                probe.is_keydb()):
+            pytest.skip("this store cannot be made slow to load, and quick again")
     with Store(tmp_path, options=["--loading-process-events-interval-bytes", "1024"]) as store:
         with history(tmp_path, store, most=200) as (_, load):
             for _ in range(rounds(1, 10)):
@@ -556,3 +557,27 @@ def test_the_history_is_exact_whatever_happens_in_whatever_order(tmp_path, count
                 time.sleep(load.chance.random() / 20)
                 print(disturb(load.chance, store, load, str(tmp_path / ("copy%d" % number))))
                 grown(store, load, 20)
+
+
+# ---- what only KeyDB does (BANMESH_STORE=/path/to/keydb-server) ----
+
+@pytest.mark.parametrize("appendonly", ["yes", "no"])
+def test_an_active_replica_with_appendonly_is_warned_of(tmp_path, appendonly):
+    """Keys written in MULTI win over newer ones when it loads: the history would be short."""
+    with Store(tmp_path) as probe:
+        if not probe.is_keydb():
+            pytest.skip("only KeyDB has active replicas")
+    other_port = free_port()
+    options = ["--active-replica", "yes", "--multi-master", "yes", "--appendonly", appendonly]
+    with Store(tmp_path, "other", ["--port", str(other_port), *options]), \
+            Store(tmp_path, "one", ["--port", str(free_port()), *options]) as one:
+        one.call("REPLICAOF", "127.0.0.1", other_port)
+        wait_until(lambda: "master_link_status:up" in one.call("INFO", "replication"), "the link")
+        mesh = Mesh(tmp_path, ["mx1"])
+        aggregator = add_aggregator(mesh, [one])
+        with mesh:
+            wait_until(lambda: aggregator.status()["store"]["connected"], aggregator.output)
+            warned = any("active replica with appendonly" in line
+                         for line in aggregator.status()["attention"])
+            assert warned == (appendonly == "yes") == (
+                aggregator.output().count("active replica with appendonly") == 1)
