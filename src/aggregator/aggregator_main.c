@@ -134,7 +134,7 @@ static void status(void *state, json_t *json)
         service_attention(json, "no store is connected: %s",
                           json_string_value(json_object_get(store, "last_error")));
     const char *warning = json_string_value(json_object_get(store, "warning"));
-    if (*warning != '\0')
+    if (warning != NULL && *warning != '\0')
         service_attention(json, "store: %s", warning);
     json_object_set_new(json, "country_db", enrich_status(self->enrich));
 }

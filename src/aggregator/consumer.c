@@ -98,6 +98,8 @@ static void ask_cursors(consumer_t *self)
 static void choose_database(consumer_t *self)
 {
     commands_t *out = store_commands(self->store);
+    if (!store_may_select(self->store))
+        return;
     commands_begin(out, "SELECT", 2);
     commands_text(out, "0");
 }

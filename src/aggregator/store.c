@@ -171,6 +171,9 @@ static void pause_now(store_t *self)
 static void note_failure(store_t *self, const fault_t *fault)
 {
     fault_set(&self->last_error, "%s: %s", name_of(self), fault->text);
+    for (char *c = self->last_error.text; *c != '\0'; c++)
+        if (*c < ' ' || *c > '~') /* a store may say anything, and it is shown on terminals */
+            *c = '?';
     if (store_access_failed(self->access, self->endpoint, fault->text))
         log_warnx("store %s: %s", name_of(self), fault->text);
 }
@@ -416,6 +419,11 @@ int store_reload(store_t *self, const settings_t *settings, fault_t *fault)
 const char *store_dataset(const store_t *self)
 {
     return self->login.dataset;
+}
+
+bool store_may_select(const store_t *self)
+{
+    return self->login.may_select;
 }
 
 json_t *store_status(const store_t *self)

@@ -62,6 +62,9 @@ bool store_is_idle(const store_t *self);
 /* The dataset's id, while connected. */
 const char *store_dataset(const store_t *self);
 
+/* Whether its user may SELECT a database. */
+bool store_may_select(const store_t *self);
+
 /* The caller found that the store is not as it should be: connect anew, after a pause. Calls
  * lost. */
 void store_fail(store_t *self, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -6,7 +6,7 @@
 #define ID_BYTES 16
 
 /* In order; AUTH only if there is a password. */
-typedef enum { AUTH, HELLO, INFO, CLAIM, DATASET } step_t;
+typedef enum { AUTH, HELLO, SELECT, INFO, CLAIM, DATASET } step_t;
 
 static bool has_password(const store_access_t *access)
 {
@@ -30,6 +30,8 @@ void store_login_ask(const store_access_t *access, commands_t *out)
         log_in(access, out);
     commands_begin(out, "HELLO", 2); /* says whether it is a master */
     commands_text(out, "2");
+    commands_begin(out, "SELECT", 2);
+    commands_text(out, "0");
     commands_begin(out, "INFO", 2);
     commands_text(out, "persistence");
     /* A write, so that a store that takes none is found out here: READONLY, LOADING, MISCONF. */
@@ -71,7 +73,7 @@ static int take_hello(const redisReply *reply, store_login_t *login, fault_t *fa
  * came from the other replica meanwhile. */
 static void take_info(const redisReply *reply, store_login_t *login)
 {
-    if (!login->is_active_replica)
+    if (!login->is_active_replica || login->warning.text[0] != '\0')
         return;
     if (reply->type == REDIS_REPLY_ERROR || reply->str == NULL)
         fault_set(&login->warning, "an active replica, and whether it has appendonly cannot be "
@@ -82,6 +84,14 @@ static void take_info(const redisReply *reply, store_login_t *login)
                                    "is old; set appendonly no, snapshots may stay");
 }
 
+static void take_select(const redisReply *reply, store_login_t *login)
+{
+    login->may_select = reply->type != REDIS_REPLY_ERROR;
+    if (!login->may_select)
+        fault_set(&login->warning, "the user may not SELECT (allow it +select): with KeyDB, "
+                                   "SWAPDB would go unnoticed");
+}
+
 static step_t step_of(const store_access_t *access, size_t index)
 {
     return (step_t)(index + (has_password(access) ? AUTH : HELLO));
@@ -89,12 +99,14 @@ static step_t step_of(const store_access_t *access, size_t index)
 
 bool store_login_may_fail(const store_access_t *access, size_t index)
 {
-    return step_of(access, index) == INFO;
+    step_t step = step_of(access, index);
+    return step == SELECT || step == INFO;
 }
 
 static int take_dataset(const redisReply *reply, store_login_t *login, fault_t *fault)
 {
-    if (reply->type != REDIS_REPLY_STRING || reply->len != STORE_DATASET_BYTES - 1)
+    if (reply->type != REDIS_REPLY_STRING || reply->len != STORE_DATASET_BYTES - 1 ||
+        strspn(reply->str, "0123456789abcdef") != reply->len)
         return fault_set(fault, STORE_DATASET_KEY " is not what an aggregator wrote");
     memcpy(login->dataset, reply->str, STORE_DATASET_BYTES);
     return 0;
@@ -106,6 +118,9 @@ int store_login_take(const store_access_t *access, size_t index, const redisRepl
     switch (step_of(access, index)) {
     case HELLO:
         return take_hello(reply, login, fault);
+    case SELECT:
+        take_select(reply, login);
+        return 0;
     case INFO:
         take_info(reply, login);
         return 0;

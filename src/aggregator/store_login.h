@@ -13,6 +13,7 @@ void store_login_ask(const store_access_t *access, commands_t *out);
 /* What is found out by it. */
 typedef struct {
     char dataset[STORE_DATASET_BYTES];
+    bool may_select;        /* a database; a user of an older set of rules may not */
     bool is_active_replica; /* KeyDB: a writable master that others write into, too */
     fault_t warning;        /* what an operator should change; "": nothing */
 } store_login_t;

@@ -75,8 +75,12 @@ uint64_t trust_seen(const trust_t *self)
 
 /* ---- reading it ---- */
 
-static void leave_out(trust_t *self, const fault_t *why)
+/* It goes to logs, terminals and JSON: a file may have any name. */
+static void leave_out(trust_t *self, fault_t *why)
 {
+    for (char *c = why->text; *c != '\0'; c++)
+        if (*c < ' ' || *c > '~')
+            *c = '?';
     self->left_out = xrealloc(self->left_out, (self->left_out_count + 1) * sizeof *self->left_out);
     self->left_out[self->left_out_count++] = xstrdup(why->text);
 }
@@ -107,16 +111,26 @@ static int read_member(const char *directory, const char *file, trusted_t *membe
     return 0;
 }
 
-static void add_file(trust_t *self, const char *directory, const char *file)
+/* What says nothing of the file, and may be over in a moment: nobody is cut off for that. */
+static bool is_passing(int error)
 {
-    fault_t fault;
+    return error == EMFILE || error == ENFILE || error == ENOMEM || error == EIO || error == ESTALE;
+}
+
+static int add_file(trust_t *self, const char *directory, const char *file, fault_t *fault)
+{
     trusted_t member;
-    if (read_member(directory, file, &member, &fault) == -1) {
-        leave_out(self, &fault);
-        return;
+    fault_t why;
+    errno = 0;
+    if (read_member(directory, file, &member, &why) == -1) {
+        if (is_passing(errno))
+            return fault_set(fault, "%s", why.text);
+        leave_out(self, &why);
+        return 0;
     }
     self->members = xrealloc(self->members, (self->size + 1) * sizeof *self->members);
     self->members[self->size++] = member;
+    return 0;
 }
 
 static int compare_names(const void *one, const void *other)
@@ -179,11 +193,18 @@ static int read_directory(trust_t *self, const char *directory, fault_t *fault)
     DIR *dir = opendir(directory);
     if (dir == NULL)
         return fault_set(fault, "%s: %s", directory, strerror(errno));
-    for (const struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir))
+    const struct dirent *entry;
+    int rc = 0;
+    errno = 0;
+    while (rc == 0 && (entry = readdir(dir)) != NULL) {
         if (is_certificate(entry->d_name))
-            add_file(self, directory, entry->d_name);
+            rc = add_file(self, directory, entry->d_name, fault);
+        errno = 0;
+    }
+    if (rc == 0 && errno != 0)
+        rc = fault_set(fault, "%s: %s", directory, strerror(errno));
     closedir(dir);
-    return 0;
+    return rc;
 }
 
 trust_t *trust_load(const char *directory, fault_t *fault)

@@ -104,7 +104,12 @@ typedef struct {
 /* Have the running service look at its directory. NULL: nobody to ask. The caller owns it. */
 static json_t *tell_service(const store_t *store)
 {
-    return store->settings != NULL ? admin_ask(store->settings->admin.socket, "trust", NULL) : NULL;
+    json_t *answer =
+        store->settings != NULL ? admin_ask(store->settings->admin.socket, "trust", NULL) : NULL;
+    if (json_is_array(json_object_get(answer, "trusted")))
+        return answer;
+    json_decref(answer); /* of a version that does not know the question */
+    return NULL;
 }
 
 static bool trusts(const json_t *answer, const char *name)

@@ -14,6 +14,7 @@ struct feed {
     pubkey_t self;
     bool keeps_history;
     state_t *state;
+    int rekeyed; /* feeds of another key that own.db held */
     db_t *own_db;
     db_t *peers_db;
     rows_t *own;
@@ -181,10 +182,11 @@ static feed_t *open_once(const char *directory, const pubkey_t *self_key,
     self->peers_db = state_peers_db(self->state);
     self->own = rows_new(self->own_db);
     self->peers = rows_new(self->peers_db);
-    self->witness = witness_new(db_path(self->own_db));
     self->cursors = cursor_rows_new(self->peers_db);
-    if (rekey_move(self->own, self->peers, self_key, more != NULL ? more->rekeyed : NULL) == -1 ||
-        load(self) == -1) {
+    self->rekeyed =
+        rekey_move(self->own, self->peers, self_key, more != NULL ? more->rekeyed : NULL);
+    self->witness = witness_new(db_path(self->own_db)); /* moving makes it forget */
+    if (self->rekeyed == -1 || load(self) == -1) {
         int saved = errno;
         fault_set(fault, "%s: %s", state_failure(self->state), strerror(saved));
         feed_close(&self);
@@ -228,6 +230,11 @@ void feed_keep_history(feed_t *self)
 bool feed_keeps_history(const feed_t *self)
 {
     return self->keeps_history;
+}
+
+size_t feed_rekeyed(const feed_t *self)
+{
+    return (size_t)self->rekeyed;
 }
 
 state_t *feed_state(feed_t *self)

@@ -32,6 +32,9 @@ void feed_close(feed_t **self_p);
 void feed_keep_history(feed_t *self);
 bool feed_keeps_history(const feed_t *self);
 
+/* How many feeds of another key this start found in own.db: they are a peer's now. */
+size_t feed_rekeyed(const feed_t *self);
+
 state_t *feed_state(feed_t *self);
 
 /* The databases, for rooms that keep rows in the same transaction. */

@@ -36,45 +36,64 @@ static int find_foreign(db_t *db, const pubkey_t *self, list_t *list)
     return rc;
 }
 
-/* Returns 1 if a database has the feed, 0 if not, -1 and errno. */
-static int has_feed(db_t *db, const feed_id_t *id)
+/* The number of a feed in a database; 0 if it is not there, -1 and errno. */
+static int64_t find_feed(db_t *db, const feed_id_t *id)
 {
     sqlite3_stmt *find =
-        db_prepare(db, "SELECT 1 FROM feed WHERE origin = ? AND epoch = ? AND channel = ?");
+        db_prepare(db, "SELECT number FROM feed WHERE origin = ? AND epoch = ? AND channel = ?");
     sqlite3_bind_blob(find, 1, id->origin.bytes, PUBKEY_BYTES, SQLITE_STATIC);
     sqlite3_bind_int64(find, 2, (int64_t)id->epoch);
     sqlite3_bind_int64(find, 3, id->channel);
     int rc = db_step(db, find);
+    int64_t number = rc == 1 ? sqlite3_column_int64(find, 0) : rc;
     int saved = errno;
     sqlite3_finalize(find);
     errno = saved;
-    return rc;
+    return number;
 }
 
-static int copy_batches(rows_t *own, rows_t *peers, const feed_ref_t *from, const feed_ref_t *to)
+/* Those from seq on. One that is damaged makes own.db a damaged database, which is set aside. */
+static int copy_batches(rows_t *own, rows_t *peers, const feed_ref_t *from, const feed_ref_t *to,
+                        int64_t seq)
 {
-    int64_t seq = 0;
-    while ((seq = rows_next_batch(own, from, (uint64_t)seq + 1)) > 0) {
+    while ((seq = rows_next_batch(own, from, (uint64_t)seq)) > 0) {
         const uint8_t *bytes;
         size_t size = rows_read_batch(own, from, (uint64_t)seq, &bytes);
-        if (size == 0)
-            return 0; /* damaged: it comes back from peers, and those behind it */
+        if (size == 0) {
+            db_fail(rows_db(own), "batch %lld of another key is damaged", (long long)seq);
+            errno = EBADMSG;
+            return -1;
+        }
         if (rows_add_batch(peers, to, (uint64_t)seq, bytes, size) == -1)
             return -1;
+        seq++;
     }
     return seq == -1 ? -1 : 0;
 }
 
-static int copy_feed(rows_t *own, rows_t *peers, const feed_ref_t *from)
+static int add_feed(rows_t *own, rows_t *peers, const feed_ref_t *from, feed_ref_t *to)
 {
     feed_mark_t mark;
-    feed_ref_t to = {.id = from->id};
     if (rows_read_feed(own, from, &mark) == -1)
         return -1;
-    to.number = rows_add_feed(peers, &to.id);
-    if (to.number == -1 || rows_set_floors(peers, &to, mark.floor, mark.epoch_floor) == -1)
+    to->number = rows_add_feed(peers, &to->id);
+    return to->number != -1 ? rows_set_floors(peers, to, mark.floor, mark.epoch_floor) : -1;
+}
+
+/* One that is in both, since a peer brought it back, goes on from there; behind a gap what is
+ * missing comes from peers. */
+static int copy_feed(rows_t *own, rows_t *peers, const feed_ref_t *from)
+{
+    feed_ref_t to = {.id = from->id, .number = find_feed(rows_db(peers), &from->id)};
+    if (to.number == -1)
         return -1;
-    return copy_batches(own, peers, from, &to);
+    if (to.number == 0)
+        return add_feed(own, peers, from, &to) == 0 ? copy_batches(own, peers, from, &to, 1) : -1;
+    int64_t newest = rows_newest_batch(peers, &to);
+    int64_t next = newest != -1 ? rows_next_batch(own, from, (uint64_t)newest + 1) : -1;
+    if (next == -1)
+        return -1;
+    return next == newest + 1 ? copy_batches(own, peers, from, &to, next) : 0;
 }
 
 static int copy_all(rows_t *own, rows_t *peers, const list_t *list)
@@ -83,8 +102,7 @@ static int copy_all(rows_t *own, rows_t *peers, const list_t *list)
     if (db_begin(db) == -1)
         return -1;
     for (size_t i = 0; i < list->count; i++) {
-        int there = has_feed(db, &list->items[i].id);
-        if (there == -1 || (there == 0 && copy_feed(own, peers, &list->items[i]) == -1)) {
+        if (copy_feed(own, peers, &list->items[i]) == -1) {
             int saved = errno;
             db_rollback(db);
             errno = saved;

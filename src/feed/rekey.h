@@ -6,9 +6,9 @@
 
 #include "rows.h"
 
-/* Move all feeds of other keys than self from own.db into peers.db, unless they are there already,
- * and run `also` (SQL; may be NULL) in own.db if there were any. Outside of transactions. Returns
- * how many; -1 and errno of db_step. Cut off anywhere, the next call goes on. */
+/* Move all feeds of other keys than self from own.db into peers.db, as far as they are not there
+ * already, and run `also` (SQL; may be NULL) in own.db if there were any. Outside of transactions.
+ * Returns how many; -1 and errno of db_step. Cut off anywhere, the next call goes on. */
 int rekey_move(rows_t *own, rows_t *peers, const pubkey_t *self, const char *also);
 
 #endif

@@ -24,6 +24,7 @@
 #define TRIES_MAX   3                  /* for room, and for a damaged file */
 #define CHECK_BYTES (64 * 1024 * 1024) /* an own.db up to this size is looked at if not closed */
 #define WRECK       ".wreck"
+#define SAME        "SELECT 1" /* a step that changes nothing */
 
 #define SHRINK_PAGES   256 /* in one commit: 1 MiB */
 #define SHRINK_STEPS   8   /* a second, with the disk full */
@@ -204,8 +205,10 @@ static int open_both(state_t *self, const state_tables_t *more, fault_t *fault)
 {
     char *own_tables = join_tables(rows_tables, "", more->own);
     char *peers_tables = join_tables(rows_tables, cursor_rows_table, more->peers);
-    file_t own = {.schema = {STATE_VERSION, own_tables, NULL}, .durable = true};
-    file_t peers = {.schema = {STATE_VERSION, peers_tables, NULL}};
+    const char *const own_steps[STATE_VERSION] = {[4] = more->own_5 != NULL ? more->own_5 : SAME};
+    static const char *const peers_steps[STATE_VERSION] = {[4] = SAME};
+    file_t own = {.schema = {STATE_VERSION, own_tables, own_steps}, .durable = true};
+    file_t peers = {.schema = {STATE_VERSION, peers_tables, peers_steps}};
     snprintf(own.path, sizeof own.path, "%s/own.db", self->directory);
     snprintf(peers.path, sizeof peers.path, "%s/peers.db", self->directory);
     snprintf(self->wreck, sizeof self->wreck, "%s/own.db" WRECK, self->directory);

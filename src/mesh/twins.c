@@ -7,7 +7,9 @@
 #include <string.h>
 
 #define RUNS_MAX  4
+#define TURNS_MIN 3 /* one may be a late message of a run that has ended */
 #define RECENT_MS (10 * 60 * MS_PER_S)
+#define NOW_MS    (2 * 60 * MS_PER_S) /* what is at another place still asks there twice a minute */
 
 typedef struct {
     uint64_t number;
@@ -20,8 +22,9 @@ typedef struct {
     char name[EVENT_NAME_MAX + 1];
     run_t runs[RUNS_MAX]; /* the one that asked last first */
     size_t run_count;
+    int turns; /* how often an earlier one came again */
+    mono_t turned_at;
     bool twice;
-    mono_t twice_at; /* when an earlier one came again last */
 } node_t;
 
 struct twins {
@@ -98,6 +101,15 @@ static bool put_first(node_t *node, uint64_t number, const char *address, mono_t
     return again;
 }
 
+/* The run that asked last from another address, or else the one before. */
+static const run_t *other_run(const node_t *node)
+{
+    for (size_t i = 1; i < node->run_count; i++)
+        if (strcmp(node->runs[i].address, node->runs[0].address) != 0)
+            return &node->runs[i];
+    return &node->runs[1];
+}
+
 static const char *words(const char *address)
 {
     return *address != '\0' ? address : "an unknown address";
@@ -109,7 +121,7 @@ static void print_node(const node_t *node, char text[static TWINS_TEXT_MAX])
         text, TWINS_TEXT_MAX,
         "%s: its key is in use at two places at once (%s and %s): a copied server, or a stolen "
         "key",
-        node->name, words(node->runs[0].address), words(node->runs[1].address));
+        node->name, words(node->runs[0].address), words(other_run(node)->address));
 }
 
 static void print_own(const twins_t *self, char text[static TWINS_TEXT_MAX])
@@ -126,15 +138,17 @@ bool twins_note(twins_t *self, const trusted_t *node, uint64_t run, const char *
     char text[TWINS_TEXT_MAX];
     node_t *known = node_of(self, node);
     bool was = known->twice;
+    if (!is_recent(known->turned_at, now))
+        known->turns = 0;
     if (put_first(known, run, address, now)) {
-        known->twice = true;
-        known->twice_at = now;
+        known->turns++;
+        known->turned_at = now;
     }
-    known->twice = known->twice && is_recent(known->twice_at, now);
+    known->twice = known->turns >= TURNS_MIN && now.ms - known->turned_at.ms < NOW_MS;
     *other = '\0';
     if (!known->twice)
         return false;
-    memcpy(other, known->runs[1].address, ADDR_TEXT_MAX);
+    memcpy(other, other_run(known)->address, ADDR_TEXT_MAX);
     print_node(known, text);
     if (!was)
         log_errorx("%s", text);
@@ -144,7 +158,7 @@ bool twins_note(twins_t *self, const trusted_t *node, uint64_t run, const char *
 void twins_note_own(twins_t *self, const char *peer, const char *other, mono_t now)
 {
     char text[TWINS_TEXT_MAX];
-    bool was = self->own_twice && is_recent(self->own_at, now);
+    bool was = self->own_twice && now.ms - self->own_at.ms < NOW_MS;
     self->own_twice = true;
     self->own_at = now;
     snprintf(self->own_peer, sizeof self->own_peer, "%s", peer);
@@ -157,13 +171,13 @@ void twins_note_own(twins_t *self, const char *peer, const char *other, mono_t n
 bool twins_text(const twins_t *self, size_t index, mono_t now, char text[static TWINS_TEXT_MAX])
 {
     size_t seen = 0;
-    if (self->own_twice && is_recent(self->own_at, now) && seen++ == index) {
+    if (self->own_twice && now.ms - self->own_at.ms < NOW_MS && seen++ == index) {
         print_own(self, text);
         return true;
     }
     for (size_t i = 0; i < self->count; i++) {
         const node_t *node = self->nodes[i];
-        if (node->twice && is_recent(node->twice_at, now) && seen++ == index) {
+        if (node->twice && now.ms - node->turned_at.ms < NOW_MS && seen++ == index) {
             print_node(node, text);
             return true;
         }

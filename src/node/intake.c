@@ -22,7 +22,8 @@
 #define SOCKET_MODE     0666  /* who may is asked of the kernel: hardened units cannot open less */
 #define SPOOL_MS        1000
 #define USERS_MAX       16
-#define STRANGERS_MAX   16 /* that the log names; all are counted */
+#define LOOK_AT_MS      (60 * 60 * MS_PER_S) /* what was wrong is shown for so long */
+#define STRANGERS_MAX   16                   /* that the log names; all are counted */
 
 typedef enum {
     INTAKE_STORED,
@@ -94,7 +95,8 @@ struct intake {
     fault_t spool_failure; /* what was said last */
     uint64_t counts[INTAKE_COUNT];
     mono_t called_at;                    /* the last request, if there was one */
-    char called_for[EVENT_NAME_MAX + 1]; /* its jail; "": there was none since the start */
+    char called_for[EVENT_NAME_MAX + 1]; /* its jail */
+    bool called;                         /* there was one since the start */
     wall_t started;
     jails_t *jails;
     json_t *malformed; /* how many of each field */
@@ -233,7 +235,11 @@ static void flush(void *arg)
 static void note_call(intake_t *self, const char *jail)
 {
     self->called_at = mono_now();
-    snprintf(self->called_for, sizeof self->called_for, "%s", jail);
+    self->called = true;
+    if (*jail != '\0')
+        jails_name(self->jails, jail, self->called_for);
+    else
+        snprintf(self->called_for, sizeof self->called_for, "?");
 }
 
 /* In words where the operator looks: in silence, a jail that calls its hook wrong would share
@@ -256,14 +262,15 @@ static void take_request(connection_t *connection, const char *line, size_t leng
     request_t request;
     fault_t fault;
     waiting->connection = connection;
-    if (request_parse(line, length, &request, &fault) == -1) {
+    int rc = request_parse(line, length, &request, &fault);
+    note_call(self, request.jail);
+    if (rc == -1) {
         note_malformed(self, &request, &fault);
         say(&waiting->answer, REQUEST_ANSWER_MALFORMED, "%s", fault.text);
         waiting->decided = true;
     } else {
         waiting->ban = request.ban;
         jails_name(self->jails, request.jail, waiting->ban.jail);
-        note_call(self, waiting->ban.jail);
         waiting->decided = is_skipped(self, &waiting->ban, &waiting->answer);
     }
     if (self->waiting_count == WIRE_EVENTS_MAX)
@@ -422,7 +429,7 @@ static int take_spooled(void *arg, const request_t *requests, size_t count)
     for (size_t i = 0; i < count; i++) {
         bans[i] = requests[i].ban;
         jails_name(self->jails, requests[i].jail, bans[i].jail);
-        note_call(self, bans[i].jail);
+        note_call(self, requests[i].jail);
         if (!is_skipped(self, &bans[i], &answer))
             items[kept++] = (own_feed_item_t){.ban = &bans[i]};
     }
@@ -624,7 +631,7 @@ static json_t *hook_status(const intake_t *self)
     struct tm utc;
     gmtime_r(&started, &utc);
     strftime(since, sizeof since, "%Y-%m-%d %H:%M UTC", &utc);
-    if (self->called_for[0] == '\0')
+    if (!self->called)
         return json_pack("{s:s}", "not_called_since", since);
     return json_pack("{s:s, s:I}", "jail", self->called_for, "called_s_ago",
                      (json_int_t)(mono_since_ms(self->called_at) / MS_PER_S));
@@ -652,6 +659,9 @@ void intake_status(const intake_t *self, json_t *status)
             json_object_set_new(counts, count_names[i], json_integer((json_int_t)self->counts[i]));
     json_object_set_new(status, "intake", counts);
     if (self->counts[INTAKE_MALFORMED] > 0) {
+        if (mono_since_ms(self->malformed_at) < LOOK_AT_MS)
+            service_attention(status, "%" PRIu64 " requests of hooks were malformed, the last: %s",
+                              self->counts[INTAKE_MALFORMED], self->last_malformed.text);
         json_object_set_new(self->malformed, "last",
                             json_sprintf("%" PRId64 " s ago: %s",
                                          mono_since_ms(self->malformed_at) / MS_PER_S,

@@ -2,6 +2,7 @@
 
 #include "request.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -100,23 +101,33 @@ void jails_name(jails_t *self, const char *raw, char name[static EVENT_NAME_MAX 
         return;
     }
     tidy(raw, name);
-    if (self->count == JAILS_MAX)
+    if (self->count == JAILS_MAX || db_is_frozen(self->db))
         return;
     sqlite3_bind_text(self->add, 1, name, -1, SQLITE_STATIC);
     sqlite3_bind_blob(self->add, 2, raw, (int)strlen(raw), SQLITE_STATIC);
     /* A name is worth less than the ban: with the disk full it is remembered another time. */
     if (db_step(self->db, self->add) == 0)
         remember(self, name, raw);
+    else if (errno == EIO || errno == EBADMSG)
+        fatalx("%s", db_error(self->db));
+}
+
+/* Letters of any script: no control characters, C1's (U+0080 to U+009F) included, nor those that
+ * change the direction (U+200E ..., U+202A ..., U+2066 ...). */
+static bool is_text(const char *original)
+{
+    for (const unsigned char *p = (const unsigned char *)original; *p != '\0'; p++)
+        if (*p < ' ' || *p == 0x7f || (*p == 0xc2 && p[1] < 0xa0) ||
+            (*p == 0xe2 && (p[1] == 0x80 || p[1] == 0x81)))
+            return false;
+    return true;
 }
 
 /* A terminal must not be told what to do, and JSON holds text only. */
 static json_t *shown(const char *original)
 {
     char quoted[3 * REQUEST_VALUE_MAX + 1];
-    bool plain = true;
-    for (const char *p = original; *p != '\0'; p++)
-        plain = plain && (unsigned char)*p >= ' ' && *p != 0x7f;
-    json_t *text = plain ? json_string(original) : NULL;
+    json_t *text = is_text(original) ? json_string(original) : NULL;
     if (text != NULL)
         return text;
     request_quote(original, quoted, sizeof quoted);

@@ -5,8 +5,9 @@
 
 #include <czmq.h>
 
-#define LOOK_MS  50
-#define AGAIN_MS (10 * 60 * MS_PER_S)
+#define LOOK_MS   50
+#define AGAIN_MS  (10 * 60 * MS_PER_S)
+#define FOUND_MAX 16 /* addresses of one name: whoever has the zone must not protect the world */
 
 typedef struct {
     char endpoint[CERT_ENDPOINT_MAX + 1]; /* of its ports the last one seen: only the host counts */
@@ -59,6 +60,11 @@ void places_destroy(places_t **self_p)
 static void add_found(void *arg, const addr_t *address)
 {
     place_t *place = arg;
+    if (place->found_count == FOUND_MAX)
+        fault_set(&place->fault, "%s has more than %d addresses: the others are not protected",
+                  place->endpoint, FOUND_MAX);
+    if (place->found_count == FOUND_MAX)
+        return;
     place->found = xrealloc(place->found, (place->found_count + 1) * sizeof *place->found);
     place->found[place->found_count++] = *address;
 }
@@ -69,15 +75,18 @@ static void take_result(place_t *place)
     const place_t before = *place;
     place->found = NULL;
     place->found_count = 0;
-    int rc = lookup_each(place->lookup, add_found, place, &place->fault);
-    if (rc == 1) {
+    place->fault.text[0] = '\0';
+    fault_t fault;
+    int rc = lookup_each(place->lookup, add_found, place, &fault);
+    if (rc == 1)
         free(before.found);
-        place->fault.text[0] = '\0';
-    } else {
+    else {
         place->found = before.found;
         place->found_count = before.found_count;
+        place->fault = rc == -1 ? fault : before.fault;
     }
-    if (rc == -1 && strcmp(before.fault.text, place->fault.text) != 0)
+    if (rc != 0 && place->fault.text[0] != '\0' &&
+        strcmp(before.fault.text, place->fault.text) != 0)
         log_warnx("%s; a ban of it could not be kept away from here", place->fault.text);
     if (rc != 0)
         lookup_destroy(&place->lookup);

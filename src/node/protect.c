@@ -19,10 +19,18 @@ typedef struct {
     const char *reason;
 } guarded_t;
 
-struct protect {
-    places_t *places;
+typedef struct {
     guarded_t *items;
     size_t size;
+} list_t;
+
+/* Each is kept as it was while it cannot be read. */
+typedef enum { GIVEN, INTERFACES, ROUTES, RESOLVERS, SOURCE_COUNT } source_t;
+
+struct protect {
+    places_t *places;
+    list_t lists[SOURCE_COUNT];
+    list_t fresh;               /* being read */
     fault_t faults[FAULTS_MAX]; /* of the last refresh */
     size_t fault_count;
     bool knows_resolvers;
@@ -35,12 +43,19 @@ protect_t *protect_new(zloop_t *loop)
     return self;
 }
 
+static void free_lists(protect_t *self)
+{
+    for (int i = 0; i < SOURCE_COUNT; i++)
+        free(self->lists[i].items);
+    free(self->fresh.items);
+}
+
 void protect_destroy(protect_t **self_p)
 {
     if (*self_p == NULL)
         return;
     places_destroy(&(*self_p)->places);
-    free((*self_p)->items);
+    free_lists(*self_p);
     free(*self_p);
     *self_p = NULL;
 }
@@ -48,13 +63,33 @@ void protect_destroy(protect_t **self_p)
 /* ---- what this host has ---- */
 
 /* Once each: a router has thousands of routes through a few gateways. */
+static void add_to(list_t *list, const addr_t *network, const char *reason)
+{
+    for (size_t i = 0; i < list->size; i++)
+        if (addr_equal(&list->items[i].network, network))
+            return;
+    list->items = xrealloc(list->items, (list->size + 1) * sizeof *list->items);
+    list->items[list->size++] = (guarded_t){*network, reason};
+}
+
 static void add(protect_t *self, const addr_t *network, const char *reason)
 {
-    for (size_t i = 0; i < self->size; i++)
-        if (addr_equal(&self->items[i].network, network))
-            return;
-    self->items = xrealloc(self->items, (self->size + 1) * sizeof *self->items);
-    self->items[self->size++] = (guarded_t){*network, reason};
+    add_to(&self->fresh, network, reason);
+}
+
+/* What was read takes the place of what was there before; of what could not be read, what there is
+ * of it is added. */
+static void take(protect_t *self, source_t source, bool whole)
+{
+    list_t *list = &self->lists[source];
+    list_t before = *list;
+    if (whole) {
+        *list = self->fresh;
+        self->fresh = before;
+    } else
+        for (size_t i = 0; i < self->fresh.size; i++)
+            add_to(list, &self->fresh.items[i].network, self->fresh.items[i].reason);
+    self->fresh.size = 0;
 }
 
 static void add_gateway(void *arg, const addr_t *address)
@@ -81,15 +116,11 @@ static void note_fault(void *arg, const fault_t *fault)
         self->faults[self->fault_count++] = *fault;
 }
 
-static void add_interfaces(protect_t *self)
+static int add_interfaces(protect_t *self, fault_t *fault)
 {
-    fault_t fault;
     struct ifaddrs *all = NULL;
-    if (getifaddrs(&all) == -1) {
-        fault_set(&fault, "addresses of interfaces cannot be read: %s", strerror(errno));
-        note_fault(self, &fault);
-        return;
-    }
+    if (getifaddrs(&all) == -1)
+        return fault_set(fault, "addresses of interfaces cannot be read: %s", strerror(errno));
     for (struct ifaddrs *one = all; one != NULL; one = one->ifa_next) {
         if (one->ifa_addr == NULL)
             continue;
@@ -99,18 +130,27 @@ static void add_interfaces(protect_t *self)
             add_own(self, &((struct sockaddr_in6 *)(void *)one->ifa_addr)->sin6_addr, 16);
     }
     freeifaddrs(all);
+    return 0;
 }
 
 static void read_host(protect_t *self, const settings_t *settings)
 {
     fault_t fault;
-    self->size = self->fault_count = 0;
+    self->fault_count = 0;
     for (size_t i = 0; i < settings->guard.protect.size; i++)
         add(self, &settings->guard.protect.items[i], "protect list");
-    add_interfaces(self);
-    if (routes_each(add_gateway, self, &fault) == -1)
+    take(self, GIVEN, true);
+    int rc = add_interfaces(self, &fault);
+    if (rc == -1)
         note_fault(self, &fault);
+    take(self, INTERFACES, rc == 0);
+    rc = routes_each(add_gateway, self, &fault);
+    if (rc == -1)
+        note_fault(self, &fault);
+    take(self, ROUTES, rc == 0);
+    size_t faults = self->fault_count;
     self->knows_resolvers = resolvers_each(add_resolver, note_fault, self);
+    take(self, RESOLVERS, self->fault_count == faults);
 }
 
 static bool has_fault(const fault_t *faults, size_t count, const fault_t *fault)
@@ -136,9 +176,12 @@ void protect_refresh(protect_t *self, const cert_t *own, const trust_t *trust,
 
 const char *protect_reason(const protect_t *self, const addr_t *address)
 {
-    for (size_t i = 0; i < self->size; i++)
-        if (addr_overlaps(&self->items[i].network, address))
-            return self->items[i].reason;
+    for (int source = 0; source < SOURCE_COUNT; source++) {
+        const list_t *list = &self->lists[source];
+        for (size_t i = 0; i < list->size; i++)
+            if (addr_overlaps(&list->items[i].network, address))
+                return list->items[i].reason;
+    }
     return places_reason(self->places, address);
 }
 
@@ -152,26 +195,25 @@ void protect_complain(const protect_t *self, void (*complain)(void *arg, const f
 
 /* ---- what only the operator can know ---- */
 
-static bool knows_public_address(const protect_t *self, const cert_t *own)
+static bool has_public(const list_t *list)
 {
-    for (size_t i = 0; i < self->size; i++)
-        if (strcmp(self->items[i].reason, "gateway") != 0 &&
-            strcmp(self->items[i].reason, "resolver") != 0 &&
-            special_name(&self->items[i].network) == NULL)
+    for (size_t i = 0; i < list->size; i++)
+        if (special_name(&list->items[i].network) == NULL)
             return true;
-    return own->endpoint[0] != '\0';
+    return false;
 }
 
 void protect_advise(const cert_t *own, const settings_t *settings)
 {
     protect_t *self = xcalloc(1, sizeof *self);
     read_host(self, settings);
-    if (!knows_public_address(self, own))
+    if (own->endpoint[0] == '\0' && !has_public(&self->lists[GIVEN]) &&
+        !has_public(&self->lists[INTERFACES]))
         log_warnx("this host has no public address on an interface, nor an endpoint in its "
                   "certificate: if others reach it by one, put that into guard / protect");
     if (!self->knows_resolvers)
         log_warnx("resolvers: only one on loopback is named; if it asks others, put them into "
                   "guard / protect");
-    free(self->items);
+    free_lists(self);
     free(self);
 }

@@ -10,10 +10,13 @@
 
 #define MESSAGES_MAX 100000
 #define BUFFER_BYTES 32768
+#define SEQUENCE     1
+#define TRIES_MAX    3
 
 typedef struct {
     void (*gateway)(void *arg, const addr_t *address);
     void *arg;
+    size_t which; /* of the dumps */
     size_t messages;
 } reader_t;
 
@@ -77,10 +80,7 @@ static int read_route_attribute(const struct nlattr *attribute, void *arg)
 
 static int read_route(const struct nlmsghdr *header, void *arg)
 {
-    reader_t *self = arg;
-    if (self->messages++ == MESSAGES_MAX)
-        return MNL_CB_STOP;
-    return mnl_attr_parse(header, sizeof(struct rtmsg), read_route_attribute, self);
+    return mnl_attr_parse(header, sizeof(struct rtmsg), read_route_attribute, arg);
 }
 
 static int read_nexthop_attribute(const struct nlattr *attribute, void *arg)
@@ -122,16 +122,25 @@ static const struct {
     {RTM_GETNEIGH, AF_INET6, sizeof(struct ndmsg), read_neighbour},
 };
 
-/* One dump. Returns 0, or -1 and errno. */
-static int dump(struct mnl_socket *socket, size_t which, unsigned sequence, reader_t *reader)
+static int read_message(const struct nlmsghdr *header, void *arg)
+{
+    reader_t *self = arg;
+    if (self->messages == MESSAGES_MAX)
+        return MNL_CB_STOP;
+    self->messages++;
+    return dumps[self->which].read(header, self);
+}
+
+/* Returns 0, or -1 and errno. */
+static int ask(struct mnl_socket *socket, reader_t *reader)
 {
     _Alignas(struct nlmsghdr) char buffer[BUFFER_BYTES];
     struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
-    header->nlmsg_type = dumps[which].type;
+    header->nlmsg_type = dumps[reader->which].type;
     header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-    header->nlmsg_seq = sequence;
-    uint8_t *family = mnl_nlmsg_put_extra_header(header, dumps[which].header);
-    *family = dumps[which].family;
+    header->nlmsg_seq = SEQUENCE;
+    uint8_t *family = mnl_nlmsg_put_extra_header(header, dumps[reader->which].header);
+    *family = dumps[reader->which].family;
     if (mnl_socket_sendto(socket, header, header->nlmsg_len) == -1)
         return -1;
     int rc = MNL_CB_OK;
@@ -139,33 +148,40 @@ static int dump(struct mnl_socket *socket, size_t which, unsigned sequence, read
         ssize_t got = mnl_socket_recvfrom(socket, buffer, sizeof buffer);
         if (got == -1)
             return -1;
-        rc = mnl_cb_run(buffer, (size_t)got, sequence, mnl_socket_get_portid(socket),
-                        dumps[which].read, reader);
+        rc = mnl_cb_run(buffer, (size_t)got, SEQUENCE, mnl_socket_get_portid(socket), read_message,
+                        reader);
     }
     if (rc == MNL_CB_ERROR && errno == EOPNOTSUPP)
         return 0; /* a kernel without IPv6, or without nexthop objects, has none */
     return rc == MNL_CB_ERROR ? -1 : 0;
 }
 
+/* A socket each: what is left of a dump that was cut short must not answer the next. */
+static int dump(reader_t *reader)
+{
+    struct mnl_socket *socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+    int rc = socket == NULL || mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) == -1
+                 ? -1
+                 : ask(socket, reader);
+    int saved = errno;
+    if (socket != NULL)
+        mnl_socket_close(socket);
+    errno = saved;
+    return rc;
+}
+
 int routes_each(void (*gateway)(void *arg, const addr_t *address), void *arg, fault_t *fault)
 {
-    reader_t reader = {.gateway = gateway, .arg = arg};
-    int rc = 0;
-    for (size_t i = 0; i < sizeof dumps / sizeof dumps[0] && rc == 0; i++) {
-        /* Each its own: what is left of one that was cut short must not answer the next. */
-        struct mnl_socket *socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-        if (socket == NULL || mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) == -1)
-            rc = -1;
-        else
-            rc = dump(socket, i, (unsigned)i + 1, &reader);
-        int saved = errno;
-        if (socket != NULL)
-            mnl_socket_close(socket);
-        errno = saved;
+    int result = 0;
+    for (size_t i = 0; i < sizeof dumps / sizeof dumps[0]; i++) {
+        reader_t reader = {.gateway = gateway, .arg = arg, .which = i};
+        int rc = dump(&reader);
+        for (int tries = 1; rc == -1 && errno == EINTR && tries < TRIES_MAX; tries++)
+            rc = dump(&reader); /* it changed meanwhile */
+        if (rc == -1)
+            result = fault_set(fault, "routes cannot be read: %s", strerror(errno));
+        else if (reader.messages == MESSAGES_MAX)
+            result = fault_set(fault, "more than %d routes: not all were looked at", MESSAGES_MAX);
     }
-    if (rc == -1)
-        return fault_set(fault, "routes cannot be read: %s", strerror(errno));
-    if (reader.messages > MESSAGES_MAX)
-        return fault_set(fault, "more than %d routes: not all were looked at", MESSAGES_MAX);
-    return 0;
+    return result;
 }

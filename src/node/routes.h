@@ -8,9 +8,9 @@
 #include "addr.h"
 #include "log.h"
 
-/* Calls for each gateway, in no order, one maybe often. Looks at 100,000 messages at most: of a
- * router with more routes the rest is left out, with a fault. 0, or -1 with the fault: what was not
- * told then is not known. About a microsecond a route. */
+/* Calls for each gateway, in no order, one maybe often. Looks at 100,000 routes of a family
+ * at most: of a router with more the rest is left out, with a fault. 0, or -1 with the fault: some
+ * may not have been told. About a microsecond a route. */
 int routes_each(void (*gateway)(void *arg, const addr_t *address), void *arg, fault_t *fault);
 
 #endif

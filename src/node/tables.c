@@ -9,5 +9,6 @@
 const state_tables_t tables_of_node = {
     .own = {attempts_table, jails_table},
     .peers = {forks_table, held_tables, pending_tables},
+    .own_5 = jails_table,
     .rekeyed = attempts_rekeyed,
 };

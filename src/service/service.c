@@ -253,12 +253,16 @@ static void reload_trust(void *arg)
 {
     service_t *self = arg;
     const char *directory = self->settings->node.trust;
+    const fault_t said = self->trust_unread;
     trust_t *trust = trust_load(directory, &self->trust_unread);
-    if (trust == NULL) {
-        trust_dir_taken(self->trust_dir, directory, 0);
-        log_warnx("not reloaded, those who were trusted stay so: %s", self->trust_unread.text);
-    } else
+    if (trust != NULL) {
         use_trust(self, &trust);
+        return;
+    }
+    /* If it can be read again, it differs from that, and is tried again. */
+    trust_dir_taken(self->trust_dir, directory, 0);
+    if (!streq(said.text, self->trust_unread.text))
+        log_warnx("not reloaded, those who were trusted stay so: %s", self->trust_unread.text);
 }
 
 static void reload(service_t *self)
@@ -336,6 +340,9 @@ void service_attention(json_t *status, const char *format, ...)
     va_start(args, format);
     vsnprintf(line.text, sizeof line.text, format, args);
     va_end(args);
+    for (char *c = line.text; *c != '\0'; c++)
+        if (*c < ' ' || *c > '~')
+            *c = '?';
     json_array_append_new(json_object_get(status, "attention"), json_string(line.text));
 }
 
@@ -468,6 +475,10 @@ static int open_feed(service_t *self, fault_t *fault)
         return -1;
     for (size_t i = 0; (note = state_note(feed_state(self->feed), i)) != NULL; i++)
         log_warnx("%s", note);
+    if (feed_rekeyed(self->feed) > 0)
+        log_warnx("%s/own.db was written under another key: %zu feeds of that key count as a "
+                  "peer's from now on",
+                  self->settings->node.state, feed_rekeyed(self->feed));
     self->wire = wire_new(self->cert->sign_seed);
     if (salvage_run(self->feed, self->wire, &salvaged, fault) == -1)
         return -1;

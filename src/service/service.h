@@ -41,7 +41,9 @@ int service_run(const program_t *program, int argc, char **argv);
 int service_check_directory(const char *setting, const char *path, const char *file, bool made,
                             fault_t *fault);
 
-/* Add to a status what an operator should look at now, in words. Text that is not UTF-8 is lost. */
+/* Add to a status what an operator should look at now, in words; what is not printable ASCII
+ * becomes
+ * '?'. */
 void service_attention(json_t *status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

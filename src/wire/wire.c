@@ -300,7 +300,8 @@ static bool read_heard(const Banmesh__Heard *body, wire_heard_t *out)
     *out = (wire_heard_t){.said = body != NULL};
     if (body == NULL)
         return true;
-    if (body->other.len >= sizeof out->other || body->ms_ago < -1)
+    if (body->other.len >= sizeof out->other || body->ms_ago < -1 ||
+        body->ms_ago > EVENT_TIME_MAX_MS)
         return false;
     if (body->other.len > 0)
         memcpy(out->other, body->other.data, body->other.len);

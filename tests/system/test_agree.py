@@ -50,7 +50,8 @@ class Asker:
             answer = self.dealer.recv()
             if answer[5] == DONE:
                 return sorted(found)
-            inside = read_fields(body_of(answer))[1] if answer[5] == BUNDLE else [answer]
+            # The last one holds no envelope: it says what the answerer knows of the asker.
+            inside = read_fields(body_of(answer)).get(1, []) if answer[5] == BUNDLE else [answer]
             found += [(one[5], one[8:40]) for one in inside]
 
     def ask_knowing(self, changes):

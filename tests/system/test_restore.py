@@ -1,6 +1,7 @@
 """A state directory that is lost, or comes back from a backup: no number is used twice, nothing is
 lost that any peer has, and the log says what happened."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -309,3 +310,23 @@ def test_what_was_acknowledged_is_everywhere_whatever_is_lost_or_put_back(tmp_pa
             node.wait_reported(wanted)
             # fail2ban would not hear of its own; of others each once or, after a loss, again.
             assert set(node.reported()) == wanted
+
+
+def test_a_state_directory_of_the_version_before_is_taken_over(tmp_path):
+    """A table came with version 5; what is there stays."""
+    with Mesh(tmp_path, ["mx1", "mx2"]) as mesh:
+        mx1, mx2 = mesh.nodes
+        mx1.publish("80.94.95.112")
+        mx2.wait_reported(["80.94.95.112"])
+        for node in mesh.nodes:
+            node.stop()
+            for name in STATE_FILES:
+                with contextlib.closing(sqlite3.connect(
+                        os.path.join(node.dir, "state", name))) as db:
+                    db.execute("DROP TABLE IF EXISTS jail")
+                    db.execute("PRAGMA user_version = 4")
+                    db.commit()
+            node.start()
+        mx1.publish("80.94.95.113", jail="my jail")
+        mx2.wait_reported(["80.94.95.112", "80.94.95.113"])
+        assert list(mx1.status()["jails"].values()) == ["my jail"]

@@ -113,26 +113,24 @@ TEST(the_operator_finds_the_original_also_after_a_restart)
     char one[EVENT_NAME_MAX + 1];
     char other[EVENT_NAME_MAX + 1];
     jails_name(jails, "b\xc3\xbcro", one);
-    jails_name(jails, "\x1b[31m\xff", other); /* nothing for a terminal */
+    jails_name(jails, "\x1b[31m\xff\xc2\x9b", other); /* nothing for a terminal */
     for (int i = 0; i < 2; i++) {
         assert_string_equal(original(one), "b\xc3\xbcro");
-        assert_string_equal(original(other), "%1b[31m%ff");
+        assert_string_equal(original(other), "%1b[31m%ff%c2%9b");
         close_jails();
         open_jails();
     }
     assert_string_equal(name_of("b\xc3\xbcro"), one);
 }
 
-TEST(a_disk_that_says_no_does_not_cost_the_name)
+TEST(a_full_disk_does_not_cost_the_name)
 {
     char before[EVENT_NAME_MAX + 1];
-    sqlite3_stmt *drop = db_prepare(db, "DROP TABLE jail");
-    assert_int_equal(db_step(db, drop), 0);
+    db_freeze(db, true);
     memcpy(before, name_of("my jail"), sizeof before);
     assert_string_equal(name_of("my jail"), before);
     assert_string_equal(original(before), "");
-    sqlite3_stmt *again = db_prepare(db, jails_table);
-    assert_int_equal(db_step(db, again), 0);
+    db_freeze(db, false);
     assert_string_equal(name_of("my jail"), before);
     assert_string_equal(original(before), "my jail");
 }
@@ -144,7 +142,7 @@ int main(void)
         with_jails(other_bytes_become_underscores_before_a_hash),
         with_jails(names_that_are_tidied_alike_stay_apart),
         with_jails(the_operator_finds_the_original_also_after_a_restart),
-        with_jails(a_disk_that_says_no_does_not_cost_the_name),
+        with_jails(a_full_disk_does_not_cost_the_name),
     };
     return cmocka_run_group_tests_name("jails", tests, NULL, NULL);
 }

@@ -309,7 +309,7 @@ TEST(what_an_answerer_knows_of_the_asker_reads_as_written)
     static const wire_heard_t cases[] = {
         {.said = true, .ms_ago = -1},
         {.said = true, .ms_ago = 0, .elsewhere = true},
-        {.said = true, .ms_ago = INT64_MAX, .elsewhere = true, .other = "2001:db8::1"},
+        {.said = true, .ms_ago = EVENT_TIME_MAX_MS, .elsewhere = true, .other = "2001:db8::1"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         envelope.size = wire_write_heard(node.wire, &cases[i], envelope.bytes);
@@ -331,7 +331,8 @@ TEST(an_address_of_another_place_that_is_none_is_refused)
 {
     static const wire_heard_t bad[] = {{.said = true, .other = "\x1b[2J"},
                                        {.said = true, .other = "mx1"},
-                                       {.said = true, .ms_ago = -2}};
+                                       {.said = true, .ms_ago = -2},
+                                       {.said = true, .ms_ago = INT64_MAX}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         envelope.size = wire_write_heard(node.wire, &bad[i], envelope.bytes);
         assert_error(wire_read_bundle(node.wire, forge_open(&envelope), &again), WIRE_BAD_NUMBER);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { HELLO, INFO, CLAIM, DATASET }; /* without a password there is no AUTH before them */
+enum { HELLO, SELECT, INFO, CLAIM, DATASET }; /* without a password there is no AUTH before them */
 
 static store_access_t *logins;
 static store_login_t login;
@@ -94,7 +94,22 @@ TEST(a_master_may_append_and_keep_to_itself_whether_it_does)
     assert_string_equal(info(REDIS_REPLY_ERROR, "NOPERM"), "");
 }
 
-TEST(only_that_question_may_be_refused)
+TEST(a_user_of_older_rules_may_not_select_and_is_warned)
+{
+    redisReply no = text(REDIS_REPLY_ERROR, "NOPERM");
+    redisReply yes = text(REDIS_REPLY_STATUS, "OK");
+    assert_int_equal(hello("standalone", "master"), 0);
+    assert_true(store_login_may_fail(logins, SELECT));
+    assert_int_equal(store_login_take(logins, SELECT, &no, &login, &fault), 0);
+    assert_false(login.may_select);
+    assert_non_null(strstr(login.warning.text, "+select"));
+    assert_int_equal(hello("standalone", "master"), 0);
+    assert_int_equal(store_login_take(logins, SELECT, &yes, &login, &fault), 0);
+    assert_true(login.may_select);
+    assert_string_equal(login.warning.text, "");
+}
+
+TEST(only_these_questions_may_be_refused)
 {
     assert_false(store_login_may_fail(logins, HELLO));
     assert_false(store_login_may_fail(logins, CLAIM));
@@ -106,6 +121,8 @@ TEST(the_dataset_is_what_an_aggregator_wrote)
     redisReply reply = text(REDIS_REPLY_STRING, "0123456789abcdef0123456789abcdef");
     assert_int_equal(store_login_take(logins, DATASET, &reply, &login, &fault), 0);
     assert_string_equal(login.dataset, "0123456789abcdef0123456789abcdef");
+    reply = text(REDIS_REPLY_STRING, "0123456789abcdef0123456789abcde\n");
+    assert_int_equal(store_login_take(logins, DATASET, &reply, &login, &fault), -1);
     reply = text(REDIS_REPLY_STRING, "something");
     assert_int_equal(store_login_take(logins, DATASET, &reply, &login, &fault), -1);
     reply = (redisReply){.type = REDIS_REPLY_NIL};
@@ -119,7 +136,8 @@ int main(void)
         with_access(a_cluster_is_named),
         with_access(an_active_replica_is_warned_of_if_it_appends),
         with_access(a_master_may_append_and_keep_to_itself_whether_it_does),
-        with_access(only_that_question_may_be_refused),
+        with_access(a_user_of_older_rules_may_not_select_and_is_warned),
+        with_access(only_these_questions_may_be_refused),
         with_access(the_dataset_is_what_an_aggregator_wrote),
     };
     return cmocka_run_group_tests_name("store: login", tests, NULL, NULL);
