@@ -1,5 +1,6 @@
 /* banmesh-aggregator - follows all nodes' feeds and keeps the history in KeyDB, Valkey or Redis, by
  * country, jail, address and day. Never publishes. */
+#include "attention.h"
 #include "consumer.h"
 #include "history.h"
 #include "store_access.h"
@@ -125,17 +126,17 @@ static void status(void *state, json_t *json)
 {
     aggregator_t *self = state;
     if (enrich_gap(self->enrich) != NULL)
-        service_attention(json, "%s", enrich_gap(self->enrich));
+        attention_add(json, "%s", enrich_gap(self->enrich));
     if (!enrich_is_open(self->enrich))
-        service_attention(json, "there is no country database: all countries are " ENRICH_UNKNOWN);
+        attention_add(json, "there is no country database: all countries are " ENRICH_UNKNOWN);
     consumer_status(self->consumer, json);
     const json_t *store = json_object_get(json, "store");
     if (!json_is_true(json_object_get(store, "connected")))
-        service_attention(json, "no store is connected: %s",
-                          json_string_value(json_object_get(store, "last_error")));
+        attention_add(json, "no store is connected: %s",
+                      json_string_value(json_object_get(store, "last_error")));
     const char *warning = json_string_value(json_object_get(store, "warning"));
     if (warning != NULL && *warning != '\0')
-        service_attention(json, "store: %s", warning);
+        attention_add(json, "store: %s", warning);
     json_object_set_new(json, "country_db", enrich_status(self->enrich));
 }
 

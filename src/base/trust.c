@@ -34,13 +34,13 @@ static bool is_certificate(const char *file)
 /* ---- what the directory shows ---- */
 
 /* Order does not count: that of readdir () is the file system's. */
-static uint64_t look_at(DIR *dir, const char *file)
+static uint64_t look_at(int dir_fd, const char *file)
 {
     uint8_t bytes[LOOK_BYTES + NAME_MAX + 1] = {0};
     uint8_t hash[crypto_generichash_BYTES_MIN];
     struct stat status;
     size_t length = strlen(file);
-    if (fstatat(dirfd(dir), file, &status, 0) == 0) {
+    if (fstatat(dir_fd, file, &status, 0) == 0) {
         put_u64(bytes, status.st_dev);
         put_u64(bytes + 8, status.st_ino);
         put_u64(bytes + 16, (uint64_t)status.st_size);
@@ -58,12 +58,16 @@ static uint64_t look_at(DIR *dir, const char *file)
 uint64_t trust_look(const char *directory)
 {
     DIR *dir = opendir(directory);
-    if (dir == NULL)
-        return 0;
+    int dir_fd = dir != NULL ? dirfd(dir) : -1;
     uint64_t sum = 1;
+    if (dir_fd == -1) {
+        if (dir != NULL)
+            closedir(dir);
+        return 0;
+    }
     for (const struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir))
         if (is_certificate(entry->d_name))
-            sum += look_at(dir, entry->d_name);
+            sum += look_at(dir_fd, entry->d_name);
     closedir(dir);
     return sum;
 }

@@ -1,5 +1,6 @@
 #include "applier.h"
 
+#include "attention.h"
 #include "judge.h"
 #include "sink.h"
 #include "stored.h"
@@ -404,8 +405,8 @@ void applier_status(const applier_t *self, json_t *status)
     const sink_t *sink = self->sink;
     judge_attention(self->judge, status);
     if (self->failing)
-        service_attention(status, "%s cannot be written: bans of peers wait",
-                          service_settings(self->service)->shared.log);
+        attention_add(status, "%s cannot be written: bans of peers wait",
+                      service_settings(self->service)->shared.log);
     json_object_set_new(status, "outcomes", outcomes(sink));
     json_object_set_new(status, "clocks_ahead", judge_clocks(self->judge));
     json_object_set_new(status, "held", json_integer((json_int_t)sink_held(sink)));

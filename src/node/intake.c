@@ -1,29 +1,24 @@
 #include "intake.h"
 
 #include "answers.h"
+#include "attention.h"
 #include "jails.h"
 #include "local.h"
 #include "own_feed.h"
+#include "publishers.h"
 #include "request.h"
 #include "soon.h"
 #include "special.h"
-#include "spool.h"
-#include "ticker.h"
-#include "watch.h"
+#include "spooled.h"
 
-#include <ctype.h>
-#include <pwd.h>
+#include <czmq.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #define CONNECTIONS_MAX 256
 #define READ_BYTES      49152 /* of one connection before others get their turn: about a group */
 #define SOCKET_MODE     0666  /* who may is asked of the kernel: hardened units cannot open less */
-#define SPOOL_MS        1000
-#define USERS_MAX       16
 #define LOOK_AT_MS      (60 * 60 * MS_PER_S) /* what was wrong is shown for so long */
-#define STRANGERS_MAX   16                   /* that the log names; all are counted */
 
 typedef enum {
     INTAKE_STORED,
@@ -76,23 +71,14 @@ struct intake {
     zmq_pollitem_t listener;
     int spare; /* see local_accept */
     char *socket_path;
-    char *spool_path;
-    watch_t *watch;
-    ticker_t *ticker;
     connection_t *connections[CONNECTIONS_MAX];
     size_t connection_count;
     waiting_t waiting[WIRE_EVENTS_MAX];
     size_t waiting_count;
     soon_t *flush_soon;
-    uid_t users[USERS_MAX];
-    size_t user_count;
-    uid_t strangers[STRANGERS_MAX];
-    size_t stranger_count;
+    publishers_t publishers;
     bool failing;
-    spool_taker_t *taker;   /* NULL: there was nothing to take */
-    spool_result_t spooled; /* what it took, and was not said yet */
-    soon_t *spool_soon;
-    fault_t spool_failure; /* what was said last */
+    spooled_t *spooled;
     uint64_t counts[INTAKE_COUNT];
     mono_t called_at;                    /* the last request, if there was one */
     char called_for[EVENT_NAME_MAX + 1]; /* its jail */
@@ -351,27 +337,6 @@ static int serve(zloop_t *loop, zmq_pollitem_t *item, void *arg)
     return 0;
 }
 
-static bool may_publish(const intake_t *self, uid_t user)
-{
-    for (size_t i = 0; i < self->user_count; i++)
-        if (self->users[i] == user)
-            return true;
-    return user == geteuid();
-}
-
-/* Once a user, not once an attempt: two who take turns must not fill the log. */
-static void warn_of_stranger(intake_t *self, uid_t user)
-{
-    for (size_t i = 0; i < self->stranger_count; i++)
-        if (self->strangers[i] == user)
-            return;
-    if (self->stranger_count == STRANGERS_MAX)
-        return;
-    self->strangers[self->stranger_count++] = user;
-    log_warnx("user %u may not hand in bans (publish / users)%s", (unsigned)user,
-              self->stranger_count == STRANGERS_MAX ? "; others are only counted" : "");
-}
-
 static void turn_away(intake_t *self, int fd, uid_t user)
 {
     answer_t answer;
@@ -380,7 +345,7 @@ static void turn_away(intake_t *self, int fd, uid_t user)
     if (send(fd, answer.text, strlen(answer.text), MSG_NOSIGNAL) == -1)
         log_debug("user %u hung up", (unsigned)user);
     self->counts[INTAKE_FOREIGN_USER]++;
-    warn_of_stranger(self, user);
+    publishers_warn(&self->publishers, user);
 }
 
 static int greet(zloop_t *loop, zmq_pollitem_t *item, void *arg)
@@ -393,7 +358,7 @@ static int greet(zloop_t *loop, zmq_pollitem_t *item, void *arg)
     while (slot < CONNECTIONS_MAX && self->connections[slot] != NULL)
         slot++;
     uid_t user = local_user(fd);
-    if (!may_publish(self, user)) {
+    if (!publishers_has(&self->publishers, user)) {
         turn_away(self, fd, user);
         close(fd);
         return 0;
@@ -414,8 +379,9 @@ static int greet(zloop_t *loop, zmq_pollitem_t *item, void *arg)
 
 /* ---- the spool ---- */
 
-static bool is_full(const intake_t *self)
+static bool is_full(void *arg)
 {
+    const intake_t *self = arg;
     return state_is_full(feed_state(service_feed(self->service)));
 }
 
@@ -440,141 +406,32 @@ static int take_spooled(void *arg, const request_t *requests, size_t count)
     return 0;
 }
 
-/* Each failing attempt would say the same: it is said once. */
-static void say_spool_failure(intake_t *self, const fault_t *fault)
-{
-    if (!streq(self->spool_failure.text, fault->text))
-        log_warnx("spool: %s", fault->text);
-    self->spool_failure = *fault;
-}
-
-static void say_spooled(intake_t *self)
-{
-    const spool_result_t *result = &self->spooled;
-    if (result->taken > 0)
-        log_info("took %" PRIu64 " bans from the spool", result->taken);
-    if (result->rejected > 0)
-        log_warnx("%" PRIu64 " records of the spool are damaged; kept in %s/spool.rejected",
-                  result->rejected, self->spool_path);
-    if (result->moved > 0)
-        log_warnx("spool: something that is no spool stood in its place; kept in %s as "
-                  "spool.strange-*",
-                  self->spool_path);
-    self->spooled = (spool_result_t){0};
-}
-
-static int take_step(intake_t *self, fault_t *fault)
-{
-    spool_result_t *all = &self->spooled;
-    const spool_result_t before = *all;
-    if (self->taker == NULL)
-        self->taker = spool_taker_new(self->spool_path, take_spooled, self);
-    int rc = spool_take(self->taker, all, fault);
-    self->counts[INTAKE_SPOOLED] += all->taken - before.taken;
-    self->counts[INTAKE_REJECTED_RECORD] += all->rejected - before.rejected;
-    return rc;
-}
-
-/* A step, and the next one in another round: hooks that wait for an answer come in between. */
-static void take_spool(void *arg)
-{
-    intake_t *self = arg;
-    fault_t fault;
-    if (is_full(self))
-        return;
-    int rc = take_step(self, &fault);
-    if (rc == 1) {
-        soon_call(self->spool_soon);
-        return;
-    }
-    say_spooled(self);
-    if (rc == -1 && !is_full(self))
-        say_spool_failure(self, &fault);
-    if (rc == 0) {
-        self->spool_failure.text[0] = '\0';
-        spool_taker_destroy(&self->taker);
-    }
-}
-
-static bool waits_in_spool(const intake_t *self, const char *file)
-{
-    char path[PATH_MAX];
-    struct stat status;
-    snprintf(path, sizeof path, "%s/%s", self->spool_path, file);
-    return lstat(path, &status) == 0;
-}
-
-static void tick(void *arg)
-{
-    intake_t *self = arg;
-    if (waits_in_spool(self, "spool") || waits_in_spool(self, "spool.taking"))
-        take_spool(self);
-}
-
 /* ---- start ---- */
-
-/* By name or number. Returns 0, or -1 if there is nobody of that name. */
-static int find_user(const char *text, uid_t *out)
-{
-    char *end;
-    const struct passwd *user = getpwnam(text);
-    errno = 0;
-    unsigned long number = strtoul(text, &end, 10);
-    if (user != NULL)
-        *out = user->pw_uid;
-    else if (isdigit((unsigned char)*text) && *end == '\0' && errno == 0 && number < UINT32_MAX)
-        *out = (uid_t)number;
-    else
-        return -1;
-    return 0;
-}
-
-static void warn_of_user(const char *name, size_t count)
-{
-    if (count == USERS_MAX)
-        log_warnx("publish / users: more than %d, \"%s\" is left out", USERS_MAX, name);
-    else
-        log_warnx("publish / users: there is no user \"%s\"", name);
-}
-
-/* warn may be NULL. */
-static size_t find_users(const settings_t *settings, uid_t users[static USERS_MAX],
-                         void (*warn)(const char *name, size_t count))
-{
-    const text_list_t *names = &settings->publish.users;
-    size_t count = 0;
-    for (size_t i = 0; i < names->size; i++)
-        if (count < USERS_MAX && find_user(names->items[i], &users[count]) == 0)
-            count++;
-        else if (warn != NULL)
-            warn(names->items[i], count);
-    return count;
-}
 
 void intake_advise(const settings_t *settings)
 {
-    uid_t users[USERS_MAX];
-    find_users(settings, users, warn_of_user);
+    publishers_t users;
+    publishers_set(&users, settings, true);
 }
 
 void intake_reload(intake_t *self)
 {
-    self->user_count = find_users(service_settings(self->service), self->users, warn_of_user);
-    self->stranger_count = 0;
+    publishers_set(&self->publishers, service_settings(self->service), true);
 }
 
 intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault)
 {
     intake_t *self = xcalloc(1, sizeof *self);
     const settings_t *settings = service_settings(service);
+    const spooled_config_t spooled = {service_loop(service), settings->publish.spool, take_spooled,
+                                      is_full, self};
     self->service = service;
     self->started = wall_now();
     self->own_feed = service_own_feed(service);
     self->applier = applier;
     self->socket_path = xstrdup(settings->publish.socket);
-    self->spool_path = xstrdup(settings->publish.spool);
     self->malformed = json_object();
-    self->user_count = find_users(settings, self->users, NULL); /* intake_advise has warned */
+    publishers_set(&self->publishers, settings, false); /* intake_advise has warned */
     self->spare = local_spare();
     self->listener.fd = -1;
     self->listener.events = ZMQ_POLLIN;
@@ -582,17 +439,15 @@ intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault)
     if (self->jails != NULL)
         self->listener.fd = local_listen(self->socket_path, SOCKET_MODE, fault);
     if (self->listener.fd != -1)
-        self->watch = watch_new(service_loop(service), self->spool_path, take_spool, self, fault);
-    if (self->watch == NULL) {
+        self->spooled = spooled_new(&spooled, fault);
+    if (self->spooled == NULL) {
         intake_destroy(&self);
         return NULL;
     }
     zloop_poller(service_loop(service), &self->listener, greet, self);
     zloop_poller_set_tolerant(service_loop(service), &self->listener);
-    self->ticker = ticker_new(service_loop(service), SPOOL_MS, tick, self);
     self->flush_soon = soon_new(service_loop(service), flush, self);
-    self->spool_soon = soon_new(service_loop(service), take_spool, self);
-    take_spool(self);
+    spooled_begin(self->spooled);
     return self;
 }
 
@@ -606,11 +461,8 @@ void intake_destroy(intake_t **self_p)
     for (size_t i = 0; i < CONNECTIONS_MAX; i++)
         if (self->connections[i] != NULL)
             hang_up(self->connections[i]);
-    ticker_destroy(&self->ticker);
     soon_destroy(&self->flush_soon);
-    soon_destroy(&self->spool_soon);
-    spool_taker_destroy(&self->taker);
-    watch_destroy(&self->watch);
+    spooled_destroy(&self->spooled);
     if (self->listener.fd != -1) {
         zloop_poller_end(service_loop(self->service), &self->listener);
         local_close(self->listener.fd, self->socket_path);
@@ -620,7 +472,6 @@ void intake_destroy(intake_t **self_p)
     json_decref(self->malformed);
     jails_destroy(&self->jails);
     free(self->socket_path);
-    free(self->spool_path);
     free(self);
 }
 
@@ -644,24 +495,29 @@ static void look_at_hook(const intake_t *self, json_t *status, uint64_t batches)
     const char *since =
         json_string_value(json_object_get(json_object_get(status, "hook"), "not_called_since"));
     if (since != NULL && batches == 0 && applier_sees_fail2ban(self->applier))
-        service_attention(status,
-                          "no jail of this host has called the hook since %s: has one the action "
-                          "\"banmesh\"? fail2ban takes a new action of a running jail at "
-                          "fail2ban-client reload --restart JAIL",
-                          since);
+        attention_add(status,
+                      "no jail of this host has called the hook since %s: has one the action "
+                      "\"banmesh\"? fail2ban takes a new action of a running jail at "
+                      "fail2ban-client reload --restart JAIL",
+                      since);
 }
 
 void intake_status(const intake_t *self, json_t *status)
 {
+    const spool_result_t *spooled = spooled_counts(self->spooled);
     json_t *counts = json_object();
-    for (int i = 0; i < INTAKE_COUNT; i++)
-        if (self->counts[i] > 0 || i == INTAKE_STORED)
-            json_object_set_new(counts, count_names[i], json_integer((json_int_t)self->counts[i]));
+    for (int i = 0; i < INTAKE_COUNT; i++) {
+        uint64_t count = i == INTAKE_SPOOLED           ? spooled->taken
+                         : i == INTAKE_REJECTED_RECORD ? spooled->rejected
+                                                       : self->counts[i];
+        if (count > 0 || i == INTAKE_STORED)
+            json_object_set_new(counts, count_names[i], json_integer((json_int_t)count));
+    }
     json_object_set_new(status, "intake", counts);
     if (self->counts[INTAKE_MALFORMED] > 0) {
         if (mono_since_ms(self->malformed_at) < LOOK_AT_MS)
-            service_attention(status, "%" PRIu64 " requests of hooks were malformed, the last: %s",
-                              self->counts[INTAKE_MALFORMED], self->last_malformed.text);
+            attention_add(status, "%" PRIu64 " requests of hooks were malformed, the last: %s",
+                          self->counts[INTAKE_MALFORMED], self->last_malformed.text);
         json_object_set_new(self->malformed, "last",
                             json_sprintf("%" PRId64 " s ago: %s",
                                          mono_since_ms(self->malformed_at) / MS_PER_S,

@@ -1,6 +1,7 @@
 #include "judge.h"
 
 #include "ahead.h"
+#include "attention.h"
 #include "nid.h"
 #include "protect.h"
 
@@ -132,7 +133,7 @@ void judge_row(judge_t *self, const pending_row_t *row, guard_pace_t pace)
 
 static void add_attention(void *arg, const fault_t *fault)
 {
-    service_attention(arg, "%s: a ban of that could not be kept away from here", fault->text);
+    attention_add(arg, "%s: a ban of that could not be kept away from here", fault->text);
 }
 
 void judge_attention(const judge_t *self, json_t *status)

@@ -61,7 +61,7 @@ static void read_multipath(reader_t *self, const struct nlattr *attribute)
     struct rtnexthop hop;
     while (left >= sizeof hop) {
         memcpy(&hop, at, sizeof hop);
-        size_t step = MNL_ALIGN(hop.rtnh_len);
+        size_t step = (hop.rtnh_len + 3u) & ~(size_t)3; /* RTNH_ALIGN */
         if (hop.rtnh_len < sizeof hop || hop.rtnh_len > left)
             return;
         mnl_attr_parse_payload(at + sizeof hop, hop.rtnh_len - sizeof hop, read_hop, self);

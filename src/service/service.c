@@ -1,6 +1,7 @@
 #include "service.h"
 
 #include "admin.h"
+#include "attention.h"
 #include "crowd.h"
 #include "descriptors.h"
 #include "housekeeping.h"
@@ -22,7 +23,6 @@
 
 #define EXIT_USAGE 2
 #define FILES_MAX  16384
-#define UNHEARD_MS 10000 /* connections in both directions take a moment */
 
 struct service {
     const program_t *program;
@@ -333,74 +333,22 @@ static json_t *reset(service_t *self, const char *name)
     return json_pack("{s:s}", "reset", name);
 }
 
-void service_attention(json_t *status, const char *format, ...)
-{
-    fault_t line;
-    va_list args;
-    va_start(args, format);
-    vsnprintf(line.text, sizeof line.text, format, args);
-    va_end(args);
-    for (char *c = line.text; *c != '\0'; c++)
-        if (*c < ' ' || *c > '~')
-            *c = '?';
-    json_array_append_new(json_object_get(status, "attention"), json_string(line.text));
-}
-
-/* publishes: what this node says matters to others */
-static void look_at_peers(json_t *status, const json_t *peers, bool publishes)
-{
-    for (size_t i = 0; i < json_array_size(peers); i++) {
-        const json_t *peer = json_array_get(peers, i);
-        json_int_t heard = json_integer_value(json_object_get(peer, "heard_ms_ago"));
-        const char *name = json_string_value(json_object_get(peer, "name"));
-        json_int_t unheard = json_integer_value(json_object_get(peer, "unheard_ms"));
-        bool is_connected = json_is_true(json_object_get(peer, "connected"));
-        if (is_connected && unheard >= UNHEARD_MS && publishes)
-            service_attention(status,
-                              "peer %s: says it has not heard this node for %" PRId64
-                              " s; can it connect to this node's mesh / listen?",
-                              name, (int64_t)unheard / MS_PER_S);
-        if (is_connected)
-            continue;
-        if (heard < 0)
-            service_attention(status, "peer %s: not connected, never heard", name);
-        else
-            service_attention(status, "peer %s: not connected, heard %" PRId64 " s ago", name,
-                              (int64_t)heard / MS_PER_S);
-    }
-}
-
-static void look_at_forks(json_t *status, const json_t *forks)
-{
-    for (size_t i = 0; i < json_array_size(forks); i++) {
-        const json_t *fork = json_array_get(forks, i);
-        if (json_is_true(json_object_get(fork, "quarantined")))
-            service_attention(status, "%s is in quarantine: its key is in use twice, or stolen",
-                              json_string_value(json_object_get(fork, "origin")));
-    }
-}
-
 /* What all programs have to say there. */
 static void ask_attention(const service_t *self, json_t *status)
 {
     const char *why;
-    const json_t *mesh = json_object_get(status, "mesh");
     if (state_is_full(feed_state(self->feed)))
-        service_attention(status, "the disk is full: no ban is taken in until there is room in %s",
-                          self->settings->node.state);
-    look_at_peers(status, json_object_get(mesh, "peers"),
-                  !text_list_has(&self->settings->roles.aggregators, self->settings->node.name));
-    for (size_t i = 0; i < json_array_size(json_object_get(mesh, "twins")); i++)
-        service_attention(status, "%s",
-                          json_string_value(json_array_get(json_object_get(mesh, "twins"), i)));
-    look_at_forks(status, json_object_get(mesh, "forks"));
+        attention_add(status, "the disk is full: no ban is taken in until there is room in %s",
+                      self->settings->node.state);
+    attention_to_mesh(status, !text_list_has(&self->settings->roles.aggregators,
+                                             self->settings->node.name));
     if (self->not_reloaded.text[0] != '\0')
-        service_attention(status, "settings were not reloaded, the old ones are in use: %s",
-                          self->not_reloaded.text);
+        attention_add(status, "settings were not reloaded, the old ones are in use: %s",
+                      self->not_reloaded.text);
     if (self->trust_unread.text[0] != '\0')
-        service_attention(status, "those who were trusted stay so: %s", self->trust_unread.text);
+        attention_add(status, "those who were trusted stay so: %s", self->trust_unread.text);
     for (size_t i = 0; (why = trust_left_out(mesh_trust(self->mesh), i)) != NULL; i++)
-        service_attention(status, "%s: left out, that node does not count", why);
+        attention_add(status, "%s: left out, that node does not count", why);
 }
 
 /* Whoever changed the directory need not wait until we look. */

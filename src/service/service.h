@@ -41,12 +41,6 @@ int service_run(const program_t *program, int argc, char **argv);
 int service_check_directory(const char *setting, const char *path, const char *file, bool made,
                             fault_t *fault);
 
-/* Add to a status what an operator should look at now, in words; what is not printable ASCII
- * becomes
- * '?'. */
-void service_attention(json_t *status, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
 /* For the program's parts; valid from start to stop. Settings until the next reload. */
 zloop_t *service_loop(service_t *self);
 feed_t *service_feed(service_t *self);
