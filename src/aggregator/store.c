@@ -171,9 +171,7 @@ static void pause_now(store_t *self)
 static void note_failure(store_t *self, const fault_t *fault)
 {
     fault_set(&self->last_error, "%s: %s", name_of(self), fault->text);
-    for (char *c = self->last_error.text; *c != '\0'; c++)
-        if (*c < ' ' || *c > '~') /* a store may say anything, and it is shown on terminals */
-            *c = '?';
+    log_make_printable(self->last_error.text); /* a store may say anything */
     if (store_access_failed(self->access, self->endpoint, fault->text))
         log_warnx("store %s: %s", name_of(self), fault->text);
 }

@@ -30,6 +30,13 @@ int fault_set(fault_t *fault, const char *format, ...)
     return -1;
 }
 
+void log_make_printable(char *text)
+{
+    for (char *c = text; *c != '\0'; c++)
+        if (*c < ' ' || *c > '~')
+            *c = '?';
+}
+
 /* systemd.exec (5): JOURNAL_STREAM names the device and inode of what the journal reads. */
 static bool is_journal(void)
 {

@@ -19,6 +19,10 @@ typedef struct {
  * fault may be NULL. errno is left as it was. */
 int fault_set(fault_t *fault, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Replace what is not printable ASCII by '?', in place: words that others chose end in logs, in
+ * JSON and on terminals. */
+void log_make_printable(char *text);
+
 /* The name that starts each line; borrowed, usually a string literal. Where the journal reads, each
  * line begins with its priority (sd-daemon (3)). */
 void log_open(const char *program);

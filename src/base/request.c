@@ -61,9 +61,7 @@ static int bad(fault_t *fault, const char *name, const char *value, const char *
 {
     char shown[SHOWN_MAX + 1];
     snprintf(shown, sizeof shown, "%s", value);
-    for (char *p = shown; *p != '\0'; p++)
-        if (*p < ' ' || *p > '~')
-            *p = '?';
+    log_make_printable(shown);
     return fault_set(fault, "%s \"%s\": %s", name, shown, expected);
 }
 

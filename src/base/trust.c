@@ -79,12 +79,10 @@ uint64_t trust_seen(const trust_t *self)
 
 /* ---- reading it ---- */
 
-/* It goes to logs, terminals and JSON: a file may have any name. */
+/* A file may have any name. */
 static void leave_out(trust_t *self, fault_t *why)
 {
-    for (char *c = why->text; *c != '\0'; c++)
-        if (*c < ' ' || *c > '~')
-            *c = '?';
+    log_make_printable(why->text);
     self->left_out = xrealloc(self->left_out, (self->left_out_count + 1) * sizeof *self->left_out);
     self->left_out[self->left_out_count++] = xstrdup(why->text);
 }

@@ -218,14 +218,12 @@ static void flush(void *arg)
 
 /* ---- requests ---- */
 
+/* jail: its name in the mesh; "": the request does not say */
 static void note_call(intake_t *self, const char *jail)
 {
     self->called_at = mono_now();
     self->called = true;
-    if (*jail != '\0')
-        jails_name(self->jails, jail, self->called_for);
-    else
-        snprintf(self->called_for, sizeof self->called_for, "?");
+    snprintf(self->called_for, sizeof self->called_for, "%s", *jail != '\0' ? jail : "?");
 }
 
 /* In words where the operator looks: in silence, a jail that calls its hook wrong would share
@@ -249,14 +247,15 @@ static void take_request(connection_t *connection, const char *line, size_t leng
     fault_t fault;
     waiting->connection = connection;
     int rc = request_parse(line, length, &request, &fault);
-    note_call(self, request.jail);
+    if (request.jail[0] != '\0')
+        jails_name(self->jails, request.jail, request.ban.jail);
+    note_call(self, request.ban.jail);
     if (rc == -1) {
         note_malformed(self, &request, &fault);
         say(&waiting->answer, REQUEST_ANSWER_MALFORMED, "%s", fault.text);
         waiting->decided = true;
     } else {
         waiting->ban = request.ban;
-        jails_name(self->jails, request.jail, waiting->ban.jail);
         waiting->decided = is_skipped(self, &waiting->ban, &waiting->answer);
     }
     if (self->waiting_count == WIRE_EVENTS_MAX)
@@ -395,7 +394,7 @@ static int take_spooled(void *arg, const request_t *requests, size_t count)
     for (size_t i = 0; i < count; i++) {
         bans[i] = requests[i].ban;
         jails_name(self->jails, requests[i].jail, bans[i].jail);
-        note_call(self, requests[i].jail);
+        note_call(self, bans[i].jail);
         if (!is_skipped(self, &bans[i], &answer))
             items[kept++] = (own_feed_item_t){.ban = &bans[i]};
     }

@@ -16,9 +16,7 @@ void attention_add(json_t *status, const char *format, ...)
     va_start(args, format);
     vsnprintf(line.text, sizeof line.text, format, args);
     va_end(args);
-    for (char *c = line.text; *c != '\0'; c++)
-        if (*c < ' ' || *c > '~')
-            *c = '?';
+    log_make_printable(line.text);
     json_array_append_new(json_object_get(status, "attention"), json_string(line.text));
 }
 
