@@ -154,9 +154,9 @@ static void print_status(const json_t *status)
            text(status, "program"), text(status, "version"), text(status, "node"),
            number(status, "pid"), number(status, "uptime_s"));
     if (json_object_get(status, "held") != NULL)
-        printf("%" JSON_INTEGER_FORMAT " addresses held, %" JSON_INTEGER_FORMAT
-               " accepted bans wait for their time, %" JSON_INTEGER_FORMAT " for the pace\n",
-               number(status, "held"), number(status, "pending"), number(status, "backlog"));
+        printf("%" JSON_INTEGER_FORMAT " bans run, %" JSON_INTEGER_FORMAT
+               " addresses held by the shared jail, %" JSON_INTEGER_FORMAT " wait for the pace\n",
+               number(status, "running"), number(status, "held"), number(status, "backlog"));
     if (json_object_get(status, "behind") != NULL)
         printf("%" JSON_INTEGER_FORMAT " batches are not in the store yet\n",
                number(status, "behind"));
@@ -232,7 +232,7 @@ const command_t command_status = {
         "  floor    the first batch that still counts\n"
         "  applied  the last batch that was decided on here; at an aggregator, that is stored\n"
         "  missed   batches that nobody held any more when an aggregator came to them\n"
-        "  held     addresses that this host bans, for itself or for peers\n"
+        "  held     addresses that the shared jail holds, by what it was told\n"
         "  pace     how fast they are written to the shared log (shared / pace); newest first\n"
         "\n"
         "While batches are missing it says how far it is: \"catching up with mx1: 412,000 of\n"

@@ -1,34 +1,38 @@
 #include "applier.h"
 
 #include "attention.h"
-#include "judge.h"
-#include "sink.h"
+#include "refill.h"
+#include "standing.h"
 #include "stored.h"
 #include "ticker.h"
 
 #include <czmq.h>
 #include <inttypes.h>
 
-#define SLICE_BATCHES 64
-#define FEW_BATCHES   8   /* a feed with no more behind its cursor goes before those with many */
-#define ROWS_MAX      512 /* that waited, in a slice */
-#define TICK_MS       1000
-#define DRAIN_MS      100 /* how often the backlog gets what the pace allows */
-#define REFRESH_MS    60000
-#define SWEEP_MS      600000
+#define SLICE_BATCHES  64
+#define FEW_BATCHES    8    /* a feed with no more behind its cursor goes before those with many */
+#define REFILL_BATCHES 64   /* in a step, while others wait */
+#define BUILD_BATCHES  4096 /* at the start */
+#define TICK_MS        1000
+#define DRAIN_MS       100 /* how often the backlog gets what the pace allows */
+#define REFRESH_MS     60000
+#define SWEEP_MS       600000
+#define BANS_MAX       4000000
 
-/* What the wall clock may go back without anything being decided anew. */
-#define CLOCK_BACK_MS 10000
+/* A jump of the wall clock, either way, by less changes nothing that was decided. */
+#define CLOCK_JUMP_MS 10000
 
 struct applier {
     service_t *service;
     feed_t *feed;
     wire_t *wire;
+    index_t *index;
     sink_t *sink;
     judge_t *judge;
+    standing_t *standing;
+    refill_t *refill;
     ticker_t *ticker;
-    pending_row_t rows[ROWS_MAX];
-    bool behind;  /* some of what is stored was not decided as it came; if not, only ticks look */
+    bool behind;  /* some of what is stored was not taken as it came; if not, only ticks look */
     bool failing; /* the log or the database says no, and it was said; only ticks try */
     bool failed;  /* in this tick */
     bool armed;   /* a timer will go on */
@@ -48,41 +52,65 @@ static int fail(applier_t *self, const fault_t *fault)
 static int finish(applier_t *self)
 {
     fault_t fault;
-    return sink_finish(self->sink, &fault) == 0 ? 0 : fail(self, &fault);
+    if (!sink_is_begun(self->sink))
+        return 0;
+    return sink_finish(self->sink, standing_untold, self->standing, &fault) == 0
+               ? 0
+               : fail(self, &fault);
 }
 
 /* ---- what the replica gets ---- */
 
-/* A batch as it comes in, if it is its feed's turn: it need not be read back. Its events become
- * true with all else of this burst, once the replica has committed it. */
+/* Of the batch that was decoded last. */
+static void take_batch(applier_t *self, const feed_ref_t *feed, const wire_batch_t *batch)
+{
+    event_t event;
+    standing_place_t at = {
+        .feed = feed,
+        .seq = batch->seq,
+        .origin = index_origin(self->index, &feed->id.origin),
+    };
+    for (; at.number < batch->event_count; at.number++) {
+        event_error_t malformed = wire_event(self->wire, at.number, &event);
+        standing_take(self->standing, &at, malformed, &event);
+    }
+    sink_move(self->sink, feed, batch->seq);
+}
+
+/* A batch as it comes in, if it is its feed's turn: it need not be read back. What it brings
+ * becomes true with all else of this burst, once the replica has committed it. */
 static void stored(void *arg, const arrival_t *in, const feed_ref_t *feed,
                    const wire_batch_t *batch)
 {
     applier_t *self = arg;
-    if (feed->own_db)
-        return;
+    (void)in;
+    if (feed_is_ours(self->feed, &feed->id.origin))
+        return; /* recall's */
     if (self->failing || !sink_takes(self->sink, feed, batch->seq)) {
         self->behind = true;
         return;
     }
-    judge_batch(self->judge, in->signer, batch);
-    sink_move(self->sink, feed, batch->seq);
+    standing_look_at_clock(self->standing);
+    take_batch(self, feed, batch);
 }
 
 static void taken_back(void *arg)
 {
     applier_t *self = arg;
     self->behind = true;
-    sink_take_back(self->sink);
+    sink_take_back(self->sink, standing_untold, self->standing);
+    standing_drop_lost(self->standing);
 }
 
 /* ---- what the replica has got ---- */
 
-static void decide_batch(applier_t *self, const feed_ref_t *feed, uint64_t seq)
+static void read_batch(applier_t *self, const feed_ref_t *feed, uint64_t seq)
 {
     wire_batch_t batch;
     if (stored_batch(self->feed, self->wire, feed, seq, &batch) == STORED_BATCH)
-        judge_batch(self->judge, judge_node(self->judge, &feed->id.origin), &batch);
+        take_batch(self, feed, &batch);
+    else
+        sink_move(self->sink, feed, seq);
 }
 
 /* The next batch behind seq; have + 1 if there is none. Under the floor, where some were never
@@ -98,37 +126,37 @@ static uint64_t next_batch(applier_t *self, const feed_ref_t *feed, uint64_t seq
     return next > 0 ? (uint64_t)next : feed->have + 1;
 }
 
-/* Decide what one feed has behind its cursor, as far as the slice has room. Returns whether there
- * is more. */
-static bool decide_feed(applier_t *self, const feed_ref_t *feed)
+/* Take what one feed has behind its cursor, as far as the slice has room. Returns whether there is
+ * more. */
+static bool take_feed(applier_t *self, const feed_ref_t *feed)
 {
     uint64_t seq = feed->cursor;
     for (int i = 0; i < SLICE_BATCHES && seq < feed->have; i++) {
         if (sink_is_full(self->sink))
             break;
         uint64_t next = next_batch(self, feed, seq);
-        if (next <= feed->have)
-            decide_batch(self, feed, next);
         seq = next <= feed->have ? next : feed->have;
+        if (next <= feed->have)
+            read_batch(self, feed, next);
+        else
+            sink_move(self->sink, feed, seq);
     }
-    if (seq > feed->cursor)
-        sink_move(self->sink, feed, seq);
     return seq < feed->have;
 }
 
 /* Fill the slice from feeds that have few batches behind their cursor, or from those with many.
  * Returns whether there is more. */
-static bool decide_feeds(applier_t *self, bool many)
+static bool take_feeds(applier_t *self, bool many)
 {
     bool more = false;
     for (size_t i = 0; i < feed_count(self->feed); i++) {
         const feed_ref_t *feed = feed_at(self->feed, i);
-        if (feed->own_db || feed->cursor >= feed->have ||
+        if (feed_is_ours(self->feed, &feed->id.origin) || feed->cursor >= feed->have ||
             (feed->have - feed->cursor > FEW_BATCHES) != many)
             continue;
         if (sink_is_full(self->sink))
             return true;
-        if (decide_feed(self, feed))
+        if (take_feed(self, feed))
             more = true;
     }
     return more;
@@ -138,35 +166,12 @@ static bool decide_feeds(applier_t *self, bool many)
  * more, -1 if it failed. */
 static int run_feeds(applier_t *self)
 {
-    bool more = decide_feeds(self, false);
-    more = decide_feeds(self, true) || more;
-    if (sink_is_begun(self->sink) && finish(self) == -1)
+    bool more = take_feeds(self, false);
+    more = take_feeds(self, true) || more;
+    if (finish(self) == -1)
         return -1;
     self->behind = more;
     return more;
-}
-
-/* ---- what waited ---- */
-
-/* count: of self->rows; pace: what is allowed to each, or NULL to ask each time. */
-static int decide_rows(applier_t *self, int count, const guard_pace_t *pace)
-{
-    for (int i = 0; i < count; i++) {
-        const pending_row_t *row = &self->rows[i];
-        sink_waited(self->sink, row);
-        judge_row(self->judge, row, pace != NULL ? *pace : sink_pace(self->sink));
-    }
-    return count > 0 ? finish(self) : 0;
-}
-
-/* Bans whose hold has ended. Returns as run_feeds. */
-static int run_due(applier_t *self)
-{
-    fault_t fault;
-    int count = sink_due(self->sink, self->rows, ROWS_MAX, &fault);
-    if (count == -1)
-        return fail(self, &fault);
-    return decide_rows(self, count, NULL) == -1 ? -1 : count == ROWS_MAX;
 }
 
 static bool is_catching_up(const applier_t *self)
@@ -177,25 +182,6 @@ static bool is_catching_up(const applier_t *self)
             return true;
     }
     return false;
-}
-
-/* Take of the backlog what the pace allows, newest ban first. Returns as run_feeds. */
-static int run_backlog(applier_t *self)
-{
-    static const guard_pace_t free_pace = GUARD_PACE_FREE;
-    fault_t fault;
-    if (sink_backlog(self->sink) == 0)
-        return 0;
-    int64_t room = sink_room(self->sink, is_catching_up(self));
-    if (room <= 0)
-        return 0;
-    int max = room < ROWS_MAX ? (int)room : ROWS_MAX;
-    int count = sink_newest(self->sink, self->rows, max, &fault);
-    if (count == -1)
-        return fail(self, &fault);
-    if (decide_rows(self, count, &free_pace) == -1)
-        return -1;
-    return sink_room(self->sink, is_catching_up(self)) > 0;
 }
 
 /* ---- when ---- */
@@ -217,19 +203,22 @@ static void arm(applier_t *self, size_t delay_ms)
         self->armed = zloop_timer(service_loop(self->service), delay_ms, 1, go_on, self) != -1;
 }
 
-/* What was decided as it came in goes first, or what was left half done; then one slice of each
+/* What was taken as it came in becomes true first, or what was left half done; then a step of each
  * kind, others on the loop in between. */
 static void run(applier_t *self)
 {
-    int due = 0;
     int events = 0;
-    int backlog = 0;
-    if ((sink_is_begun(self->sink) && finish(self) == -1) || (due = run_due(self)) == -1 ||
-        (self->behind && (events = run_feeds(self)) == -1) || (backlog = run_backlog(self)) == -1)
+    standing_look_at_clock(self->standing);
+    if (finish(self) == -1 || (self->behind && (events = run_feeds(self)) == -1))
         return;
-    if (due || events || backlog)
+    bool more = standing_step(self->standing, is_catching_up(self));
+    if (finish(self) == -1)
+        return;
+    if (refill_goes_on(self->refill) && !refill_step(self->refill, REFILL_BATCHES))
+        standing_sweep(self->standing);
+    if (more || events || refill_goes_on(self->refill))
         arm(self, 1);
-    else if (sink_backlog(self->sink) > 0)
+    else if (standing_backlog(self->standing) > 0)
         arm(self, DRAIN_MS);
 }
 
@@ -245,35 +234,37 @@ static int64_t clock_beyond(void)
     return wall_now().ms - mono_now().ms;
 }
 
-/* While the clock was ahead, bans seemed to be over that run; a ban that waits and cannot be read
- * is in its origin's feed all the same. */
-static void begin_anew(applier_t *self)
+/* While the clock was ahead, bans seemed to be over that run; while it was behind, others seemed to
+ * begin in the future. */
+static void look_for_jump(applier_t *self)
 {
-    fault_t fault;
-    int64_t back_ms = self->clock_ms - clock_beyond();
-    bool damaged = sink_is_damaged(self->sink);
-    if ((back_ms < CLOCK_BACK_MS && !damaged) || sink_is_begun(self->sink))
+    int64_t ahead_ms = clock_beyond() - self->clock_ms;
+    self->clock_ms += ahead_ms;
+    if (llabs(ahead_ms) < CLOCK_JUMP_MS)
         return;
-    if (sink_begin_anew(self->sink, &fault) == -1) {
-        fail(self, &fault);
-        return;
-    }
-    if (damaged)
-        log_warnx("a ban that waited is damaged in the state directory: all bans that still count "
-                  "are decided anew");
-    else
-        log_warnx("the clock went back by %" PRId64 " s: bans that seemed to be over are decided "
-                  "anew",
-                  (back_ms + MS_PER_S / 2) / MS_PER_S);
-    self->clock_ms = clock_beyond();
+    log_warnx("the clock went %s by %" PRId64 " s: all bans that still count are decided anew",
+              ahead_ms > 0 ? "on" : "back", (int64_t)((llabs(ahead_ms) + MS_PER_S / 2) / MS_PER_S));
+    refill_begin(self->refill);
 }
 
-static void tick(void *arg)
+/* A tenth of an origin's share has become free: who found no place may find one. */
+static void look_for_places(applier_t *self)
 {
-    applier_t *self = arg;
-    fault_t fault;
+    size_t share = (size_t)service_settings(self->service)->guard.max_active;
+    for (size_t i = 0; i < index_origin_count(self->index) && !refill_goes_on(self->refill); i++) {
+        const index_origin_t *origin = index_origin_at(self->index, (uint16_t)i);
+        if (origin->left_out > 0 && origin->bans <= share - share / 10 &&
+            index_bans(self->index) < BANS_MAX - BANS_MAX / 10)
+            refill_begin(self->refill);
+    }
+}
+
+static void now_and_then(applier_t *self)
+{
     if (mono_since_ms(self->refreshed_at) >= REFRESH_MS) {
         judge_refresh(self->judge);
+        standing_sweep(self->standing);
+        look_for_places(self);
         self->refreshed_at = mono_now();
     }
     if (mono_since_ms(self->swept_at) >= SWEEP_MS) {
@@ -281,11 +272,16 @@ static void tick(void *arg)
             log_warn("ended bans stay in the state directory for now");
         self->swept_at = mono_now();
     }
+}
+
+static void tick(void *arg)
+{
+    applier_t *self = arg;
+    fault_t fault;
+    now_and_then(self);
     self->failed = false;
     self->behind = true;
-    begin_anew(self);
-    if (clock_beyond() > self->clock_ms)
-        self->clock_ms = clock_beyond();
+    look_for_jump(self);
     if (sink_check(self->sink, &fault) == -1)
         fail(self, &fault);
     else
@@ -298,29 +294,26 @@ static void tick(void *arg)
 
 /* ---- start ---- */
 
-void applier_note_local(applier_t *self, const ban_t *ban)
+void applier_note_own(applier_t *self, const ban_t *ban, int64_t nid)
 {
-    sink_note_held(self->sink, &ban->address, ban_end_ms(ban));
+    standing_take_own(self->standing, ban, nid);
 }
 
-static void recall_own_feed(applier_t *self, const feed_ref_t *feed)
+static void set_limits(applier_t *self)
 {
-    for (uint64_t seq = feed->floor; seq <= feed->have; seq++) {
-        wire_batch_t batch;
-        event_t event;
-        if (stored_batch(self->feed, self->wire, feed, seq, &batch) != STORED_BATCH)
-            continue;
-        for (size_t i = 0; i < batch.event_count; i++)
-            if (wire_event(self->wire, i, &event) == EVENT_OK && event.kind == EVENT_BAN)
-                applier_note_local(self, &event.ban);
-    }
+    const index_limits_t limits = {
+        .all = BANS_MAX,
+        .of_origin = (size_t)service_settings(self->service)->guard.max_active,
+    };
+    index_set_limits(self->index, &limits);
 }
 
-static void recall_own_feeds(applier_t *self)
+static void build(applier_t *self)
 {
-    for (size_t i = 0; i < feed_count(self->feed); i++)
-        if (feed_is_ours(self->feed, &feed_at(self->feed, i)->id.origin))
-            recall_own_feed(self, feed_at(self->feed, i));
+    refill_begin(self->refill);
+    while (refill_step(self->refill, BUILD_BATCHES))
+        continue;
+    standing_begin(self->standing);
 }
 
 applier_t *applier_new(service_t *service, fault_t *fault)
@@ -335,17 +328,22 @@ applier_t *applier_new(service_t *service, fault_t *fault)
     self->behind = true;
     self->refreshed_at = self->swept_at = mono_now();
     self->clock_ms = clock_beyond();
-    self->sink = sink_new(self->feed, settings, fault);
+    self->index = index_new();
+    set_limits(self);
+    self->sink = sink_new(self->feed, self->index, settings, fault);
     if (self->sink == NULL) {
         applier_destroy(&self);
         return NULL;
     }
-    self->judge = judge_new(service, self->sink);
-    recall_own_feeds(self);
+    self->judge = judge_new(service, self->index);
+    self->standing = standing_new(service, self->index, self->judge, self->sink);
+    self->refill = refill_new(service, self->index, self->standing);
+    build(self);
     if (sink_check(self->sink, &log_fault) == -1)
         fail(self, &log_fault);
     mesh_follow(service_mesh(self->service), &follower);
     self->ticker = ticker_new(service_loop(service), TICK_MS, tick, self);
+    arm(self, 1);
     return self;
 }
 
@@ -357,8 +355,11 @@ void applier_destroy(applier_t **self_p)
     *self_p = NULL;
     mesh_follow(service_mesh(self->service), NULL);
     ticker_destroy(&self->ticker);
-    sink_destroy(&self->sink);
+    refill_destroy(&self->refill);
+    standing_destroy(&self->standing);
     judge_destroy(&self->judge);
+    sink_destroy(&self->sink);
+    index_destroy(&self->index);
     free(self);
 }
 
@@ -366,6 +367,9 @@ void applier_reload(applier_t *self)
 {
     judge_refresh(self->judge);
     sink_set(self->sink, service_settings(self->service));
+    set_limits(self);
+    standing_sweep(self->standing);
+    look_for_places(self);
 }
 
 /* ---- status ---- */
@@ -373,21 +377,6 @@ void applier_reload(applier_t *self)
 bool applier_sees_fail2ban(const applier_t *self)
 {
     return strcmp(sink_fail2ban(self->sink), "runs") == 0;
-}
-
-static json_t *outcomes(const sink_t *sink)
-{
-    json_t *all = json_object();
-    for (int i = 0; i < GUARD_OUTCOME_COUNT; i++) {
-        uint64_t count = sink_outcome(sink, (guard_outcome_t)i);
-        if (count > 0 || i == GUARD_APPLY)
-            json_object_set_new(all, guard_outcome_name((guard_outcome_t)i),
-                                json_integer((json_int_t)count));
-    }
-    if (sink_from_future(sink) > 0)
-        json_object_set_new(all, "from-the-future",
-                            json_integer((json_int_t)sink_from_future(sink)));
-    return all;
 }
 
 static json_t *shared_log(const applier_t *self)
@@ -402,15 +391,10 @@ static json_t *shared_log(const applier_t *self)
 
 void applier_status(const applier_t *self, json_t *status)
 {
-    const sink_t *sink = self->sink;
     judge_attention(self->judge, status);
     if (self->failing)
         attention_add(status, "%s cannot be written: bans of peers wait",
                       service_settings(self->service)->shared.log);
-    json_object_set_new(status, "outcomes", outcomes(sink));
-    json_object_set_new(status, "clocks_ahead", judge_clocks(self->judge));
-    json_object_set_new(status, "held", json_integer((json_int_t)sink_held(sink)));
-    json_object_set_new(status, "pending", json_integer(sink_pending(sink)));
-    json_object_set_new(status, "backlog", json_integer(sink_backlog(sink)));
+    standing_status(self->standing, status);
     json_object_set_new(status, "shared_log", shared_log(self));
 }

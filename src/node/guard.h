@@ -1,5 +1,7 @@
-/* guard - whether a peer's ban is applied here. A pure function; tests/cases/guard.txt holds its
- * decisions as a table. */
+/* guard - whether a ban is to hold here, until when, and if not, why not. A pure function;
+ * tests/cases/guard.txt holds its decisions as a table. It is asked whenever something that it
+ * depends on may have changed, and says the same to the same question: a ban's end counts from its
+ * begin, never from the moment of asking. */
 #ifndef BANMESH_NODE_GUARD_H
 #define BANMESH_NODE_GUARD_H
 
@@ -7,11 +9,8 @@
 #include "event.h"
 
 typedef enum {
-    GUARD_APPLY = 0,    /* write it to the shared log */
-    GUARD_HELD,         /* this host holds it for as long already */
-    GUARD_LATER,        /* held, but for a shorter time: apply when that ends */
-    GUARD_OURSELVES,    /* we made it */
-    GUARD_UNTRUSTED,    /* its origin is trusted no longer */
+    GUARD_STANDS = 0,   /* it is to hold here */
+    GUARD_OURSELVES,    /* we made it: our own jail holds it */
     GUARD_MALFORMED,    /* a field breaks the rules of event.h */
     GUARD_UNKNOWN_KIND, /* of a newer version */
     GUARD_NOT_YET,      /* a pardon or an allowance: this version keeps them, but cannot act */
@@ -20,29 +19,22 @@ typedef enum {
     GUARD_TOO_WIDE,     /* IPv4 wider than /32, IPv6 wider than /64 */
     GUARD_SHARED_JAIL,  /* it says that it came from a shared jail: a loop */
     GUARD_EXPIRED,      /* it has ended */
-    GUARD_PACED,        /* nothing against it, but the pace: it waits in the backlog */
+    GUARD_LEFT_OUT,     /* no place for it among the bans that are considered */
     GUARD_OUTCOME_COUNT,
 } guard_outcome_t;
 
-/* What the pace of the shared log lets through. */
-typedef enum {
-    GUARD_PACE_FREE = 0, /* anything */
-    GUARD_PACE_LIVE,     /* bans that have just begun; others wait, newest first */
-    GUARD_PACE_SPENT,    /* nothing for now */
-} guard_pace_t;
-
-/* A word for counters: "applied", "already-held", "special-address"... */
+/* A word for counters and answers: "special-address"... */
 const char *guard_outcome_name(guard_outcome_t outcome);
 
 typedef struct {
-    bool origin_trusted;
     bool from_ourselves;
-    event_error_t malformed; /* of event_check */
-    const event_t *event;
+    const addr_t *address;
+    const char *jail;
+    int64_t time_ms;          /* when it began, by its origin */
+    int64_t duration_s;       /* -1: for ever */
     const char *protected_by; /* why its address is protected; NULL: it is not */
-    int64_t held_until_ms;    /* this host holds the address until then; 0: it does not */
-    guard_pace_t pace;
     wall_t now;
+    wall_t steady; /* ends are judged by this time: a clock that jumps ahead ends nothing */
     const char *shared_jail;
     bool allow_special;
     int64_t max_ban_s;
@@ -50,10 +42,8 @@ typedef struct {
 
 typedef struct {
     guard_outcome_t outcome;
-    int64_t start_ms; /* APPLY, LATER, PACED: when it began; not after now, whatever it says */
+    int64_t begin_ms; /* not after now, whatever it says */
     int64_t until_ms; /* when it ends, clipped to max_ban_s */
-    bool from_future; /* its origin's clock is ahead, or it lies: the time was clamped */
-    int64_t due_ms;   /* GUARD_LATER: when to decide again */
 } guard_verdict_t;
 
 guard_verdict_t guard_decide(const guard_case_t *in);

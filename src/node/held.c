@@ -3,12 +3,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define COLUMNS 4
+#define COLUMNS 5
 #define GROUP   32 /* rows in one statement: beginning and ending one costs more than a row */
 
-#define ROW_SQL    "(?, ?, ?, ?)"
+#define ROW_SQL    "(?, ?, ?, ?, ?)"
 #define ROWS_4_SQL ROW_SQL ", " ROW_SQL ", " ROW_SQL ", " ROW_SQL
-#define ADD_SQL    "INSERT INTO held (nid, address, prefix, until_ms) VALUES "
+#define ADD_SQL    "INSERT INTO held (id, nid, address, prefix, until_ms) VALUES "
 #define ADD_GROUP_SQL                                                                              \
     ADD_SQL ROWS_4_SQL ", " ROWS_4_SQL ", " ROWS_4_SQL ", " ROWS_4_SQL ", " ROWS_4_SQL             \
                        ", " ROWS_4_SQL ", " ROWS_4_SQL ", " ROWS_4_SQL
@@ -29,7 +29,19 @@ struct held {
     sqlite3_stmt *newest;
     sqlite3_stmt *holder;
     sqlite3_stmt *set_holder;
+    int64_t last_id;
 };
+
+/* Returns 1, -1 and errno. */
+static int read_last_id(held_t *self)
+{
+    sqlite3_stmt *last = db_prepare(self->db, "SELECT ifnull(max(id), 0) FROM held");
+    if (db_step(self->db, last) != 1)
+        return -1;
+    self->last_id = sqlite3_column_int64(last, 0);
+    sqlite3_reset(last);
+    return 1;
+}
 
 held_t *held_new(db_t *db)
 {
@@ -39,10 +51,12 @@ held_t *held_new(db_t *db)
     self->add_group = db_prepare(db, ADD_GROUP_SQL);
     self->remove = db_prepare(db, "DELETE FROM held WHERE id = ?");
     self->drop = db_prepare(db, "DELETE FROM held WHERE until_ms <= ?");
-    self->all = db_prepare(db, "SELECT address, prefix, until_ms FROM held ORDER BY id");
+    self->all = db_prepare(db, "SELECT id, nid, address, prefix, until_ms FROM held ORDER BY id");
     self->newest = db_prepare(db, "SELECT id, nid, until_ms FROM held ORDER BY id DESC LIMIT ?");
     self->holder = db_prepare(db, "SELECT device, inode, started_ns FROM holder");
     self->set_holder = db_prepare(db, "INSERT OR REPLACE INTO holder VALUES (1, ?, ?, ?)");
+    if (read_last_id(self) == -1)
+        held_destroy(&self);
     return self;
 }
 
@@ -52,16 +66,22 @@ void held_destroy(held_t **self_p)
     *self_p = NULL;
 }
 
+int64_t held_next_id(held_t *self)
+{
+    return ++self->last_id;
+}
+
 static int add(held_t *self, sqlite3_stmt *statement, const held_row_t *rows, int count)
 {
     for (int i = 0; i < count; i++) {
         const addr_t *address = &rows[i].address;
         int at = i * COLUMNS;
-        sqlite3_bind_int64(statement, at + 1, rows[i].nid);
-        sqlite3_bind_blob(statement, at + 2, address->bytes, (int)addr_size(address),
+        sqlite3_bind_int64(statement, at + 1, rows[i].id);
+        sqlite3_bind_int64(statement, at + 2, rows[i].nid);
+        sqlite3_bind_blob(statement, at + 3, address->bytes, (int)addr_size(address),
                           SQLITE_STATIC);
-        sqlite3_bind_int(statement, at + 3, address->prefix);
-        sqlite3_bind_int64(statement, at + 4, rows[i].until_ms);
+        sqlite3_bind_int(statement, at + 4, address->prefix);
+        sqlite3_bind_int64(statement, at + 5, rows[i].until_ms);
     }
     return db_step(self->db, statement);
 }
@@ -88,11 +108,13 @@ int held_each(held_t *self, held_fn *tell, void *arg)
 {
     int rc;
     while ((rc = db_step(self->db, self->all)) == 1) {
-        addr_t address;
-        if (addr_from_bytes(sqlite3_column_blob(self->all, 0),
-                            (size_t)sqlite3_column_bytes(self->all, 0),
-                            (uint32_t)sqlite3_column_int(self->all, 1), &address) == ADDR_OK)
-            tell(arg, &address, sqlite3_column_int64(self->all, 2));
+        held_row_t row = {.id = sqlite3_column_int64(self->all, 0),
+                          .nid = sqlite3_column_int64(self->all, 1),
+                          .until_ms = sqlite3_column_int64(self->all, 4)};
+        if (addr_from_bytes(sqlite3_column_blob(self->all, 2),
+                            (size_t)sqlite3_column_bytes(self->all, 2),
+                            (uint32_t)sqlite3_column_int(self->all, 3), &row.address) == ADDR_OK)
+            tell(arg, &row);
     }
     return rc;
 }

@@ -1,6 +1,7 @@
-/* held - which addresses the shared jail holds, and until when, over restarts: the table `held` of
- * peers.db. A row is written with the cursor, for each line. What is held now is asked of bans.h.
- * And by which fail2ban: the table `holder`, of one row. */
+/* held - which addresses the shared jail holds by what it was told, and until when, over restarts:
+ * the table `held` of peers.db. One row for each address, that of the last line, in the order of
+ * the lines: so a start can compare the newest rows with the end of the log. In memory a slot of
+ * the index stands for it. And by which fail2ban: the table `holder`, of one row. */
 #ifndef BANMESH_NODE_HELD_H
 #define BANMESH_NODE_HELD_H
 
@@ -14,25 +15,29 @@ extern const char held_tables[];
 
 typedef struct held held_t;
 
-/* db is peers.db, borrowed and closed after us. */
+/* db is peers.db, borrowed and closed after us. NULL, errno of db_step. */
 held_t *held_new(db_t *db);
 void held_destroy(held_t **self_p);
 
 typedef struct {
+    int64_t id;
     addr_t address;
     int64_t until_ms;
     int64_t nid;
 } held_row_t;
 
-/* Lines of these bans were written, in this order. Inside the caller's transaction. 0, or -1 and
- * errno of db_step. */
+/* The id of another row, larger than any before. */
+int64_t held_next_id(held_t *self);
+
+/* Lines of these bans were written, in the order of their ids. Inside the caller's transaction. 0,
+ * or -1 and errno of db_step. */
 int held_put(held_t *self, const held_row_t *rows, size_t count);
 
 /* Forget holds that have ended. Looks at each: now and then only. 0, or -1 and errno. */
 int held_drop_ended(held_t *self, wall_t now);
 
 /* Call back for each hold, oldest first. 0, or -1 and errno. */
-typedef void(held_fn)(void *arg, const addr_t *address, int64_t until_ms);
+typedef void(held_fn)(void *arg, const held_row_t *row);
 int held_each(held_t *self, held_fn *tell, void *arg);
 
 /* The same for the newest rows, up to max of them, newest first: which row, which ban, and its
@@ -40,7 +45,7 @@ int held_each(held_t *self, held_fn *tell, void *arg);
 typedef void(held_ban_fn)(void *arg, int64_t id, int64_t nid, int64_t until_ms);
 int held_newest(held_t *self, size_t max, held_ban_fn *tell, void *arg);
 
-/* Forget one of them. 0, or -1 and errno. */
+/* Forget one row. 0, or -1 and errno. */
 int held_remove(held_t *self, int64_t id);
 
 /* The fail2ban that has all lines before those that it may still read; all zero: none was seen yet.

@@ -136,7 +136,7 @@ static void note_stored(intake_t *self, const own_feed_item_t *item, answer_t *a
     self->counts[results[item->result].count]++;
     snprintf(answer->text, sizeof answer->text, REQUEST_ANSWER_OK " nid=%" PRId64 " %s", item->nid,
              results[item->result].word);
-    applier_note_local(self->applier, item->ban);
+    applier_note_own(self->applier, item->ban, item->nid);
 }
 
 /* Store a group of bans. Returns 0; -1: none is stored, and why is in errno. */

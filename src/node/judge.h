@@ -1,29 +1,34 @@
-/* judge - decides events: knows what the guard must be told of an origin and an address, and gives
- * the sink what it lets through. Knows neither where events come from nor when they become true. */
+/* judge - asks the guard about bans of the index: knows what the guard must be told of this host,
+ * of an origin and of an address. Changes nothing. */
 #ifndef BANMESH_NODE_JUDGE_H
 #define BANMESH_NODE_JUDGE_H
 
+#include "guard.h"
+#include "index.h"
 #include "service.h"
-#include "sink.h"
 
 typedef struct judge judge_t;
 
 /* Both borrowed for as long as the judge lives. */
-judge_t *judge_new(service_t *service, sink_t *sink);
+judge_t *judge_new(service_t *service, const index_t *index);
 void judge_destroy(judge_t **self_p);
 
 /* Read again what is protected here: on reload and each minute. */
 void judge_refresh(judge_t *self);
 
-/* Whose key it is, as the trust set has it. NULL: nobody whom we trust, or this node. */
-const trusted_t *judge_node(const judge_t *self, const pubkey_t *origin);
+/* The time of all decisions until the next call.
+ *   steady  the same, but for jumps: steady.h */
+void judge_set_time(judge_t *self, wall_t now, wall_t steady);
 
-/* Decide all events of the batch that was decoded last.
- *   node  judge_node of its origin */
-void judge_batch(judge_t *self, const trusted_t *node, const wire_batch_t *batch);
+/* Decide one ban. slot: its address's. */
+guard_verdict_t judge_ban(const judge_t *self, const index_slot_t *slot, const index_ban_t *ban);
 
-/* Decide a ban that waited. */
-void judge_row(judge_t *self, const pending_row_t *row, guard_pace_t pace);
+/* How this host calls an origin: its name in the trust directory; for one that is not there any
+ * more "key-" and the first bytes of its key. Lives until the next call. */
+const char *judge_name(judge_t *self, const pubkey_t *origin);
+
+/* A ban of an origin came just now, which began at that time by the origin's clock. */
+void judge_note_clock(judge_t *self, const pubkey_t *origin, int64_t time_ms);
 
 /* Add to a status what cannot be protected. */
 void judge_attention(const judge_t *self, json_t *status);

@@ -1,6 +1,7 @@
 #include "recall.h"
 
 #include "attempts.h"
+#include "nid.h"
 #include "stored.h"
 #include "ticker.h"
 
@@ -51,7 +52,7 @@ static int learn(recall_t *self, const wire_batch_t *batch)
             continue;
         if (attempts_learn(self->attempts, &event.ban, &event.original, now) == -1)
             return -1;
-        applier_note_local(self->applier, &event.ban);
+        applier_note_own(self->applier, &event.ban, nid_of(&batch->feed.origin, &event.original));
     }
     return 0;
 }

@@ -4,34 +4,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-void slice_hold(slice_t *self, const held_row_t *hold, int64_t before_ms)
+void slice_hold(slice_t *self, const held_row_t *hold, const slice_before_t *before)
 {
     if (self->hold_count == self->hold_size) {
         self->hold_size = self->hold_size * 2 + 64;
         self->holds = xrealloc(self->holds, self->hold_size * sizeof *self->holds);
-        self->before_ms = xrealloc(self->before_ms, self->hold_size * sizeof *self->before_ms);
+        self->before = xrealloc(self->before, self->hold_size * sizeof *self->before);
     }
-    self->before_ms[self->hold_count] = before_ms;
+    self->before[self->hold_count] = *before;
     self->holds[self->hold_count++] = *hold;
 }
 
-static void add_row(slice_rows_t *rows, const pending_row_t *row)
+void slice_let_go(slice_t *self, int64_t row)
 {
-    if (rows->count == rows->size) {
-        rows->size = rows->size * 2 + 16;
-        rows->items = xrealloc(rows->items, rows->size * sizeof *rows->items);
+    if (self->gone_count == self->gone_size) {
+        self->gone_size = self->gone_size * 2 + 64;
+        self->gone = xrealloc(self->gone, self->gone_size * sizeof *self->gone);
     }
-    rows->items[rows->count++] = *row;
-}
-
-void slice_wait(slice_t *self, const pending_row_t *row)
-{
-    add_row(&self->waiting, row);
-}
-
-void slice_waited(slice_t *self, const pending_row_t *row)
-{
-    add_row(&self->waited, row);
+    self->gone[self->gone_count++] = row;
 }
 
 /* The feed that moved last is asked for most. */
@@ -53,9 +43,14 @@ void slice_move(slice_t *self, const feed_ref_t *feed, uint64_t seq)
     self->moves[found - 1] = (slice_move_t){feed, seq};
 }
 
+bool slice_is_empty(const slice_t *self)
+{
+    return self->hold_count == 0 && self->gone_count == 0 && self->move_count == 0;
+}
+
 bool slice_is_full(const slice_t *self)
 {
-    return self->events >= SLICE_EVENTS || self->move_count == SLICE_FEEDS;
+    return self->hold_count >= SLICE_HOLDS || self->move_count == SLICE_FEEDS;
 }
 
 bool slice_takes(const slice_t *self, const feed_ref_t *feed, uint64_t seq)
@@ -65,15 +60,21 @@ bool slice_takes(const slice_t *self, const feed_ref_t *feed, uint64_t seq)
     return reach == seq - 1 && !slice_is_full(self);
 }
 
-static int put_rows(const slice_t *self, feed_t *feed, held_t *held, pending_t *pending)
+/* An address has one row: that of its last line. */
+static int remove_rows(const slice_t *self, held_t *held)
 {
-    for (size_t i = 0; i < self->waited.count; i++)
-        if (pending_remove(pending, &self->waited.items[i]) == -1)
+    for (size_t i = 0; i < self->gone_count; i++)
+        if (held_remove(held, self->gone[i]) == -1)
             return -1;
-    for (size_t i = 0; i < self->waiting.count; i++)
-        if (pending_put(pending, &self->waiting.items[i]) == -1)
+    for (size_t i = 0; i < self->hold_count; i++)
+        if (self->before[i].held_row != 0 && held_remove(held, self->before[i].held_row) == -1)
             return -1;
-    if (held_put(held, self->holds, self->hold_count) == -1)
+    return 0;
+}
+
+static int put_rows(const slice_t *self, feed_t *feed, held_t *held)
+{
+    if (held_put(held, self->holds, self->hold_count) == -1 || remove_rows(self, held) == -1)
         return -1;
     for (size_t i = 0; i < self->move_count; i++)
         if (feed_set_cursor(feed, self->moves[i].feed, self->moves[i].seq) == -1)
@@ -81,36 +82,31 @@ static int put_rows(const slice_t *self, feed_t *feed, held_t *held, pending_t *
     return 0;
 }
 
-int slice_roll_back(feed_t *feed, pending_t *pending)
+int slice_commit(const slice_t *self, db_t *db, feed_t *feed, held_t *held)
 {
+    if (db_begin(db) == 0 && put_rows(self, feed, held) == 0 && db_commit(db) == 0)
+        return 0;
     int saved = errno;
-    db_rollback(feed_peers_db(feed));
+    db_rollback(db);
     feed_forget(feed);
-    if (pending_recount(pending) == -1)
-        fatalx("%s", state_failure(feed_state(feed)));
     errno = saved;
     return -1;
 }
 
-int slice_commit(const slice_t *self, db_t *db, feed_t *feed, held_t *held, pending_t *pending)
+void slice_drop_holds(slice_t *self)
 {
-    if (db_begin(db) == 0 && put_rows(self, feed, held, pending) == 0 && db_commit(db) == 0)
-        return 0;
-    return slice_roll_back(feed, pending);
+    self->hold_count = 0;
 }
 
 void slice_clear(slice_t *self)
 {
-    self->hold_count = self->waiting.count = self->waited.count = self->move_count = 0;
-    self->events = self->lines = self->from_future = 0;
-    memset(self->outcomes, 0, sizeof self->outcomes);
+    self->hold_count = self->gone_count = self->move_count = 0;
 }
 
 void slice_free(slice_t *self)
 {
     free(self->holds);
-    free(self->before_ms);
-    free(self->waiting.items);
-    free(self->waited.items);
+    free(self->before);
+    free(self->gone);
     *self = (slice_t){0};
 }

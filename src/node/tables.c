@@ -4,11 +4,10 @@
 #include "forks.h"
 #include "held.h"
 #include "jails.h"
-#include "pending.h"
 
 const state_tables_t tables_of_node = {
     .own = {attempts_table, jails_table},
-    .peers = {forks_table, held_tables, pending_tables},
+    .peers = {forks_table, held_tables},
     .own_5 = jails_table,
     .rekeyed = attempts_rekeyed,
 };

@@ -67,7 +67,7 @@ def test_a_backlog_goes_to_the_log_newest_first_at_the_pace_and_over_a_restart(t
         for count, (stamp, _, _) in enumerate(rows[before:]):
             assert count <= pace * 5 + pace * (stamp - first) + pace
         status = mx2.status()
-        assert status["backlog"] == status["pending"] == 0
+        assert status["backlog"] == 0
         assert status["held"] == len(addresses)
 
 
@@ -106,12 +106,12 @@ def test_an_address_is_held_when_its_line_is_written_not_before(tmp_path):
         mx1.publish(oldest, jail="postfix")  # held by nobody yet: written at once
         mx2.wait_reported([oldest])
         written, = [line for line in mx2.lines() if oldest in line]
-        assert " in postfix " in written and mx2.status()["backlog"] > 0
+        assert " in sshd " in written, "its longest ban"
+        assert mx2.status()["backlog"] > 0
         reload(mx2, pace=0)
         mx2.wait_reported(addresses)
         wait_until(lambda: mx2.status()["backlog"] == 0, "the backlog to be done")
-        assert mx2.status()["outcomes"]["already-held"] == 1
-        assert sorted(mx2.reported()) == addresses
+        assert sorted(mx2.reported()) == addresses, "each once"
 
 
 def test_bans_that_end_while_they_wait_for_the_pace_are_counted_as_expired(tmp_path):
@@ -126,23 +126,6 @@ def test_bans_that_end_while_they_wait_for_the_pace_are_counted_as_expired(tmp_p
         assert outcomes["paced"] + outcomes.get("expired", 0) >= 40
         assert outcomes["applied"] + outcomes["expired"] == 40
         assert outcomes["applied"] == len(mx2.reported()) == len(set(mx2.reported()))
-
-
-def test_what_waits_for_the_pace_waits_again_for_a_hold(tmp_path):
-    """The backlog's turn comes while a local jail holds the address for a shorter time."""
-    with Mesh(tmp_path, **paced(1)) as mesh:
-        mx1, mx2 = mesh.nodes
-        addresses = public_addresses(20, new_seed())
-        mx1.stream(old_bans(addresses, random.Random(1)))
-        wait_until(lambda: mx2.status()["outcomes"].get("paced") == 20, "the backlog")
-        waiting = (set(addresses) - set(mx2.reported())).pop()
-        mx2.publish(waiting, jail="nginx", bantime=4)
-        reload(mx2, pace=0)
-        wait_until(lambda: mx2.status()["backlog"] == 0, "the backlog to be done")
-        assert mx2.status()["pending"] == 1 or waiting in mx2.reported()
-        mx2.wait_reported(addresses)
-        assert sorted(mx2.reported()) == addresses
-        assert mx2.status()["pending"] == mx2.status()["backlog"] == 0
 
 
 # --- each line once ------------------------------------------------------------------------------

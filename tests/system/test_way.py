@@ -226,12 +226,8 @@ def test_a_short_local_ban_does_not_swallow_a_long_one(tmp_path):
         mx1, mx2 = mesh.nodes
         mx2.publish("80.94.95.112", jail="nginx", bantime=4)
         mx1.publish("80.94.95.112", jail="sshd", bantime=7200)
-        wait_until(lambda: mx2.status()["pending"] == 1, "the long ban to wait")
-        assert mx2.reported() == []
-        mx2.stop()
-        mx2.start()  # it waits on disk, not in memory
         mx2.wait_reported(["80.94.95.112"])
-        assert mx2.status()["pending"] == 0
+        assert mx2.status()["running"] == 2 and mx2.status()["held"] == 1
 
 
 def test_a_ban_longer_than_the_jails_is_written_again(tmp_path):
@@ -266,7 +262,7 @@ def test_no_accepted_ban_is_missing_when_the_log_could_not_be_written(tmp_path):
         mx1.publish("80.94.95.113")
         os.rename(folder + ".away", folder)
         mx2.wait_reported(["80.94.95.112", "80.94.95.113"])
-        assert mx2.reported() == ["80.94.95.112", "80.94.95.113"]
+        assert sorted(mx2.reported()) == ["80.94.95.112", "80.94.95.113"]
         assert mx2.output().count("peers' bans wait") == 1, "said once, not each second"
 
 
@@ -284,8 +280,9 @@ def test_no_line_is_repeated_while_the_state_cannot_be_written(tmp_path):
         os.rename(folder + ".away", folder)
         mx2.wait_reported(["80.94.95.112"])
         for _ in range(3):  # each answer comes after another attempt
-            assert mx2.status()["outcomes"]["applied"] == 0
+            assert not mx2.status()["shared_log"]["writable"]
         other.execute("ROLLBACK")
         other.close()
-        wait_until(lambda: mx2.status()["outcomes"]["applied"] == 1, "the cursor to follow")
+        wait_until(lambda: mx2.status()["shared_log"]["writable"], "the rows to follow")
+        assert mx2.status()["outcomes"]["applied"] == 1
         assert mx2.reported() == ["80.94.95.112"]

@@ -41,17 +41,21 @@ static held_row_t numbered(size_t n)
 static void put(open_t *open, size_t first, size_t count)
 {
     held_row_t rows[200];
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         rows[i] = numbered(first + i);
+        rows[i].id = held_next_id(open->held);
+    }
     assert_int_equal(held_put(open->held, rows, count), 0);
 }
 
-static void see(void *arg, const addr_t *address, int64_t until_ms)
+static void see(void *arg, const held_row_t *found)
 {
     size_t *next = arg;
     held_row_t row = numbered(*next);
-    assert_true(addr_equal(address, &row.address));
-    assert_int_equal(until_ms, row.until_ms);
+    assert_int_equal(found->id, *next + 1);
+    assert_int_equal(found->nid, row.nid);
+    assert_true(addr_equal(&found->address, &row.address));
+    assert_int_equal(found->until_ms, row.until_ms);
     ++*next;
 }
 

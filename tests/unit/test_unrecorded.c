@@ -46,7 +46,8 @@ static void add_line(int64_t nid, int64_t stamp_ms)
 
 static void add_row(open_t *open, int64_t nid, int64_t stamp_ms)
 {
-    held_row_t row = {support_addr("45.154.244.193"), stamp_ms + BANTIME_MS, nid};
+    held_row_t row = {held_next_id(open->held), support_addr("45.154.244.193"),
+                      stamp_ms + BANTIME_MS, nid};
     assert_int_equal(held_put(open->held, &row, 1), 0);
 }
 

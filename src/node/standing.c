@@ -1,0 +1,533 @@
+#include "standing.h"
+
+#include "ahead.h"
+#include "backlog.h"
+#include "nid.h"
+#include "steady.h"
+
+#include <inttypes.h>
+
+#define STEP_MS       10
+#define STEP_SLOTS    256   /* looked at between two looks at the clock */
+#define STEP_TURNS    512   /* of the backlog */
+#define LIVE_MS       60000 /* clocks differ: a ban that began so long ago may be of now */
+#define AGAIN_LATER_S 60    /* something has ended by a clock that is not believed */
+
+/* A ban that outlasts the jail's ban time has its line written again before that is over: the
+ * jail's ticket grows, and nothing passes in between. So much before, or an eighth of it. */
+#define RENEW_MAX_S 600
+
+/* What became of a ban that stands. */
+typedef enum {
+    TOLD_LINE,  /* a line was written */
+    TOLD_HELD,  /* the jail holds the address for as long already */
+    TOLD_LATER, /* ... for a shorter time: a line follows before that is over */
+    TOLD_WAITS, /* for the pace */
+    TOLD_COUNT,
+} told_t;
+
+static const char *const told_names[TOLD_COUNT] = {
+    [TOLD_LINE] = "applied",
+    [TOLD_HELD] = "already-held",
+    [TOLD_LATER] = "later",
+    [TOLD_WAITS] = "paced",
+};
+
+struct standing {
+    service_t *service;
+    feed_t *feed;
+    const settings_t *settings;
+    index_t *index;
+    judge_t *judge;
+    sink_t *sink;
+    backlog_t *backlog;
+    size_t waiting; /* slots with INDEX_WAITS */
+    bool begun;
+    steady_t steady;
+    wall_t now;
+    wall_t steady_now;
+    uint32_t swept; /* slots looked at by the sweep that goes on; INDEX_NONE: none does */
+    uint64_t told[TOLD_COUNT];
+    uint64_t outcomes[GUARD_OUTCOME_COUNT];
+    uint64_t from_future; /* besides their outcome */
+};
+
+standing_t *standing_new(service_t *service, index_t *index, judge_t *judge, sink_t *sink)
+{
+    standing_t *self = xcalloc(1, sizeof *self);
+    self->service = service;
+    self->feed = service_feed(service);
+    self->index = index;
+    self->judge = judge;
+    self->sink = sink;
+    self->backlog = backlog_new();
+    self->swept = INDEX_NONE;
+    self->steady = steady_begin(wall_now(), mono_now());
+    standing_look_at_clock(self);
+    return self;
+}
+
+void standing_destroy(standing_t **self_p)
+{
+    if (*self_p == NULL)
+        return;
+    backlog_destroy(&(*self_p)->backlog);
+    free(*self_p);
+    *self_p = NULL;
+}
+
+void standing_look_at_clock(standing_t *self)
+{
+    mono_t mono = mono_now();
+    self->now = wall_now();
+    steady_look(&self->steady, self->now, mono);
+    self->steady_now = steady_time(&self->steady, self->now, mono);
+    judge_set_time(self->judge, self->now, self->steady_now);
+    self->settings = service_settings(self->service);
+}
+
+static uint32_t now_s(const standing_t *self)
+{
+    return (uint32_t)(self->now.ms / MS_PER_S);
+}
+
+static uint32_t seconds_of(int64_t ms)
+{
+    int64_t s = (ms + MS_PER_S - 1) / MS_PER_S;
+    return s < UINT32_MAX ? (uint32_t)s : UINT32_MAX;
+}
+
+/* ---- one address ---- */
+
+/* What the bans of an address come to. */
+typedef struct {
+    const index_ban_t *strongest; /* that stands, and ends last; NULL: none stands */
+    int64_t begin_ms;
+    int64_t until_ms;
+    int64_t newest_ms; /* when the newest that stands began */
+    uint32_t next_s;   /* when the first of all of them ends; UINT32_MAX: none */
+} view_t;
+
+static void add_to_view(view_t *view, const index_ban_t *ban, const guard_verdict_t *verdict)
+{
+    uint32_t end_s = seconds_of(verdict->until_ms);
+    if (end_s < view->next_s)
+        view->next_s = end_s;
+    if (verdict->outcome != GUARD_STANDS)
+        return;
+    if (view->strongest == NULL || verdict->begin_ms > view->newest_ms)
+        view->newest_ms = verdict->begin_ms;
+    if (view->strongest != NULL && verdict->until_ms <= view->until_ms)
+        return;
+    view->strongest = ban;
+    view->begin_ms = verdict->begin_ms;
+    view->until_ms = verdict->until_ms;
+}
+
+/* Decide all bans of an address; those that have ended go. */
+static view_t look(standing_t *self, uint32_t number)
+{
+    const index_slot_t *slot = index_slot(self->index, number);
+    view_t view = {.next_s = UINT32_MAX};
+    index_ban_t *next;
+    for (index_ban_t *ban = index_first(self->index, number); ban != NULL; ban = next) {
+        next = index_next(self->index, ban);
+        guard_verdict_t verdict = judge_ban(self->judge, slot, ban);
+        if (verdict.until_ms <= self->steady_now.ms)
+            index_remove(self->index, number, ban);
+        else
+            add_to_view(&view, ban, &verdict);
+    }
+    return view;
+}
+
+static void set_waiting(standing_t *self, index_slot_t *slot, bool waits)
+{
+    self->waiting -= (slot->flags & INDEX_WAITS) != 0;
+    self->waiting += waits;
+    slot->flags = (uint16_t)(waits ? slot->flags | INDEX_WAITS : slot->flags & ~INDEX_WAITS);
+}
+
+static void write_line(standing_t *self, uint32_t number, const view_t *view)
+{
+    const index_ban_t *ban = view->strongest;
+    const sink_ban_t line = {
+        .origin = judge_name(self->judge, &index_origin_at(self->index, ban->origin)->key),
+        .jail = index_jail(self->index, ban),
+        .nid = ban->nid,
+        .begin_ms = view->begin_ms,
+        .until_ms = view->until_ms,
+    };
+    set_waiting(self, index_slot(self->index, number), false);
+    sink_tell(self->sink, number, &line, self->now);
+}
+
+/* How long before its hold ends an address is told again. */
+static uint32_t renewal_s(const standing_t *self)
+{
+    int64_t share_s = self->settings->shared.bantime_s / 8;
+    return share_s < RENEW_MAX_S ? (uint32_t)share_s : RENEW_MAX_S;
+}
+
+/* The jail does not hold an address for as long as it should: write a line, or have it wait. */
+static told_t ask_for_line(standing_t *self, uint32_t number, const view_t *view)
+{
+    index_slot_t *slot = index_slot(self->index, number);
+    sink_pace_t pace = sink_pace(self->sink);
+    /* What the jail is about to let go of has been here for long, and cannot wait behind others. */
+    bool is_live = view->newest_ms >= self->now.ms - LIVE_MS || slot->held_until_s > now_s(self);
+    if (!sink_is_full(self->sink) &&
+        (pace == SINK_PACE_FREE || (pace == SINK_PACE_LIVE && is_live))) {
+        write_line(self, number, view);
+        return TOLD_LINE;
+    }
+    if ((slot->flags & INDEX_WAITS) == 0)
+        backlog_push(self->backlog, seconds_of(view->newest_ms), number);
+    set_waiting(self, slot, true);
+    return TOLD_WAITS;
+}
+
+/* Something is wanted: bring the jail to agree. Returns what was done. */
+static told_t want(standing_t *self, uint32_t number, const view_t *view)
+{
+    index_slot_t *slot = index_slot(self->index, number);
+    uint32_t until_s = seconds_of(view->until_ms);
+    if (slot->held_until_s <= now_s(self))
+        return ask_for_line(self, number, view);
+    if (slot->held_until_s >= until_s)
+        return TOLD_HELD;
+    if (slot->held_until_s <= now_s(self) + renewal_s(self))
+        return ask_for_line(self, number, view);
+    return TOLD_LATER;
+}
+
+static uint32_t sooner(uint32_t one_s, uint32_t other_s)
+{
+    return other_s < one_s ? other_s : one_s;
+}
+
+/* When an address is to be looked at next; 0: never. */
+static uint32_t due_of(const standing_t *self, const index_slot_t *slot, const view_t *view)
+{
+    uint32_t due_s = view->next_s;
+    if (slot->held_until_s != 0)
+        due_s = sooner(due_s, slot->held_until_s);
+    if (view->strongest != NULL && slot->held_until_s > now_s(self) + renewal_s(self) &&
+        slot->held_until_s < seconds_of(view->until_ms))
+        due_s = sooner(due_s, slot->held_until_s - renewal_s(self));
+    if (due_s == UINT32_MAX)
+        return 0;
+    return due_s > now_s(self) ? due_s : now_s(self) + AGAIN_LATER_S;
+}
+
+/* Bring the sink to agree with what should be. Returns what that came to, TOLD_COUNT if nothing
+ * stands. */
+static told_t settle(standing_t *self, uint32_t number)
+{
+    index_slot_t *slot = index_slot(self->index, number);
+    view_t view = look(self, number);
+    told_t told = TOLD_COUNT;
+    if (!self->begun)
+        return told;
+    if (slot->held_until_s != 0 && slot->held_until_s <= now_s(self))
+        sink_note_free(self->sink, number);
+    if (view.strongest != NULL)
+        told = want(self, number, &view);
+    index_set_due(self->index, number, due_of(self, slot, &view));
+    return told;
+}
+
+/* ---- what comes in ---- */
+
+static void count_told(standing_t *self, told_t told)
+{
+    if (told != TOLD_COUNT)
+        self->told[told]++;
+}
+
+/* A ban is new here: say what it is worth. */
+static void settle_new(standing_t *self, uint32_t number, int64_t nid)
+{
+    const index_slot_t *slot = index_slot(self->index, number);
+    index_ban_t *ban = index_first(self->index, number);
+    while (ban->nid != nid)
+        ban = index_next(self->index, ban);
+    guard_verdict_t verdict = judge_ban(self->judge, slot, ban);
+    told_t told = settle(self, number);
+    if (verdict.outcome == GUARD_STANDS)
+        count_told(self, told);
+    else
+        self->outcomes[verdict.outcome]++;
+}
+
+static guard_outcome_t outcome_of_kind(event_error_t malformed, const event_t *event)
+{
+    if (malformed != EVENT_OK)
+        return GUARD_MALFORMED;
+    if (event->kind == EVENT_UNKNOWN)
+        return GUARD_UNKNOWN_KIND;
+    return event->kind == EVENT_BAN ? GUARD_STANDS : GUARD_NOT_YET;
+}
+
+/* It cannot count any more, whatever the settings. */
+static bool has_ended(const standing_t *self, const ban_t *ban)
+{
+    return ban_end_ms(ban) <= self->steady_now.ms;
+}
+
+/* A ban from the future begins when it comes. Once its time has come, it was this host's clock that
+ * was behind: put in again, it began when its origin says. */
+static void put(standing_t *self, index_entry_t *entry, bool anew)
+{
+    uint32_t slot;
+    entry->is_clamped = entry->time_ms > self->now.ms;
+    if (entry->is_clamped)
+        entry->time_ms = self->now.ms;
+    index_result_t result = index_put(self->index, entry, &slot);
+    if (anew)
+        return;
+    if (result == INDEX_LEFT_OUT)
+        self->outcomes[GUARD_LEFT_OUT]++;
+    else if (result == INDEX_KNOWN)
+        self->told[TOLD_HELD]++;
+    else
+        settle_new(self, slot, entry->nid);
+}
+
+void standing_take(standing_t *self, const standing_place_t *at, event_error_t malformed,
+                   const event_t *event)
+{
+    guard_outcome_t outcome = outcome_of_kind(malformed, event);
+    const pubkey_t *origin = &at->feed->id.origin;
+    const ban_t *ban = &event->ban;
+    if (outcome == GUARD_STANDS && has_ended(self, ban))
+        outcome = GUARD_EXPIRED;
+    if (outcome != GUARD_STANDS) {
+        self->outcomes[outcome] += !at->anew;
+        return;
+    }
+    if (!at->anew) {
+        judge_note_clock(self->judge, origin, ban->time_ms);
+        self->from_future += ban->time_ms > self->now.ms + AHEAD_FUTURE_MS;
+    }
+    index_entry_t entry = {
+        .address = &ban->address,
+        .jail = ban->jail,
+        .nid = nid_of(origin, &event->original),
+        .time_ms = ban->time_ms,
+        .duration_s = ban->duration_s,
+        .origin = at->origin,
+        .feed = (uint32_t)at->feed->number,
+        .place = at->seq << INDEX_EVENT_BITS | at->number,
+    };
+    put(self, &entry, at->anew);
+}
+
+void standing_take_own(standing_t *self, const ban_t *ban, int64_t nid)
+{
+    uint32_t slot;
+    if (has_ended(self, ban))
+        return;
+    const index_entry_t entry = {
+        .address = &ban->address,
+        .jail = ban->jail,
+        .nid = nid,
+        .time_ms = ban->time_ms,
+        .duration_s = ban->duration_s,
+        .origin = index_origin(self->index, &service_cert(self->service)->sign_public),
+    };
+    if (index_put(self->index, &entry, &slot) != INDEX_LEFT_OUT)
+        settle(self, slot);
+}
+
+void standing_untold(void *arg, uint32_t slot)
+{
+    standing_t *self = arg;
+    self->told[TOLD_LINE]--;
+    index_set_due(self->index, slot, now_s(self)); /* soon again */
+}
+
+/* ---- what was stored, and is not ---- */
+
+/* Feeds by the number of their row, to look many up. */
+typedef struct {
+    uint64_t *have;
+    size_t count;
+} reach_t;
+
+static reach_t reach_of_feeds(feed_t *feeds)
+{
+    reach_t reach = {0};
+    for (size_t i = 0; i < feed_count(feeds); i++) {
+        const feed_ref_t *feed = feed_at(feeds, i);
+        size_t number = (size_t)feed->number;
+        if (feed->own_db)
+            continue;
+        if (number >= reach.count) {
+            reach.have = xrealloc(reach.have, (number + 1) * sizeof *reach.have);
+            memset(reach.have + reach.count, 0, (number + 1 - reach.count) * sizeof *reach.have);
+            reach.count = number + 1;
+        }
+        reach.have[number] = feed->have;
+    }
+    return reach;
+}
+
+static bool is_lost(const reach_t *reach, const index_ban_t *ban)
+{
+    return ban->place != 0 &&
+           (ban->feed >= reach->count || ban->place >> INDEX_EVENT_BITS > reach->have[ban->feed]);
+}
+
+static bool drop_lost_of(standing_t *self, uint32_t number, const reach_t *reach)
+{
+    bool dropped = false;
+    index_ban_t *next;
+    for (index_ban_t *ban = index_first(self->index, number); ban != NULL; ban = next) {
+        next = index_next(self->index, ban);
+        if (is_lost(reach, ban)) {
+            index_remove(self->index, number, ban);
+            dropped = true;
+        }
+    }
+    return dropped;
+}
+
+void standing_drop_lost(standing_t *self)
+{
+    reach_t reach = reach_of_feeds(self->feed);
+    for (uint32_t i = 0; i < index_reach(self->index); i++)
+        if ((index_slot(self->index, i)->flags & INDEX_FREE) == 0 && drop_lost_of(self, i, &reach))
+            index_set_due(self->index, i, now_s(self));
+    free(reach.have);
+}
+
+/* ---- steps ---- */
+
+void standing_begin(standing_t *self)
+{
+    self->begun = true;
+    standing_sweep(self);
+}
+
+void standing_sweep(standing_t *self)
+{
+    self->swept = 0;
+}
+
+static bool is_over(mono_t until)
+{
+    return mono_now().ms >= until.ms;
+}
+
+/* An address of which nothing is left goes; not while its line may be taken back. */
+static void visit(standing_t *self, uint32_t number)
+{
+    count_told(self, settle(self, number) == TOLD_LINE ? TOLD_LINE : TOLD_COUNT);
+    index_tidy(self->index, number);
+}
+
+static bool step_due(standing_t *self, mono_t until)
+{
+    uint32_t number;
+    for (int i = 0; (number = index_due(self->index, self->now)) != INDEX_NONE; i++) {
+        visit(self, number);
+        if (sink_is_full(self->sink) || (i % STEP_SLOTS == 0 && is_over(until)))
+            return true;
+    }
+    return false;
+}
+
+static bool step_sweep(standing_t *self, mono_t until)
+{
+    for (int i = 1; self->swept < index_reach(self->index); i++) {
+        uint32_t number = self->swept++;
+        if ((index_slot(self->index, number)->flags & INDEX_FREE) == 0)
+            visit(self, number);
+        if (sink_is_full(self->sink) || (i % STEP_SLOTS == 0 && is_over(until)))
+            return true;
+    }
+    self->swept = INDEX_NONE;
+    return false;
+}
+
+/* What waited has its turn: it may have ended, or be held, by now. Returns whether a line was
+ * written. */
+static bool take_turn(standing_t *self, uint32_t number)
+{
+    index_slot_t *slot = index_slot(self->index, number);
+    bool written = false;
+    if ((slot->flags & INDEX_WAITS) == 0 || (slot->flags & INDEX_FREE) != 0)
+        return false;
+    set_waiting(self, slot, false);
+    view_t view = look(self, number);
+    if (view.strongest == NULL)
+        self->outcomes[GUARD_EXPIRED]++;
+    else if (slot->held_until_s > now_s(self) + renewal_s(self))
+        self->told[TOLD_HELD]++;
+    else {
+        write_line(self, number, &view);
+        self->told[TOLD_LINE]++;
+        written = true;
+    }
+    index_set_due(self->index, number, due_of(self, slot, &view));
+    index_tidy(self->index, number);
+    return written;
+}
+
+/* Returns whether the pace allows more now. */
+static bool step_backlog(standing_t *self, bool catching_up)
+{
+    uint32_t number;
+    if (backlog_size(self->backlog) == 0)
+        return false;
+    int64_t room = sink_room(self->sink, catching_up);
+    int64_t lines = 0;
+    for (int i = 0; i < STEP_TURNS && lines < room && !sink_is_full(self->sink); i++) {
+        if (!backlog_pop(self->backlog, &number))
+            return false;
+        lines += take_turn(self, number);
+    }
+    return lines < room;
+}
+
+bool standing_step(standing_t *self, bool catching_up)
+{
+    mono_t until = {mono_now().ms + STEP_MS};
+    if (!self->begun || sink_is_full(self->sink))
+        return false;
+    bool more = step_due(self, until);
+    if (!more && self->swept != INDEX_NONE)
+        more = step_sweep(self, until);
+    return step_backlog(self, catching_up) || more;
+}
+
+/* ---- status ---- */
+
+size_t standing_backlog(const standing_t *self)
+{
+    return self->waiting;
+}
+
+static void add_count(json_t *all, const char *name, uint64_t count)
+{
+    if (count > 0)
+        json_object_set_new(all, name, json_integer((json_int_t)count));
+}
+
+void standing_status(const standing_t *self, json_t *status)
+{
+    json_t *outcomes = json_object();
+    json_object_set_new(outcomes, told_names[TOLD_LINE],
+                        json_integer((json_int_t)self->told[TOLD_LINE]));
+    for (int i = TOLD_LINE + 1; i < TOLD_COUNT; i++)
+        add_count(outcomes, told_names[i], self->told[i]);
+    for (int i = GUARD_STANDS + 1; i < GUARD_OUTCOME_COUNT; i++)
+        add_count(outcomes, guard_outcome_name((guard_outcome_t)i), self->outcomes[i]);
+    add_count(outcomes, "from-the-future", self->from_future);
+    json_object_set_new(status, "outcomes", outcomes);
+    json_object_set_new(status, "clocks_ahead", judge_clocks(self->judge));
+    json_object_set_new(status, "running", json_integer((json_int_t)index_bans(self->index)));
+    json_object_set_new(status, "held", json_integer((json_int_t)sink_held(self->sink)));
+    json_object_set_new(status, "backlog", json_integer((json_int_t)self->waiting));
+}

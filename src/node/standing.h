@@ -1,0 +1,63 @@
+/* standing - what should be banned here, and that it is so: the bans of the index, each decided by
+ * the guard, and for each address the strongest that stands; the sink is told the difference. New
+ * bans, ends, changed settings, a clock, a restart all take the same path: look at the address
+ * anew (settle). Knows neither where bans come from nor when what was told becomes true. */
+#ifndef BANMESH_NODE_STANDING_H
+#define BANMESH_NODE_STANDING_H
+
+#include "judge.h"
+#include "sink.h"
+
+typedef struct standing standing_t;
+
+/* All borrowed for as long as it lives. Nothing is told to the sink before standing_begin: a hold
+ * whose ban has not been put in yet would be let go. */
+standing_t *standing_new(service_t *service, index_t *index, judge_t *judge, sink_t *sink);
+void standing_destroy(standing_t **self_p);
+
+/* All that is stored has been put in: bring the sink to agree with it, from the next step on. */
+void standing_begin(standing_t *self);
+
+/* The clock of what follows; call before anything else in a turn of the loop. */
+void standing_look_at_clock(standing_t *self);
+
+/* ---- what comes in ---- */
+
+/* An event of a batch of a peer, and where that batch stands. */
+typedef struct {
+    const feed_ref_t *feed;
+    uint64_t seq;
+    size_t number; /* of the event in it */
+    uint16_t origin;
+    bool anew; /* it was counted before: it is put in again */
+} standing_place_t;
+
+void standing_take(standing_t *self, const standing_place_t *at, event_error_t malformed,
+                   const event_t *event);
+
+/* A ban of this host itself. */
+void standing_take_own(standing_t *self, const ban_t *ban, int64_t nid);
+
+/* What was put in since the last commit is not stored: take it out. Looks at each. */
+void standing_drop_lost(standing_t *self);
+
+/* ---- what is to be done ---- */
+
+/* Look at all addresses anew, in steps. */
+void standing_sweep(standing_t *self);
+
+/* Up to some milliseconds of it: what is due, the sweep, what waits for the pace. Returns whether
+ * there is more that need not wait. */
+bool standing_step(standing_t *self, bool catching_up);
+
+/* As sink_untold_fn: a line was not written. */
+void standing_untold(void *self, uint32_t slot);
+
+/* ---- for the status ---- */
+
+size_t standing_backlog(const standing_t *self); /* addresses whose lines wait for the pace */
+
+/* Add outcomes, and what is held and waits. */
+void standing_status(const standing_t *self, json_t *status);
+
+#endif
