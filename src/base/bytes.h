@@ -4,6 +4,17 @@
 
 #include <stdint.h>
 
+static inline void put_u16(uint8_t *out, uint16_t value)
+{
+    out[0] = (uint8_t)(value >> 8);
+    out[1] = (uint8_t)value;
+}
+
+static inline uint16_t get_u16(const uint8_t *in)
+{
+    return (uint16_t)(in[0] << 8 | in[1]);
+}
+
 static inline void put_u32(uint8_t *out, uint32_t value)
 {
     for (int i = 0; i < 4; i++)

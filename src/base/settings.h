@@ -51,6 +51,9 @@ typedef struct {
         char *socket;
     } admin;
     struct {
+        char *socket; /* of banmesh-helper */
+    } helper;
+    struct {
         char *jail;
         char *log;
         int64_t bantime_s;

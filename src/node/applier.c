@@ -1,6 +1,7 @@
 #include "applier.h"
 
 #include "attention.h"
+#include "census.h"
 #include "refill.h"
 #include "standing.h"
 #include "stored.h"
@@ -27,7 +28,12 @@ struct applier {
     feed_t *feed;
     wire_t *wire;
     index_t *index;
+    graces_t *graces;
     sink_t *sink;
+    jailer_t *jailer;
+    lifts_t *lifts;
+    census_t *census;
+    uint64_t starts; /* of fail2ban, that the census knows of */
     judge_t *judge;
     standing_t *standing;
     refill_t *refill;
@@ -203,6 +209,19 @@ static void arm(applier_t *self, size_t delay_ms)
         self->armed = zloop_timer(service_loop(self->service), delay_ms, 1, go_on, self) != -1;
 }
 
+/* Nobody answers for a jail without its fail2ban: what is to be let go waits. */
+static bool run_jail(applier_t *self)
+{
+    if (!applier_sees_fail2ban(self))
+        return false;
+    if (self->starts != sink_starts(self->sink)) {
+        self->starts = sink_starts(self->sink);
+        census_begin(self->census);
+    }
+    lifts_step(self->lifts);
+    return census_step(self->census);
+}
+
 /* What was taken as it came in becomes true first, or what was left half done; then a step of each
  * kind, others on the loop in between. */
 static void run(applier_t *self)
@@ -212,6 +231,7 @@ static void run(applier_t *self)
     if (finish(self) == -1 || (self->behind && (events = run_feeds(self)) == -1))
         return;
     bool more = standing_step(self->standing, is_catching_up(self));
+    more = run_jail(self) || more;
     if (finish(self) == -1)
         return;
     if (refill_goes_on(self->refill) && !refill_step(self->refill, REFILL_BATCHES))
@@ -292,6 +312,33 @@ static void tick(void *arg)
     }
 }
 
+/* ---- the jail ---- */
+
+static void lifted(void *arg, uint32_t slot, uint32_t again_s)
+{
+    standing_lifted(((applier_t *)arg)->standing, slot, again_s);
+}
+
+static void differs(void *arg, uint32_t slot)
+{
+    standing_differs(((applier_t *)arg)->standing, slot);
+}
+
+static void jailer_done(void *arg)
+{
+    arm(arg, 1);
+}
+
+static void start_jailer(applier_t *self, const settings_t *settings)
+{
+    self->jailer = jailer_new(service_loop(self->service), settings);
+    const lifts_parts_t lifts = {self->index, self->sink, self->jailer, lifted, jailer_done, self};
+    self->lifts = lifts_new(&lifts, settings);
+    const census_parts_t census = {self->index, self->sink,  self->jailer,
+                                   differs,     jailer_done, self};
+    self->census = census_new(&census, settings);
+}
+
 /* ---- start ---- */
 
 void applier_note_own(applier_t *self, const ban_t *ban, int64_t nid)
@@ -329,14 +376,18 @@ applier_t *applier_new(service_t *service, fault_t *fault)
     self->refreshed_at = self->swept_at = mono_now();
     self->clock_ms = clock_beyond();
     self->index = index_new();
+    self->graces = graces_new();
     set_limits(self);
     self->sink = sink_new(self->feed, self->index, settings, fault);
     if (self->sink == NULL) {
         applier_destroy(&self);
         return NULL;
     }
-    self->judge = judge_new(service, self->index);
-    self->standing = standing_new(service, self->index, self->judge, self->sink);
+    self->judge = judge_new(service, self->index, self->graces);
+    start_jailer(self, settings);
+    const standing_parts_t parts = {service,     self->index, self->graces,
+                                    self->judge, self->sink,  self->lifts};
+    self->standing = standing_new(&parts);
     self->refill = refill_new(service, self->index, self->standing);
     build(self);
     if (sink_check(self->sink, &log_fault) == -1)
@@ -358,7 +409,11 @@ void applier_destroy(applier_t **self_p)
     refill_destroy(&self->refill);
     standing_destroy(&self->standing);
     judge_destroy(&self->judge);
+    census_destroy(&self->census);
+    lifts_destroy(&self->lifts);
+    jailer_destroy(&self->jailer);
     sink_destroy(&self->sink);
+    graces_destroy(&self->graces);
     index_destroy(&self->index);
     free(self);
 }
@@ -367,6 +422,9 @@ void applier_reload(applier_t *self)
 {
     judge_refresh(self->judge);
     sink_set(self->sink, service_settings(self->service));
+    jailer_set(self->jailer, service_settings(self->service));
+    lifts_set(self->lifts, service_settings(self->service));
+    census_set(self->census, service_settings(self->service));
     set_limits(self);
     standing_sweep(self->standing);
     look_for_places(self);
@@ -392,9 +450,14 @@ static json_t *shared_log(const applier_t *self)
 void applier_status(const applier_t *self, json_t *status)
 {
     judge_attention(self->judge, status);
+    if (jailer_fault(self->jailer) != NULL)
+        attention_add(status, "the jail %s lets go of nothing: %s",
+                      service_settings(self->service)->shared.jail,
+                      jailer_fault(self->jailer)->text);
     if (self->failing)
         attention_add(status, "%s cannot be written: bans of peers wait",
                       service_settings(self->service)->shared.log);
     standing_status(self->standing, status);
+    json_object_set_new(status, "census", census_status(self->census));
     json_object_set_new(status, "shared_log", shared_log(self));
 }

@@ -8,17 +8,12 @@
 #define V6_PREFIX_MIN 64
 
 static const char *const outcome_names[GUARD_OUTCOME_COUNT] = {
-    [GUARD_STANDS] = "stands",
-    [GUARD_OURSELVES] = "ourselves",
-    [GUARD_MALFORMED] = "malformed",
-    [GUARD_UNKNOWN_KIND] = "unknown-kind",
-    [GUARD_NOT_YET] = "not-acted-on",
-    [GUARD_SPECIAL] = "special-address",
-    [GUARD_PROTECTED] = "protected-address",
-    [GUARD_TOO_WIDE] = "too-wide",
-    [GUARD_SHARED_JAIL] = "shared-jail",
-    [GUARD_EXPIRED] = "expired",
-    [GUARD_LEFT_OUT] = "left-out",
+    [GUARD_STANDS] = "stands",           [GUARD_OURSELVES] = "ourselves",
+    [GUARD_MALFORMED] = "malformed",     [GUARD_UNKNOWN_KIND] = "unknown-kind",
+    [GUARD_SPECIAL] = "special-address", [GUARD_PROTECTED] = "protected-address",
+    [GUARD_TOO_WIDE] = "too-wide",       [GUARD_SHARED_JAIL] = "shared-jail",
+    [GUARD_PARDONED] = "pardoned",       [GUARD_ALLOWED] = "allowed",
+    [GUARD_EXPIRED] = "expired",         [GUARD_LEFT_OUT] = "left-out",
 };
 
 const char *guard_outcome_name(guard_outcome_t outcome)
@@ -44,6 +39,10 @@ static guard_outcome_t refuse(const guard_case_t *in)
         return GUARD_TOO_WIDE;
     if (strcmp(in->jail, in->shared_jail) == 0)
         return GUARD_SHARED_JAIL;
+    if (in->void_by == EVENT_PARDON)
+        return GUARD_PARDONED;
+    if (in->void_by == EVENT_ALLOW)
+        return GUARD_ALLOWED;
     return GUARD_STANDS;
 }
 

@@ -13,11 +13,12 @@ typedef enum {
     GUARD_OURSELVES,    /* we made it: our own jail holds it */
     GUARD_MALFORMED,    /* a field breaks the rules of event.h */
     GUARD_UNKNOWN_KIND, /* of a newer version */
-    GUARD_NOT_YET,      /* a pardon or an allowance: this version keeps them, but cannot act */
     GUARD_SPECIAL,      /* private, loopback, ... or a network that contains such */
     GUARD_PROTECTED,    /* own, peer's, gateway, resolver, protect list */
     GUARD_TOO_WIDE,     /* IPv4 wider than /32, IPv6 wider than /64 */
     GUARD_SHARED_JAIL,  /* it says that it came from a shared jail: a loop */
+    GUARD_PARDONED,     /* its origin or an operator took it back */
+    GUARD_ALLOWED,      /* an operator allows the address, for now */
     GUARD_EXPIRED,      /* it has ended */
     GUARD_LEFT_OUT,     /* no place for it among the bans that are considered */
     GUARD_OUTCOME_COUNT,
@@ -33,6 +34,7 @@ typedef struct {
     int64_t time_ms;          /* when it began, by its origin */
     int64_t duration_s;       /* -1: for ever */
     const char *protected_by; /* why its address is protected; NULL: it is not */
+    event_kind_t void_by;     /* EVENT_PARDON, EVENT_ALLOW; EVENT_UNKNOWN: nothing */
     wall_t now;
     wall_t steady; /* ends are judged by this time: a clock that jumps ahead ends nothing */
     const char *shared_jail;

@@ -3,8 +3,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define COLUMNS 5
-#define GROUP   32 /* rows in one statement: beginning and ending one costs more than a row */
+#define COLUMNS       5
+#define RENUMBER_FROM (1LL << 31)
+#define GROUP         32 /* rows in one statement: beginning and ending one costs more than a row */
 
 #define ROW_SQL    "(?, ?, ?, ?, ?)"
 #define ROWS_4_SQL ROW_SQL ", " ROW_SQL ", " ROW_SQL ", " ROW_SQL
@@ -32,6 +33,13 @@ struct held {
     int64_t last_id;
 };
 
+/* The oldest row is of one ban time ago at most: so what lies before it is most of all ids. 0, or
+ * -1 and errno. */
+static int renumber(db_t *db)
+{
+    return db_step(db, db_prepare(db, "UPDATE held SET id = id - (SELECT min(id) - 1 FROM held)"));
+}
+
 /* Returns 1, -1 and errno. */
 static int read_last_id(held_t *self)
 {
@@ -40,7 +48,9 @@ static int read_last_id(held_t *self)
         return -1;
     self->last_id = sqlite3_column_int64(last, 0);
     sqlite3_reset(last);
-    return 1;
+    if (self->last_id < RENUMBER_FROM)
+        return 1;
+    return renumber(self->db) == 0 ? read_last_id(self) : -1;
 }
 
 held_t *held_new(db_t *db)

@@ -26,7 +26,8 @@ typedef struct {
     int64_t nid;
 } held_row_t;
 
-/* The id of another row, larger than any before. */
+/* The id of another row, larger than any before. The index has room for 32 bits of it: a start
+ * numbers the rows anew if they have come halfway. */
 int64_t held_next_id(held_t *self);
 
 /* Lines of these bans were written, in the order of their ids. Inside the caller's transaction. 0,

@@ -10,7 +10,6 @@
 #define CHUNK       4096 /* items: so that growing moves nothing and wastes little */
 #define TABLE_MIN   64
 #define TAG_FREE    0
-#define WHEEL       4096 /* seconds; what is due later is met once in so long, and passed over */
 #define ORIGINS_MAX UINT16_MAX
 #define NAMES_MAX   1000 /* of jails that one origin brings in; more have one name */
 
@@ -36,9 +35,9 @@ struct index {
     size_t origin_count;
     jail_names_t *jails;
     index_limits_t limits;
-    uint32_t wheel[WHEEL]; /* the first slot of each second */
-    uint32_t now_list;     /* of the second that is being looked at */
-    uint32_t now_s;        /* all before it are done */
+    store_t due;    /* of each slot, by its number: when it is to be looked at, s; 0: never */
+    uint32_t now_s; /* of the pass that goes on */
+    uint32_t next;  /* slot that it comes to */
 };
 
 /* ---- items ---- */
@@ -103,12 +102,10 @@ index_t *index_new(void)
     self->bans = (store_t){.item_bytes = sizeof(index_ban_t),
                            .link_at = offsetof(index_ban_t, next),
                            .free = INDEX_NONE};
+    self->due = (store_t){.item_bytes = sizeof(uint32_t), .free = INDEX_NONE};
     self->limits = (index_limits_t){SIZE_MAX, SIZE_MAX};
     self->jails = jail_names_new();
     make_table(self, TABLE_MIN);
-    for (size_t i = 0; i < WHEEL; i++)
-        self->wheel[i] = INDEX_NONE;
-    self->now_list = INDEX_NONE;
     return self;
 }
 
@@ -120,6 +117,7 @@ void index_destroy(index_t **self_p)
     *self_p = NULL;
     free_items(&self->slots);
     free_items(&self->bans);
+    free_items(&self->due);
     jail_names_destroy(&self->jails);
     free(self->tags);
     free(self->table);
@@ -237,6 +235,8 @@ uint32_t index_make(index_t *self, const addr_t *address)
     if (((size_t)self->slots.used + 1) * 4 > self->table_size * 3)
         grow_table(self);
     slot = take_item(&self->slots);
+    if (slot == self->due.reach)
+        take_item(&self->due);
     *index_slot(self, slot) = (index_slot_t){.address = *address, .first = INDEX_NONE};
     put_place(self, slot);
     return slot;
@@ -258,7 +258,7 @@ void index_tidy(index_t *self, uint32_t number)
 {
     uint8_t tag;
     index_slot_t *slot = index_slot(self, number);
-    if (slot->first != INDEX_NONE || slot->held_until_s != 0 || slot->flags != 0)
+    if (slot->first != INDEX_NONE || slot->held_until_s != 0 || (slot->flags & ~INDEX_SEEN) != 0)
         return;
     index_set_due(self, number, 0);
     cut_place(self, find_place(self, &slot->address, &tag));
@@ -380,66 +380,30 @@ void index_forget_left_out(index_t *self)
 
 /* ---- when ---- */
 
-/* A slot that is in a list says so by its due time. */
-static void unlink_slot(index_t *self, uint32_t number)
-{
-    index_slot_t *slot = index_slot(self, number);
-    if (slot->due_before != INDEX_NONE)
-        index_slot(self, slot->due_before)->due_next = slot->due_next;
-    else if (self->now_list == number)
-        self->now_list = slot->due_next;
-    else
-        self->wheel[slot->due_s % WHEEL] = slot->due_next;
-    if (slot->due_next != INDEX_NONE)
-        index_slot(self, slot->due_next)->due_before = slot->due_before;
-    slot->due_s = 0;
-}
-
-static void link_slot(index_t *self, uint32_t number, uint32_t due_s)
-{
-    index_slot_t *slot = index_slot(self, number);
-    uint32_t *head = &self->wheel[due_s % WHEEL];
-    slot->due_s = due_s;
-    slot->due_before = INDEX_NONE;
-    slot->due_next = *head;
-    if (*head != INDEX_NONE)
-        index_slot(self, *head)->due_before = number;
-    *head = number;
-}
-
 void index_set_due(index_t *self, uint32_t slot, uint32_t due_s)
 {
-    if (index_slot(self, slot)->due_s != 0)
-        unlink_slot(self, slot);
-    if (due_s == 0)
-        return;
-    /* The second that is being looked at is past; the next look is at the one behind it. */
-    link_slot(self, slot, due_s > self->now_s ? due_s : self->now_s + 1);
+    *(uint32_t *)item(&self->due, slot) = due_s;
 }
 
-/* The list of the next second that has come. False if all of them are done. */
-static bool turn(index_t *self, uint32_t now_s)
+uint32_t index_due_s(const index_t *self, uint32_t slot)
 {
-    if (self->now_s > now_s || self->now_s + WHEEL < now_s)
-        self->now_s = self->now_s > now_s ? now_s : now_s - WHEEL; /* the clock was set */
-    while (self->now_list == INDEX_NONE && self->now_s < now_s) {
-        uint32_t *head = &self->wheel[++self->now_s % WHEEL];
-        self->now_list = *head;
-        *head = INDEX_NONE;
-    }
-    return self->now_list != INDEX_NONE;
+    return *(uint32_t *)item(&self->due, slot);
 }
 
 uint32_t index_due(index_t *self, wall_t now)
 {
     uint32_t now_s = (uint32_t)(now.ms / MS_PER_S);
-    while (turn(self, now_s)) {
-        uint32_t number = self->now_list;
-        uint32_t due_s = index_slot(self, number)->due_s;
-        unlink_slot(self, number);
-        if (due_s <= now_s)
-            return number;
-        link_slot(self, number, due_s);
+    if (now_s != self->now_s) {
+        self->now_s = now_s;
+        self->next = 0;
+    }
+    while (self->next < self->due.reach) {
+        uint32_t slot = self->next++;
+        uint32_t due_s = index_due_s(self, slot);
+        if (due_s == 0 || due_s > now_s)
+            continue;
+        index_set_due(self, slot, 0);
+        return slot;
     }
     return INDEX_NONE;
 }

@@ -1,8 +1,7 @@
 /* index - the bans that run, by address: all that are considered here, this host's own included.
  * An address has a slot; a slot has the bans of that address, and what the shared log was told of
  * it. In memory only: it is built from the replica, and from the rows of held.h. A ban costs 40
- * bytes, an address 48, and its place among the others about 8. Slots have due times, so nobody
- * looks at all of them to find those of which something ends. Knows no policy. */
+ * bytes, an address 36, and its place in the table about 8. Knows no policy. */
 #ifndef BANMESH_NODE_INDEX_H
 #define BANMESH_NODE_INDEX_H
 
@@ -33,10 +32,12 @@ typedef struct {
 } index_ban_t;
 
 enum {
-    INDEX_WAITS = 1,  /* for the pace: a line is wanted */
-    INDEX_LET_GO = 2, /* the jail is to let go of it */
-    INDEX_ASKED = 4,  /* ... and was asked to, just now */
-    INDEX_FREE = 8,   /* nobody's slot */
+    INDEX_WAITS = 1,   /* for the pace: a line is wanted */
+    INDEX_LET_GO = 2,  /* the jail is to let go of it */
+    INDEX_ASKED = 4,   /* ... and is asked to, right now */
+    INDEX_RECHECK = 8, /* it did, but a line may have been on its way: ask once more */
+    INDEX_SEEN = 16,   /* the jail holds it, by its own word: census.h */
+    INDEX_FREE = 32,   /* nobody's slot */
 };
 
 /* One address. */
@@ -45,10 +46,7 @@ typedef struct {
     uint16_t flags;
     uint32_t first;        /* of its bans; INDEX_NONE: none runs */
     uint32_t held_until_s; /* the shared jail holds it until then, by what it was told; 0: not */
-    uint32_t due_s;        /* when it is to be looked at; 0: never */
-    uint32_t due_next;
-    uint32_t due_before;
-    int64_t held_row; /* of held.h */
+    uint32_t held_row;     /* of held.h */
 } index_slot_t;
 
 /* Whose bans they are. */
@@ -136,8 +134,11 @@ size_t index_addresses(const index_t *self);
 
 /* Have a slot found at that time, in place of any other; 0: never. */
 void index_set_due(index_t *self, uint32_t slot, uint32_t due_s);
+uint32_t index_due_s(const index_t *self, uint32_t slot);
 
-/* A slot whose time has come, without a due time from now on. INDEX_NONE: no more now. */
+/* A slot whose time has come, without a due time from now on. INDEX_NONE: no more in this second.
+ * Each second all due times are looked at once: four bytes a slot, a millisecond for two million.
+ */
 uint32_t index_due(index_t *self, wall_t now);
 
 #endif

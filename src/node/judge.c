@@ -10,6 +10,7 @@ struct judge {
     service_t *service;
     const settings_t *settings; /* as of the last refresh: each reload is one */
     const index_t *index;
+    const graces_t *graces;
     mesh_t *mesh;
     protect_t *protect;
     ahead_t *ahead;
@@ -18,11 +19,12 @@ struct judge {
     char key_name[sizeof "key-" + 2 * KEY_NAME_BYTES];
 };
 
-judge_t *judge_new(service_t *service, const index_t *index)
+judge_t *judge_new(service_t *service, const index_t *index, const graces_t *graces)
 {
     judge_t *self = xcalloc(1, sizeof *self);
     self->service = service;
     self->index = index;
+    self->graces = graces;
     self->mesh = service_mesh(service);
     self->protect = protect_new(service_loop(service));
     self->ahead = ahead_new();
@@ -62,10 +64,38 @@ static const char *protected_by(const judge_t *self, const addr_t *address)
     return protect_reason(self->protect, address);
 }
 
+bool judge_is_operator(const judge_t *self, const pubkey_t *origin)
+{
+    if (feed_is_ours(service_feed(self->service), origin))
+        return true;
+    const trusted_t *node = trust_by_sign(mesh_trust(self->mesh), origin);
+    return node != NULL && text_list_has(&self->settings->roles.operators, node->name);
+}
+
+static bool holds_for_all(void *arg, uint16_t origin)
+{
+    const judge_t *self = arg;
+    return judge_is_operator(self, &index_origin_at(self->index, origin)->key);
+}
+
+const grace_entry_t *judge_grace(const judge_t *self, const index_slot_t *slot,
+                                 const index_ban_t *ban)
+{
+    const graces_ban_t asked = {
+        .address = &slot->address,
+        .nid = ban->nid,
+        .time_ms = ban->time_ms,
+        .origin = ban->origin,
+        .now = self->steady,
+    };
+    return graces_find(self->graces, &asked, holds_for_all, (void *)self);
+}
+
 guard_verdict_t judge_ban(const judge_t *self, const index_slot_t *slot, const index_ban_t *ban)
 {
     const settings_t *settings = self->settings;
     const pubkey_t *origin = &index_origin_at(self->index, ban->origin)->key;
+    const grace_entry_t *grace = judge_grace(self, slot, ban);
     const guard_case_t in = {
         .from_ourselves = feed_is_ours(service_feed(self->service), origin),
         .address = &slot->address,
@@ -73,6 +103,7 @@ guard_verdict_t judge_ban(const judge_t *self, const index_slot_t *slot, const i
         .time_ms = ban->time_ms,
         .duration_s = index_duration_s(ban),
         .protected_by = protected_by(self, &slot->address),
+        .void_by = grace != NULL ? grace->kind : EVENT_UNKNOWN,
         .now = self->now,
         .steady = self->steady,
         .shared_jail = settings->shared.jail,

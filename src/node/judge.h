@@ -3,14 +3,15 @@
 #ifndef BANMESH_NODE_JUDGE_H
 #define BANMESH_NODE_JUDGE_H
 
+#include "graces.h"
 #include "guard.h"
 #include "index.h"
 #include "service.h"
 
 typedef struct judge judge_t;
 
-/* Both borrowed for as long as the judge lives. */
-judge_t *judge_new(service_t *service, const index_t *index);
+/* All borrowed for as long as the judge lives. */
+judge_t *judge_new(service_t *service, const index_t *index, const graces_t *graces);
 void judge_destroy(judge_t **self_p);
 
 /* Read again what is protected here: on reload and each minute. */
@@ -22,6 +23,14 @@ void judge_set_time(judge_t *self, wall_t now, wall_t steady);
 
 /* Decide one ban. slot: its address's. */
 guard_verdict_t judge_ban(const judge_t *self, const index_slot_t *slot, const index_ban_t *ban);
+
+/* What makes a ban void; NULL: nothing does. */
+const grace_entry_t *judge_grace(const judge_t *self, const index_slot_t *slot,
+                                 const index_ban_t *ban);
+
+/* Whether what an origin pardons or allows holds for the bans of all: an operator's word does, and
+ * on this host what was said here. */
+bool judge_is_operator(const judge_t *self, const pubkey_t *origin);
 
 /* How this host calls an origin: its name in the trust directory; for one that is not there any
  * more "key-" and the first bytes of its key. Lives until the next call. */

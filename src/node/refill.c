@@ -53,6 +53,14 @@ bool refill_goes_on(const refill_t *self)
     return self->goes_on;
 }
 
+static void put_own(refill_t *self, const feed_ref_t *feed, const event_t *event)
+{
+    if (event->kind == EVENT_BAN)
+        standing_take_own(self->standing, &event->ban, nid_of(&feed->id.origin, &event->original));
+    else if (event->kind != EVENT_UNKNOWN)
+        standing_take_own_grace(self->standing, event);
+}
+
 static void put_batch(refill_t *self, const feed_ref_t *feed, uint64_t seq)
 {
     wire_batch_t batch;
@@ -70,9 +78,8 @@ static void put_batch(refill_t *self, const feed_ref_t *feed, uint64_t seq)
         event_error_t malformed = wire_event(self->wire, at.number, &event);
         if (!is_ours)
             standing_take(self->standing, &at, malformed, &event);
-        else if (malformed == EVENT_OK && event.kind == EVENT_BAN)
-            standing_take_own(self->standing, &event.ban,
-                              nid_of(&feed->id.origin, &event.original));
+        else if (malformed == EVENT_OK)
+            put_own(self, feed, &event);
     }
 }
 

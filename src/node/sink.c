@@ -25,6 +25,7 @@ struct sink {
     fail2ban_id_t holder; /* which one the table has */
     wall_t again_since;   /* it started anew: these lines are to be written again */
     bool again;
+    uint64_t starts; /* of fail2ban, that were seen */
     pace_t pace;
     mono_t drained_at;
     slice_t slice;
@@ -55,7 +56,7 @@ static uint32_t to_seconds(int64_t ms)
     return s < UINT32_MAX ? (uint32_t)s : UINT32_MAX;
 }
 
-static void note_held(sink_t *self, index_slot_t *slot, uint32_t until_s, int64_t row)
+static void note_held(sink_t *self, index_slot_t *slot, uint32_t until_s, uint32_t row)
 {
     self->held_count -= slot->held_until_s != 0;
     self->held_count += until_s != 0;
@@ -67,7 +68,7 @@ static void recall(void *arg, const held_row_t *row)
 {
     sink_t *self = arg;
     note_held(self, index_slot(self->index, index_make(self->index, &row->address)),
-              to_seconds(row->until_ms), row->id);
+              to_seconds(row->until_ms), (uint32_t)row->id);
 }
 
 static int remove_lost(sink_t *self)
@@ -176,7 +177,7 @@ void sink_tell(sink_t *self, uint32_t number, const sink_ban_t *ban, wall_t now)
     held_row_t hold = {held_next_id(self->held), slot->address, since_ms + bantime_ms, ban->nid};
     slice_before_t before = {number, slot->held_until_s, slot->held_row};
     slice_hold(&self->slice, &hold, &before);
-    note_held(self, slot, to_seconds(hold.until_ms), hold.id);
+    note_held(self, slot, to_seconds(hold.until_ms), (uint32_t)hold.id);
 }
 
 void sink_note_free(sink_t *self, uint32_t number)
@@ -318,6 +319,7 @@ int sink_check(sink_t *self, fault_t *fault)
     if (fail2ban_look(self->fail2ban, now)) {
         self->again_since = fail2ban_unsure_before(self->fail2ban);
         self->again = true;
+        self->starts++;
     }
     if (shared_log_check(self->log, unsure(self), fault) == -1 ||
         (self->again && write_again(self, fault) == -1))
@@ -342,6 +344,11 @@ size_t sink_held(const sink_t *self)
 const shared_log_counts_t *sink_log_counts(const sink_t *self)
 {
     return shared_log_counts(self->log);
+}
+
+uint64_t sink_starts(const sink_t *self)
+{
+    return self->starts;
 }
 
 const char *sink_fail2ban(const sink_t *self)

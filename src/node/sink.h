@@ -88,6 +88,9 @@ int sink_check(sink_t *self, fault_t *fault);
 /* Forget rows of holds that have ended. Looks at each. 0, or -1 and errno. */
 int sink_sweep(sink_t *self);
 
+/* How often fail2ban has started anew. */
+uint64_t sink_starts(const sink_t *self);
+
 /* ---- for the status ---- */
 
 size_t sink_held(const sink_t *self); /* addresses */

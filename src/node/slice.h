@@ -19,7 +19,7 @@ typedef struct {
 typedef struct {
     uint32_t slot;
     uint32_t held_until_s;
-    int64_t held_row;
+    uint32_t held_row;
 } slice_before_t;
 
 /* All zero: an empty one. */

@@ -38,8 +38,11 @@ struct standing {
     feed_t *feed;
     const settings_t *settings;
     index_t *index;
+    graces_t *graces;
+    int64_t allowed_until_ms; /* when the first allowance ends */
     judge_t *judge;
     sink_t *sink;
+    lifts_t *lifts;
     backlog_t *backlog;
     size_t waiting; /* slots with INDEX_WAITS */
     bool begun;
@@ -50,16 +53,21 @@ struct standing {
     uint64_t told[TOLD_COUNT];
     uint64_t outcomes[GUARD_OUTCOME_COUNT];
     uint64_t from_future; /* besides their outcome */
+    uint64_t graces_taken;
+    uint64_t graces_left_out;
 };
 
-standing_t *standing_new(service_t *service, index_t *index, judge_t *judge, sink_t *sink)
+standing_t *standing_new(const standing_parts_t *parts)
 {
     standing_t *self = xcalloc(1, sizeof *self);
-    self->service = service;
-    self->feed = service_feed(service);
-    self->index = index;
-    self->judge = judge;
-    self->sink = sink;
+    self->service = parts->service;
+    self->feed = service_feed(parts->service);
+    self->index = parts->index;
+    self->graces = parts->graces;
+    self->allowed_until_ms = EVENT_FOREVER;
+    self->judge = parts->judge;
+    self->sink = parts->sink;
+    self->lifts = parts->lifts;
     self->backlog = backlog_new();
     self->swept = INDEX_NONE;
     self->steady = steady_begin(wall_now(), mono_now());
@@ -220,19 +228,33 @@ static uint32_t due_of(const standing_t *self, const index_slot_t *slot, const v
     return due_s > now_s(self) ? due_s : now_s(self) + AGAIN_LATER_S;
 }
 
+/* The jail's own ticket has ended, whatever should be. */
+static void note_end_of_hold(standing_t *self, uint32_t number)
+{
+    const index_slot_t *slot = index_slot(self->index, number);
+    if (slot->held_until_s == 0 || slot->held_until_s > now_s(self))
+        return;
+    sink_note_free(self->sink, number);
+    lifts_drop(self->lifts, number);
+}
+
 /* Bring the sink to agree with what should be. Returns what that came to, TOLD_COUNT if nothing
  * stands. */
 static told_t settle(standing_t *self, uint32_t number)
 {
     index_slot_t *slot = index_slot(self->index, number);
-    view_t view = look(self, number);
     told_t told = TOLD_COUNT;
     if (!self->begun)
         return told;
-    if (slot->held_until_s != 0 && slot->held_until_s <= now_s(self))
-        sink_note_free(self->sink, number);
-    if (view.strongest != NULL)
+    if ((slot->flags & INDEX_ASKED) != 0)
+        return TOLD_LATER; /* when the answer is in, it is settled */
+    view_t view = look(self, number);
+    note_end_of_hold(self, number);
+    if (view.strongest != NULL) {
+        lifts_drop(self->lifts, number);
         told = want(self, number, &view);
+    } else if (slot->held_until_s != 0 || (slot->flags & INDEX_RECHECK) != 0)
+        lifts_push(self->lifts, number, view.next_s != UINT32_MAX);
     index_set_due(self->index, number, due_of(self, slot, &view));
     return told;
 }
@@ -264,9 +286,7 @@ static guard_outcome_t outcome_of_kind(event_error_t malformed, const event_t *e
 {
     if (malformed != EVENT_OK)
         return GUARD_MALFORMED;
-    if (event->kind == EVENT_UNKNOWN)
-        return GUARD_UNKNOWN_KIND;
-    return event->kind == EVENT_BAN ? GUARD_STANDS : GUARD_NOT_YET;
+    return event->kind == EVENT_UNKNOWN ? GUARD_UNKNOWN_KIND : GUARD_STANDS;
 }
 
 /* It cannot count any more, whatever the settings. */
@@ -294,16 +314,60 @@ static void put(standing_t *self, index_entry_t *entry, bool anew)
         settle_new(self, slot, entry->nid);
 }
 
-void standing_take(standing_t *self, const standing_place_t *at, event_error_t malformed,
-                   const event_t *event)
+/* ---- pardons and allowances ---- */
+
+static void visit(standing_t *self, uint32_t number);
+
+/* The one address right away; of a network, all that may lie in it. */
+static void settle_covered(standing_t *self, const addr_t *network)
 {
-    guard_outcome_t outcome = outcome_of_kind(malformed, event);
+    uint32_t slot = index_find(self->index, network);
+    if (slot != INDEX_NONE)
+        visit(self, slot);
+    if (!addr_is_host(network))
+        standing_sweep(self);
+}
+
+static void take_grace(standing_t *self, const pubkey_t *key, const event_t *event, bool anew)
+{
+    const grace_t *grace = &event->grace;
+    const grace_entry_t entry = {
+        .network = grace->network,
+        .kind = event->kind,
+        .origin = index_origin(self->index, key),
+        .nid = nid_of(key, &event->original),
+        .time_ms = grace->time_ms,
+        .until_ms = grace->until_ms,
+        .text = (char *)grace->text,
+    };
+    graces_result_t result = graces_put(self->graces, &entry, NULL, 0);
+    self->graces_left_out += result == GRACES_TOO_MANY && !anew;
+    if (result != GRACES_ADDED)
+        return;
+    if (event->kind == EVENT_ALLOW && entry.until_ms < self->allowed_until_ms)
+        self->allowed_until_ms = entry.until_ms;
+    self->graces_taken += !anew;
+    if (self->begun)
+        settle_covered(self, &grace->network);
+}
+
+/* What was allowed is not any more. */
+static void step_graces(standing_t *self)
+{
+    if (self->steady_now.ms < self->allowed_until_ms)
+        return;
+    self->allowed_until_ms = graces_next_end_ms(self->graces, self->steady_now);
+    standing_sweep(self);
+}
+
+/* ---- events ---- */
+
+static void take_ban(standing_t *self, const standing_place_t *at, const event_t *event)
+{
     const pubkey_t *origin = &at->feed->id.origin;
     const ban_t *ban = &event->ban;
-    if (outcome == GUARD_STANDS && has_ended(self, ban))
-        outcome = GUARD_EXPIRED;
-    if (outcome != GUARD_STANDS) {
-        self->outcomes[outcome] += !at->anew;
+    if (has_ended(self, ban)) {
+        self->outcomes[GUARD_EXPIRED] += !at->anew;
         return;
     }
     if (!at->anew) {
@@ -321,6 +385,23 @@ void standing_take(standing_t *self, const standing_place_t *at, event_error_t m
         .place = at->seq << INDEX_EVENT_BITS | at->number,
     };
     put(self, &entry, at->anew);
+}
+
+void standing_take(standing_t *self, const standing_place_t *at, event_error_t malformed,
+                   const event_t *event)
+{
+    guard_outcome_t outcome = outcome_of_kind(malformed, event);
+    if (outcome != GUARD_STANDS)
+        self->outcomes[outcome] += !at->anew;
+    else if (event->kind == EVENT_BAN)
+        take_ban(self, at, event);
+    else
+        take_grace(self, &at->feed->id.origin, event, at->anew);
+}
+
+void standing_take_own_grace(standing_t *self, const event_t *event)
+{
+    take_grace(self, &service_cert(self->service)->sign_public, event, true);
 }
 
 void standing_take_own(standing_t *self, const ban_t *ban, int64_t nid)
@@ -427,6 +508,20 @@ static void visit(standing_t *self, uint32_t number)
     index_tidy(self->index, number);
 }
 
+void standing_differs(standing_t *self, uint32_t number)
+{
+    visit(self, number);
+}
+
+void standing_lifted(standing_t *self, uint32_t number, uint32_t again_s)
+{
+    view_t view = look(self, number);
+    if (again_s == 0 || view.strongest != NULL)
+        visit(self, number);
+    else
+        index_set_due(self->index, number, again_s);
+}
+
 static bool step_due(standing_t *self, mono_t until)
 {
     uint32_t number;
@@ -496,6 +591,7 @@ bool standing_step(standing_t *self, bool catching_up)
     mono_t until = {mono_now().ms + STEP_MS};
     if (!self->begun || sink_is_full(self->sink))
         return false;
+    step_graces(self);
     bool more = step_due(self, until);
     if (!more && self->swept != INDEX_NONE)
         more = step_sweep(self, until);
@@ -525,9 +621,13 @@ void standing_status(const standing_t *self, json_t *status)
     for (int i = GUARD_STANDS + 1; i < GUARD_OUTCOME_COUNT; i++)
         add_count(outcomes, guard_outcome_name((guard_outcome_t)i), self->outcomes[i]);
     add_count(outcomes, "from-the-future", self->from_future);
+    add_count(outcomes, "grace", self->graces_taken);
+    add_count(outcomes, "grace-left-out", self->graces_left_out);
     json_object_set_new(status, "outcomes", outcomes);
     json_object_set_new(status, "clocks_ahead", judge_clocks(self->judge));
     json_object_set_new(status, "running", json_integer((json_int_t)index_bans(self->index)));
     json_object_set_new(status, "held", json_integer((json_int_t)sink_held(self->sink)));
     json_object_set_new(status, "backlog", json_integer((json_int_t)self->waiting));
+    json_object_set_new(status, "to_let_go", json_integer((json_int_t)lifts_waiting(self->lifts)));
+    json_object_set_new(status, "let_go", json_integer((json_int_t)lifts_done(self->lifts)));
 }

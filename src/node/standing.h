@@ -6,13 +6,23 @@
 #define BANMESH_NODE_STANDING_H
 
 #include "judge.h"
-#include "sink.h"
+#include "lifts.h"
 
 typedef struct standing standing_t;
 
-/* All borrowed for as long as it lives. Nothing is told to the sink before standing_begin: a hold
- * whose ban has not been put in yet would be let go. */
-standing_t *standing_new(service_t *service, index_t *index, judge_t *judge, sink_t *sink);
+/* What it works on: all borrowed for as long as it lives. */
+typedef struct {
+    service_t *service;
+    index_t *index;
+    graces_t *graces;
+    judge_t *judge;
+    sink_t *sink;
+    lifts_t *lifts;
+} standing_parts_t;
+
+/* Nothing is told to the sink before standing_begin: a hold whose ban has not been put in yet would
+ * be let go. */
+standing_t *standing_new(const standing_parts_t *parts);
 void standing_destroy(standing_t **self_p);
 
 /* All that is stored has been put in: bring the sink to agree with it, from the next step on. */
@@ -35,8 +45,9 @@ typedef struct {
 void standing_take(standing_t *self, const standing_place_t *at, event_error_t malformed,
                    const event_t *event);
 
-/* A ban of this host itself. */
+/* A ban of this host itself; a pardon or an allowance, with its place as original. */
 void standing_take_own(standing_t *self, const ban_t *ban, int64_t nid);
+void standing_take_own_grace(standing_t *self, const event_t *event);
 
 /* What was put in since the last commit is not stored: take it out. Looks at each. */
 void standing_drop_lost(standing_t *self);
@@ -52,6 +63,13 @@ bool standing_step(standing_t *self, bool catching_up);
 
 /* As sink_untold_fn: a line was not written. */
 void standing_untold(void *self, uint32_t slot);
+
+/* The jail answered what it was asked to let go of: settle the slot; if it is not wanted, it is to
+ * be asked again then. 0: it need not be. */
+void standing_lifted(standing_t *self, uint32_t slot, uint32_t again_s);
+
+/* The book and the jail differed about a slot. */
+void standing_differs(standing_t *self, uint32_t slot);
 
 /* ---- for the status ---- */
 

@@ -322,27 +322,34 @@ def measure_idle_memory(figure, directory, counts):
                  idle <= 12 * 1024 * 1024)
 
 
+def rss_with_bans(directory, count, rest_s):
+    """Of a node that holds so many bans of another one."""
+    os.makedirs(directory)
+    with running(os.path.join(directory, "mesh"), ["a", "b"], RATE_OFF) as mesh:
+        a, b = mesh.nodes
+        feed(a, b, count)
+        assert b.status()["held"] == count, b.status()
+        time.sleep(rest_s)
+        return memory_bytes(b.process.pid)[0]
+
+
 def measure_memory(directory, counts):
     """Memory of an idle node, and what each active ban adds."""
     count = counts["memory"]
-    figure = Figure("memory", "idle: nothing, %d s; bans: %s streamed from A, held by B" %
+    figure = Figure("memory", "idle: nothing, %d s; bans: %s more, streamed from A, held by B" %
                     (counts["rest_s"], "{:,}".format(count)),
                     "%d nodes on loopback; bans: two nodes, %s" % (PEERS + 1, RATE_OFF_TEXT))
     directory = os.path.join(directory, "memory")
     os.makedirs(directory)
     measure_idle_memory(figure, directory, counts)
-    with running(os.path.join(directory, "held"), ["a", "b"], RATE_OFF) as mesh:
-        a, b = mesh.nodes
-        before, _ = memory_bytes(b.process.pid)
-        feed(a, b, count)
-        assert b.status()["held"] == count, b.status()
-        time.sleep(counts["rest_s"])
-        after, _ = memory_bytes(b.process.pid)
+    few = count // 4
+    before = rss_with_bans(os.path.join(directory, "few"), few, counts["rest_s"])
+    after = rss_with_bans(os.path.join(directory, "many"), few + count, counts["rest_s"])
     each = (after - before) / count
     figure.values.update(before_rss=before, after_rss=after, ban_bytes=each)
-    figure.row("B before the first ban: RSS", mib(before))
-    figure.row("B with {:,} held: RSS".format(count), mib(after))
-    figure.row("growth a ban, buffers and caches included", "%.0f bytes" % each)
+    figure.row("B with {:,} held, buffers full: RSS".format(few), mib(before))
+    figure.row("B with {:,} held: RSS".format(few + count), mib(after))
+    figure.row("growth a ban", "%.0f bytes" % each)
     figure.row("raw: address, prefix and end of a ban, packed", "%d bytes" % PACKED_BAN_BYTES)
     figure.ratio("a ban / packed", each / PACKED_BAN_BYTES)
     figure.ratio("a held ban", each, "<= 96 bytes", "{:.0f} bytes", each <= 96)

@@ -144,6 +144,7 @@ class Node:
             "publish": {"socket": self.socket, "spool": self.spool},
             "admin": {"socket": self.admin},
             # Most tests send floods that fail2ban would not keep up with; test_sink.py paces.
+            "helper": {"socket": ""},  # its own child
             "shared": {"log": self.shared_log, "pace": 0,
                        "fail2ban": os.path.join(self.dir, "f2b", "fail2ban.sock")},
         }

@@ -107,6 +107,23 @@ TEST(one_row_is_removed)
     close_held(&open);
 }
 
+TEST(ids_begin_anew_before_they_are_too_large)
+{
+    open_t open = open_held();
+    size_t next = 0;
+    put(&open, 0, 3);
+    assert_int_equal(db_step(feed_peers_db(open.feed),
+                             db_prepare(feed_peers_db(open.feed),
+                                        "UPDATE held SET id = id + 2147483647")),
+                     0);
+    close_held(&open);
+    open = open_held();
+    assert_int_equal(held_each(open.held, see, &next), 0);
+    assert_int_equal(next, 3);
+    assert_int_equal(held_next_id(open.held), 4);
+    close_held(&open);
+}
+
 TEST(the_last_holder_is_remembered)
 {
     open_t open = open_held();
@@ -141,6 +158,7 @@ int main(void)
         in_directory(rows_in_groups_of_any_size_come_back_in_order),
         in_directory(the_newest_rows_come_newest_first),
         in_directory(one_row_is_removed),
+        in_directory(ids_begin_anew_before_they_are_too_large),
         in_directory(the_last_holder_is_remembered),
         in_directory(what_has_ended_is_forgotten),
     };

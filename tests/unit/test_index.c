@@ -201,7 +201,7 @@ TEST(a_clock_that_goes_back_leaves_nothing_behind)
     set_due(0, now_s - 86400 + 10);
     check_due(now_s - 86400 + 9);
     check_due(now_s - 86400 + 10);
-    assert_int_equal(index_slot(all, index_find(all, &address))->due_s, 0);
+    assert_int_equal(index_due_s(all, index_find(all, &address)), 0);
 }
 
 TEST(who_has_too_many_finds_no_place)
