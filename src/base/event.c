@@ -16,6 +16,9 @@ static const error_words_t error_words[] = {
     [EVENT_BAD_PORT] = {"bad-port", "expected at most 64 of A-Z a-z 0-9 _ , : -"},
     [EVENT_BAD_PROTOCOL] = {"bad-protocol", "expected at most 16 of A-Z a-z 0-9 , -"},
     [EVENT_BAD_TEXT] = {"bad-text", "expected at most 200 bytes without control characters"},
+    [EVENT_TOO_WIDE] = {"too-wide-network", "expected a prefix of at least /16, IPv6 /32"},
+    [EVENT_BAD_POSITION] = {"bad-position", "expected epoch, seq and index of an event"},
+    [EVENT_TOO_MANY_BANS] = {"too-many-bans", "expected at most 8 bans in one pardon"},
 };
 
 const char *event_error_name(event_error_t error)
@@ -100,13 +103,35 @@ event_error_t event_check_ban(const ban_t *ban)
     return EVENT_OK;
 }
 
-static event_error_t check_grace(const grace_t *grace)
+static bool position_valid(const event_position_t *position)
+{
+    return position->epoch >= 1 && position->epoch <= EVENT_TIME_MAX_MS && position->seq >= 1 &&
+           position->seq <= EVENT_SEQ_MAX && position->index <= EVENT_INDEX_MAX;
+}
+
+/* An allowance names no bans. */
+static event_error_t check_bans(event_kind_t kind, const grace_t *grace)
+{
+    if (grace->ban_count > (kind == EVENT_PARDON ? EVENT_PARDON_BANS_MAX : 0))
+        return EVENT_TOO_MANY_BANS;
+    for (size_t i = 0; i < grace->ban_count; i++)
+        if (!position_valid(&grace->bans[i]))
+            return EVENT_BAD_POSITION;
+    return EVENT_OK;
+}
+
+static event_error_t check_grace(event_kind_t kind, const grace_t *grace)
 {
     if (!address_valid(&grace->network))
         return EVENT_BAD_ADDRESS;
+    if (grace->network.prefix <
+        (grace->network.family == 4 ? EVENT_GRACE_V4_MIN : EVENT_GRACE_V6_MIN))
+        return EVENT_TOO_WIDE;
     if (!time_valid(grace->time_ms) || !time_valid(grace->until_ms))
         return EVENT_BAD_TIME;
-    return text_valid(grace->text) ? EVENT_OK : EVENT_BAD_TEXT;
+    if (!text_valid(grace->text))
+        return EVENT_BAD_TEXT;
+    return check_bans(kind, grace);
 }
 
 event_error_t event_check(const event_t *event)
@@ -116,7 +141,7 @@ event_error_t event_check(const event_t *event)
         return event_check_ban(&event->ban);
     case EVENT_PARDON:
     case EVENT_ALLOW:
-        return check_grace(&event->grace);
+        return check_grace(event->kind, &event->grace);
     case EVENT_UNKNOWN:
         break;
     }

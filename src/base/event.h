@@ -19,6 +19,16 @@
 #define EVENT_TIME_MAX_MS  253402300799999 /* 9999-12-31: anything later is nonsense */
 #define EVENT_FOREVER      INT64_MAX
 
+/* Bounds of an event's place in its origin's feeds. */
+#define EVENT_SEQ_MAX   ((1ULL << 40) - 1)
+#define EVENT_INDEX_MAX 511
+
+/* Pardons and allowances: bans that one may name; the shortest prefixes; until when at most. */
+#define EVENT_PARDON_BANS_MAX 8
+#define EVENT_GRACE_V4_MIN    16
+#define EVENT_GRACE_V6_MIN    32
+#define EVENT_GRACE_MAX_MS    (3650LL * 24 * 3600 * 1000) /* behind its time */
+
 typedef enum {
     EVENT_UNKNOWN = 0, /* of a newer version: kept, passed on, counted, not acted on */
     EVENT_BAN,
@@ -36,14 +46,6 @@ typedef struct {
     char port[EVENT_PORT_MAX + 1];         /* may be empty */
     char protocol[EVENT_PROTOCOL_MAX + 1]; /* may be empty */
 } ban_t;
-
-/* A pardon and an allowance have the same shape: a network, from when, until when, and why. */
-typedef struct {
-    addr_t network;
-    int64_t time_ms;
-    int64_t until_ms; /* 0 in a pardon: only bans up to time_ms */
-    char text[EVENT_TEXT_MAX + 1];
-} grace_t;
 
 /* A feed: all batches of one origin under one numbering. */
 typedef struct {
@@ -82,6 +84,28 @@ typedef struct {
 
 bool event_position_equal(const event_position_t *one, const event_position_t *other);
 
+/* A pardon and an allowance have the same shape: a network, from when, until when, and why. Of one
+ * origin, network and kind the one with the latest time counts; `until_ms == time_ms` says only
+ * that those before it do not. A pardon that names bans is about these alone: it replaces no other
+ * one, and none replaces it. */
+typedef struct {
+    addr_t network;
+    int64_t time_ms;
+    int64_t until_ms; /* 0 in a pardon: only bans up to time_ms. See grace_until_ms */
+    char text[EVENT_TEXT_MAX + 1];
+    /* Of a pardon: these bans of its own origin, by their identity, and no others; network is
+     * their address. */
+    event_position_t bans[EVENT_PARDON_BANS_MAX];
+    size_t ban_count; /* 0: all that network and times cover */
+} grace_t;
+
+/* Until when at the latest one is judged by: more than ten years are cut off. */
+static inline int64_t grace_until_ms(const grace_t *grace)
+{
+    int64_t latest_ms = grace->time_ms + EVENT_GRACE_MAX_MS;
+    return grace->until_ms < latest_ms ? grace->until_ms : latest_ms;
+}
+
 typedef struct {
     event_kind_t kind;
     bool has_original;         /* a copy or a prolongation */
@@ -101,6 +125,10 @@ typedef enum {
     EVENT_BAD_PORT,
     EVENT_BAD_PROTOCOL,
     EVENT_BAD_TEXT,
+    EVENT_TOO_WIDE,
+    EVENT_BAD_POSITION,
+    EVENT_TOO_MANY_BANS,
+    EVENT_ERROR_COUNT,
 } event_error_t;
 
 /* One word for a counter ("bad-jail") and one sentence on what was expected. */

@@ -31,6 +31,15 @@ static void fill_ban(codec_event_t *out, const ban_t *ban)
     out->event.ban = &out->ban;
 }
 
+static void fill_position(Banmesh__Position *out, const event_position_t *position)
+{
+    banmesh__position__init(out);
+    out->epoch = position->epoch;
+    out->channel = position->channel;
+    out->seq = position->seq;
+    out->index = position->index;
+}
+
 static void fill_pardon(codec_event_t *out, const grace_t *grace)
 {
     fill_address(out, &grace->network);
@@ -39,6 +48,12 @@ static void fill_pardon(codec_event_t *out, const grace_t *grace)
     out->pardon.time_ms = (uint64_t)grace->time_ms;
     out->pardon.until_ms = (uint64_t)grace->until_ms;
     out->pardon.reason = borrow(grace->text, strlen(grace->text));
+    for (size_t i = 0; i < grace->ban_count; i++) {
+        fill_position(&out->bans[i], &grace->bans[i]);
+        out->ban_list[i] = &out->bans[i];
+    }
+    out->pardon.n_bans = grace->ban_count;
+    out->pardon.bans = grace->ban_count > 0 ? out->ban_list : NULL;
     out->event.kind_case = BANMESH__EVENT__KIND_PARDON;
     out->event.pardon = &out->pardon;
 }
@@ -72,11 +87,7 @@ void codec_fill(codec_event_t *out, const event_t *event)
         break;
     }
     if (event->has_original) {
-        banmesh__position__init(&out->original);
-        out->original.epoch = event->original.epoch;
-        out->original.channel = event->original.channel;
-        out->original.seq = event->original.seq;
-        out->original.index = event->original.index;
+        fill_position(&out->original, &event->original);
         out->event.original = &out->original;
     }
 }
@@ -117,6 +128,21 @@ static event_error_t read_ban(const Banmesh__Ban *in, ban_t *out)
     return event_check_ban(out);
 }
 
+static event_position_t read_position(const Banmesh__Position *in)
+{
+    return (event_position_t){in->epoch, in->seq, in->channel, in->index};
+}
+
+static event_error_t read_bans(const Banmesh__Pardon *in, grace_t *out)
+{
+    if (in->n_bans > EVENT_PARDON_BANS_MAX)
+        return EVENT_TOO_MANY_BANS;
+    for (size_t i = 0; i < in->n_bans; i++)
+        out->bans[i] = read_position(in->bans[i]);
+    out->ban_count = in->n_bans;
+    return EVENT_OK;
+}
+
 static event_error_t read_grace(const Banmesh__Address *network, uint64_t time_ms,
                                 uint64_t until_ms, const ProtobufCBinaryData *text, event_t *out)
 {
@@ -131,24 +157,35 @@ static event_error_t read_grace(const Banmesh__Address *network, uint64_t time_m
     return event_check(out);
 }
 
+static event_error_t read_pardon(const Banmesh__Pardon *in, event_t *out)
+{
+    event_error_t error = read_bans(in, &out->grace);
+    if (error != EVENT_OK)
+        return error;
+    return read_grace(in->network, in->time_ms, in->until_ms, &in->reason, out);
+}
+
+static event_error_t read_allow(const Banmesh__Allow *in, event_t *out)
+{
+    out->grace.ban_count = 0;
+    return read_grace(in->network, in->time_ms, in->until_ms, &in->comment, out);
+}
+
 event_error_t codec_read(const Banmesh__Event *in, event_t *out)
 {
     out->has_original = in->original != NULL;
     if (in->original != NULL)
-        out->original = (event_position_t){in->original->epoch, in->original->seq,
-                                           in->original->channel, in->original->index};
+        out->original = read_position(in->original);
     switch (in->kind_case) {
     case BANMESH__EVENT__KIND_BAN:
         out->kind = EVENT_BAN;
         return read_ban(in->ban, &out->ban);
     case BANMESH__EVENT__KIND_PARDON:
         out->kind = EVENT_PARDON;
-        return read_grace(in->pardon->network, in->pardon->time_ms, in->pardon->until_ms,
-                          &in->pardon->reason, out);
+        return read_pardon(in->pardon, out);
     case BANMESH__EVENT__KIND_ALLOW:
         out->kind = EVENT_ALLOW;
-        return read_grace(in->allow->network, in->allow->time_ms, in->allow->until_ms,
-                          &in->allow->comment, out);
+        return read_allow(in->allow, out);
     default:
         out->kind = EVENT_UNKNOWN;
         return EVENT_OK;

@@ -15,6 +15,8 @@ typedef struct {
     Banmesh__Allow allow;
     Banmesh__Address address;
     Banmesh__Position original;
+    Banmesh__Position bans[EVENT_PARDON_BANS_MAX];
+    Banmesh__Position *ban_list[EVENT_PARDON_BANS_MAX];
 } codec_event_t;
 
 /* Fill from an event that event_check accepts. */

@@ -11,6 +11,7 @@
 #define CONTEXT_BYTES     (sizeof WIRE_CONTEXT - 1)
 #define ARENA_ALIGN       16
 #define EVENT_FIXED_BYTES 160 /* all numbers of an event at their longest, tags and lengths */
+#define POSITION_BYTES    40  /* of one more place, likewise */
 
 static const uint8_t magic[4] = {'B', 'N', 'M', 'S'};
 
@@ -164,7 +165,7 @@ static bool epoch_valid(uint64_t epoch)
 
 static bool seq_valid(uint64_t seq)
 {
-    return seq < 1ULL << 40;
+    return seq <= EVENT_SEQ_MAX;
 }
 
 wire_error_t wire_read_batch(wire_t *self, const envelope_t *envelope, wire_batch_t *out)
@@ -450,7 +451,7 @@ size_t wire_event_size(const event_t *event)
     if (event->kind == EVENT_BAN)
         return EVENT_FIXED_BYTES + strlen(event->ban.jail) + strlen(event->ban.port) +
                strlen(event->ban.protocol);
-    return EVENT_FIXED_BYTES + strlen(event->grace.text);
+    return EVENT_FIXED_BYTES + strlen(event->grace.text) + event->grace.ban_count * POSITION_BYTES;
 }
 
 void wire_hash(const envelope_t *envelope, uint8_t hash[static WIRE_HASH_BYTES])

@@ -42,6 +42,24 @@ void golden_events(event_t events[static GOLDEN_EVENTS])
         (event_position_t){.epoch = EPOCH - 1, .channel = 2, .seq = 1099511627775, .index = 511};
 }
 
+void golden_pardons(event_t events[static GOLDEN_PARDONS])
+{
+    /* All that may be zero is. */
+    events[0] = support_grace_event(EVENT_PARDON, "45.154.244.193", "unban");
+    events[0].grace.until_ms = 0;
+    events[0].grace.bans[0] = (event_position_t){.epoch = 1, .seq = 1};
+    events[0].grace.ban_count = 1;
+    events[1] = support_grace_event(EVENT_PARDON, "2a00:1450:4001::/64", "");
+    events[1].grace.ban_count = EVENT_PARDON_BANS_MAX;
+    for (uint32_t i = 0; i < EVENT_PARDON_BANS_MAX; i++)
+        events[1].grace.bans[i] = (event_position_t){.epoch = EVENT_TIME_MAX_MS,
+                                                     .channel = UINT32_MAX - i,
+                                                     .seq = EVENT_SEQ_MAX - i,
+                                                     .index = EVENT_INDEX_MAX - i};
+    events[2] = support_grace_event(EVENT_ALLOW, "45.154.0.0/16", "withdrawn");
+    events[2].grace.until_ms = events[2].grace.time_ms;
+}
+
 wire_batch_t golden_batch(void)
 {
     return (wire_batch_t){.feed = feed(),
@@ -77,6 +95,15 @@ static size_t make_batch(const forge_node_t *node, uint8_t *out)
     event_t events[GOLDEN_EVENTS];
     wire_batch_t batch = golden_batch();
     golden_events(events);
+    return wire_write_batch(node->wire, &batch, events, out);
+}
+
+static size_t make_pardons(const forge_node_t *node, uint8_t *out)
+{
+    event_t events[GOLDEN_PARDONS];
+    wire_batch_t batch = golden_batch();
+    golden_pardons(events);
+    batch.event_count = GOLDEN_PARDONS;
     return wire_write_batch(node->wire, &batch, events, out);
 }
 
@@ -143,6 +170,7 @@ static const struct {
     {"heartbeat.bin", make_heartbeat}, {"fetch.bin", make_fetch},
     {"done.bin", make_done},           {"survey.bin", make_survey},
     {"bundle.bin", make_bundle},       {"survey_all.bin", make_survey_of_all},
+    {"pardons.bin", make_pardons},
 };
 
 const char *golden_file(size_t index)

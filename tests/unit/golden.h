@@ -5,14 +5,18 @@
 
 #include "forge.h"
 
-#define GOLDEN_EVENTS 7
-#define GOLDEN_KINDS  8
+#define GOLDEN_EVENTS  7
+#define GOLDEN_PARDONS 3
+#define GOLDEN_KINDS   9
 
 /* The node that signed all of them. */
 forge_node_t golden_node(void);
 
 /* The events of batch.bin: every kind and every field. */
 void golden_events(event_t events[static GOLDEN_EVENTS]);
+
+/* Those of pardons.bin: bans by name, and what is withdrawn. */
+void golden_pardons(event_t events[static GOLDEN_PARDONS]);
 
 wire_batch_t golden_batch(void);
 wire_head_t golden_head(void);

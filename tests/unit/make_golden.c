@@ -1,7 +1,9 @@
 /* make_golden - writes the golden messages into a directory: make_golden tests/cases/wire
- * Only when a new version of the protocol begins: what is there must stay readable for ever. */
+ * Files that are there stay as they are, and must stay readable for ever: a new field gets a file
+ * of its own. */
 #include "golden.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -18,6 +20,8 @@ int main(int argc, char **argv)
         snprintf(path, sizeof path, "%s/%s", argv[1], golden_file(i));
         golden_make(i, &envelope);
         FILE *file = fopen(path, "wx");
+        if (file == NULL && errno == EEXIST)
+            continue;
         if (file == NULL || fwrite(envelope.bytes, 1, envelope.size, file) != envelope.size ||
             fclose(file) != 0) {
             perror(path);

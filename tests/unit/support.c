@@ -212,6 +212,9 @@ void support_assert_same_event(const event_t *one, const event_t *other)
         assert_int_equal(one->grace.time_ms, other->grace.time_ms);
         assert_int_equal(one->grace.until_ms, other->grace.until_ms);
         assert_string_equal(one->grace.text, other->grace.text);
+        assert_int_equal(one->grace.ban_count, other->grace.ban_count);
+        for (size_t i = 0; i < one->grace.ban_count; i++)
+            assert_true(event_position_equal(&one->grace.bans[i], &other->grace.bans[i]));
     }
 }
 

@@ -14,6 +14,8 @@ typedef struct {
     Banmesh__Pardon pardon;
     Banmesh__Address address;
     uint8_t ip[17];
+    Banmesh__Position place; /* that a pardon names, as often as it likes */
+    Banmesh__Position *places[EVENT_PARDON_BANS_MAX + 1];
 } raw_t;
 
 #define TEXT(literal) ((ProtobufCBinaryData){sizeof(literal) - 1, (uint8_t *)(uintptr_t)(literal)})
@@ -49,6 +51,17 @@ static void make_pardon(raw_t *raw)
     raw->pardon.time_ms = 1795288025123;
     raw->event.kind_case = BANMESH__EVENT__KIND_PARDON;
     raw->event.pardon = &raw->pardon;
+}
+
+static void name_bans(raw_t *raw, size_t count)
+{
+    banmesh__position__init(&raw->place);
+    raw->place.epoch = FORGE_EPOCH;
+    raw->place.seq = 1;
+    for (size_t i = 0; i < count; i++)
+        raw->places[i] = &raw->place;
+    raw->pardon.n_bans = count;
+    raw->pardon.bans = raw->places;
 }
 
 /* Send the event as the middle one of three; the others must come through. */
@@ -232,6 +245,55 @@ TEST(times_and_durations_out_of_range_are_bad)
     assert_raw(&raw, EVENT_BAD_TIME);
 }
 
+TEST(the_bans_of_a_pardon_are_counted_and_checked)
+{
+    raw_t raw;
+    make_pardon(&raw);
+    name_bans(&raw, EVENT_PARDON_BANS_MAX);
+    assert_raw(&raw, EVENT_OK);
+    raw.place.index = EVENT_INDEX_MAX + 1;
+    assert_raw(&raw, EVENT_BAD_POSITION);
+    name_bans(&raw, 1);
+    raw.place.seq = UINT64_MAX;
+    assert_raw(&raw, EVENT_BAD_POSITION);
+    name_bans(&raw, EVENT_PARDON_BANS_MAX + 1);
+    assert_raw(&raw, EVENT_TOO_MANY_BANS);
+}
+
+TEST(a_pardon_of_half_the_internet_is_malformed)
+{
+    raw_t raw;
+    make_pardon(&raw);
+    memset(raw.ip, 0, sizeof raw.ip);
+    raw.address.prefix = 0;
+    assert_raw(&raw, EVENT_TOO_WIDE);
+}
+
+/* The smallest that such bodies get: the most memory for a byte of them. */
+TEST(a_full_batch_of_pardons_is_within_what_decoding_may_take)
+{
+    static event_t events[WIRE_EVENTS_MAX];
+    size_t count = 0;
+    wire_batch_t batch = {.feed = forge_feed(&node), .seq = 1};
+    for (size_t i = 0; i < WIRE_EVENTS_MAX; i++) {
+        events[i] = support_grace_event(EVENT_PARDON, "45.154.244.193", "");
+        events[i].grace.until_ms = 0;
+        events[i].grace.ban_count = EVENT_PARDON_BANS_MAX;
+        for (size_t j = 0; j < EVENT_PARDON_BANS_MAX; j++)
+            events[i].grace.bans[j] = (event_position_t){.epoch = FORGE_EPOCH, .seq = 1};
+    }
+    for (size_t step = WIRE_EVENTS_MAX; step > 0; step /= 2) {
+        batch.event_count = count + step;
+        if (batch.event_count <= WIRE_EVENTS_MAX &&
+            wire_write_batch(node.wire, &batch, events, envelope.bytes) > 0)
+            count += step;
+    }
+    batch.event_count = count;
+    envelope.size = wire_write_batch(node.wire, &batch, events, envelope.bytes);
+    assert_true(count > 100);
+    assert_int_equal(wire_read_batch(node.wire, forge_open(&envelope), &batch), WIRE_OK);
+}
+
 TEST(an_event_of_an_unknown_kind_is_kept_as_such)
 {
     /* Field 9, length-delimited: a kind of a later version. */
@@ -331,6 +393,9 @@ int main(void)
         plain(text_beyond_its_limit_is_bad),
         plain(a_nul_or_escape_in_a_text_is_bad),
         plain(times_and_durations_out_of_range_are_bad),
+        plain(the_bans_of_a_pardon_are_counted_and_checked),
+        plain(a_pardon_of_half_the_internet_is_malformed),
+        plain(a_full_batch_of_pardons_is_within_what_decoding_may_take),
         plain(an_event_of_an_unknown_kind_is_kept_as_such),
         plain(fields_of_a_later_version_are_passed_over),
         plain(random_valid_events_come_through_unchanged),

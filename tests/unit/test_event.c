@@ -182,6 +182,81 @@ TEST(pardons_and_allowances_are_checked_alike)
     assert_int_equal(event_check(&event), EVENT_BAD_ADDRESS);
 }
 
+/* One mistake must not open the whole mesh to half the Internet. */
+TEST(networks_wider_than_16_bits_and_of_ipv6_than_32_are_refused)
+{
+    static const event_kind_t kinds[] = {EVENT_PARDON, EVENT_ALLOW};
+    static const char *const wide[] = {"0.0.0.0/0", "45.154.0.0/15", "::/0", "2a00:1450::/31"};
+    static const char *const narrow[] = {"45.154.0.0/16", "2a00:1450::/32", "1.2.3.4", "2a00::1"};
+    for (size_t i = 0; i < 8; i++) {
+        event_t event = support_grace_event(kinds[i % 2], wide[i / 2], "");
+        assert_int_equal(event_check(&event), EVENT_TOO_WIDE);
+        event = support_grace_event(kinds[i % 2], narrow[i / 2], "");
+        assert_int_equal(event_check(&event), EVENT_OK);
+    }
+    ban_t ban = support_ban("0.0.0.0/0"); /* of bans the guard says what is too wide */
+    assert_int_equal(event_check_ban(&ban), EVENT_OK);
+}
+
+static event_t pardon_of(event_position_t position)
+{
+    event_t event = support_grace_event(EVENT_PARDON, "45.154.244.193", "unban");
+    event.grace.bans[0] = position;
+    event.grace.ban_count = 1;
+    return event;
+}
+
+TEST(a_pardon_names_bans_by_places_that_there_may_be)
+{
+    const event_position_t good = {.epoch = 1795288000000, .seq = 7, .channel = 3, .index = 5};
+    event_position_t bad = good;
+    event_t event = pardon_of(good);
+    assert_int_equal(event_check(&event), EVENT_OK);
+    bad.epoch = 0;
+    event = pardon_of(bad);
+    assert_int_equal(event_check(&event), EVENT_BAD_POSITION);
+    bad.epoch = EVENT_TIME_MAX_MS + 1;
+    event = pardon_of(bad);
+    assert_int_equal(event_check(&event), EVENT_BAD_POSITION);
+    bad = good;
+    bad.seq = 0;
+    event = pardon_of(bad);
+    assert_int_equal(event_check(&event), EVENT_BAD_POSITION);
+    bad.seq = EVENT_SEQ_MAX + 1;
+    event = pardon_of(bad);
+    assert_int_equal(event_check(&event), EVENT_BAD_POSITION);
+    bad = good;
+    bad.index = EVENT_INDEX_MAX + 1;
+    event = pardon_of(bad);
+    assert_int_equal(event_check(&event), EVENT_BAD_POSITION);
+}
+
+TEST(a_pardon_names_at_most_eight_bans_and_an_allowance_none)
+{
+    const event_position_t good = {.epoch = 1795288000000, .seq = 7};
+    event_t event = pardon_of(good);
+    for (size_t i = 0; i < EVENT_PARDON_BANS_MAX; i++)
+        event.grace.bans[i] = good;
+    event.grace.ban_count = EVENT_PARDON_BANS_MAX;
+    assert_int_equal(event_check(&event), EVENT_OK);
+    event.grace.ban_count++;
+    assert_int_equal(event_check(&event), EVENT_TOO_MANY_BANS);
+    event.kind = EVENT_ALLOW;
+    event.grace.ban_count = 1;
+    assert_int_equal(event_check(&event), EVENT_TOO_MANY_BANS);
+}
+
+TEST(a_grace_lasts_ten_years_at_most)
+{
+    event_t event = support_grace_event(EVENT_PARDON, "45.154.244.193", "");
+    assert_int_equal(grace_until_ms(&event.grace), event.grace.until_ms);
+    event.grace.until_ms = EVENT_TIME_MAX_MS;
+    assert_int_equal(event_check(&event), EVENT_OK);
+    assert_int_equal(grace_until_ms(&event.grace), event.grace.time_ms + EVENT_GRACE_MAX_MS);
+    event.grace.until_ms = 0;
+    assert_int_equal(grace_until_ms(&event.grace), 0);
+}
+
 TEST(an_event_of_a_newer_version_is_valid)
 {
     event_t event = {.kind = EVENT_UNKNOWN};
@@ -190,7 +265,7 @@ TEST(an_event_of_a_newer_version_is_valid)
 
 TEST(every_error_has_a_word_and_a_sentence)
 {
-    for (int error = EVENT_OK; error <= EVENT_BAD_TEXT; error++) {
+    for (int error = EVENT_OK; error < EVENT_ERROR_COUNT; error++) {
         assert_true(strlen(event_error_name((event_error_t)error)) > 0);
         assert_true(strlen(event_error_text((event_error_t)error)) > 0);
     }
@@ -224,6 +299,10 @@ int main(void)
         plain(for_ever_is_longer_than_any_time_and_not_than_itself),
         plain(a_reason_is_at_most_200_bytes_without_control_characters),
         plain(pardons_and_allowances_are_checked_alike),
+        plain(networks_wider_than_16_bits_and_of_ipv6_than_32_are_refused),
+        plain(a_pardon_names_bans_by_places_that_there_may_be),
+        plain(a_pardon_names_at_most_eight_bans_and_an_allowance_none),
+        plain(a_grace_lasts_ten_years_at_most),
         plain(an_event_of_a_newer_version_is_valid),
         plain(every_error_has_a_word_and_a_sentence),
     };

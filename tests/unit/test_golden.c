@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH, HEAD, HEARTBEAT, FETCH, DONE, SURVEY, HEADS, SURVEY_ALL };
+enum { BATCH, HEAD, HEARTBEAT, FETCH, DONE, SURVEY, HEADS, SURVEY_ALL, PARDONS };
 
 static forged_t file;
 static wire_t *reader;
@@ -42,23 +42,35 @@ TEST(the_encoder_still_makes_these_bytes)
     }
 }
 
-TEST(the_batch_reads_as_it_was_written)
+static void assert_batch_reads(size_t index, const event_t *events, size_t count)
 {
     wire_batch_t expected = golden_batch();
     wire_batch_t batch;
-    event_t events[GOLDEN_EVENTS];
-    read_file(BATCH);
-    golden_events(events);
+    read_file(index);
     assert_int_equal(wire_read_batch(reader, forge_open(&file), &batch), WIRE_OK);
     assert_same_feed(&batch.feed, &expected.feed);
     assert_int_equal(batch.seq, expected.seq);
     assert_int_equal(batch.time_ms, expected.time_ms);
-    assert_int_equal(batch.event_count, GOLDEN_EVENTS);
-    for (size_t i = 0; i < GOLDEN_EVENTS; i++) {
+    assert_int_equal(batch.event_count, count);
+    for (size_t i = 0; i < count; i++) {
         event_t event;
         assert_int_equal(wire_event(reader, i, &event), EVENT_OK);
         support_assert_same_event(&event, &events[i]);
     }
+}
+
+TEST(the_batch_reads_as_it_was_written)
+{
+    event_t events[GOLDEN_EVENTS];
+    golden_events(events);
+    assert_batch_reads(BATCH, events, GOLDEN_EVENTS);
+}
+
+TEST(the_pardons_read_as_they_were_written)
+{
+    event_t events[GOLDEN_PARDONS];
+    golden_pardons(events);
+    assert_batch_reads(PARDONS, events, GOLDEN_PARDONS);
 }
 
 TEST(the_head_reads_as_it_was_written)
@@ -155,6 +167,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         plain(the_encoder_still_makes_these_bytes),
         plain(the_batch_reads_as_it_was_written),
+        plain(the_pardons_read_as_they_were_written),
         plain(the_head_reads_as_it_was_written),
         plain(the_heartbeat_reads_as_it_was_written),
         plain(the_requests_read_as_they_were_written),
