@@ -120,12 +120,16 @@ static event_error_t check_bans(event_kind_t kind, const grace_t *grace)
     return EVENT_OK;
 }
 
+static bool is_too_wide(const addr_t *network)
+{
+    return network->prefix < (network->family == 4 ? EVENT_GRACE_V4_MIN : EVENT_GRACE_V6_MIN);
+}
+
 static event_error_t check_grace(event_kind_t kind, const grace_t *grace)
 {
     if (!address_valid(&grace->network))
         return EVENT_BAD_ADDRESS;
-    if (grace->network.prefix <
-        (grace->network.family == 4 ? EVENT_GRACE_V4_MIN : EVENT_GRACE_V6_MIN))
+    if (grace->ban_count == 0 && is_too_wide(&grace->network))
         return EVENT_TOO_WIDE;
     if (!time_valid(grace->time_ms) || !time_valid(grace->until_ms))
         return EVENT_BAD_TIME;

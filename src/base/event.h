@@ -23,7 +23,8 @@
 #define EVENT_SEQ_MAX   ((1ULL << 40) - 1)
 #define EVENT_INDEX_MAX 511
 
-/* Pardons and allowances: bans that one may name; the shortest prefixes; until when at most. */
+/* Pardons and allowances: bans that one may name; the shortest prefixes, unless it names bans;
+ * until when at most. */
 #define EVENT_PARDON_BANS_MAX 8
 #define EVENT_GRACE_V4_MIN    16
 #define EVENT_GRACE_V6_MIN    32

@@ -205,8 +205,14 @@ static int open_both(state_t *self, const state_tables_t *more, fault_t *fault)
 {
     char *own_tables = join_tables(rows_tables, "", more->own);
     char *peers_tables = join_tables(rows_tables, cursor_rows_table, more->peers);
-    const char *const own_steps[STATE_VERSION] = {[4] = more->own_5 != NULL ? more->own_5 : SAME};
-    static const char *const peers_steps[STATE_VERSION] = {[4] = SAME};
+    const char *const own_steps[STATE_VERSION] = {
+        [4] = more->own_5 != NULL ? more->own_5 : SAME,
+        [5] = more->own_6 != NULL ? more->own_6 : SAME,
+    };
+    static const char *const peers_steps[STATE_VERSION] = {
+        [4] = SAME,
+        [5] = SAME,
+    };
     file_t own = {.schema = {STATE_VERSION, own_tables, own_steps}, .durable = true};
     file_t peers = {.schema = {STATE_VERSION, peers_tables, peers_steps}};
     snprintf(own.path, sizeof own.path, "%s/own.db", self->directory);

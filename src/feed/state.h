@@ -19,7 +19,7 @@ typedef struct state state_t;
 
 /* A change of shape of any table raises the version of both databases, and brings its migration;
  * what was before version 4 was never released. */
-#define STATE_VERSION    5
+#define STATE_VERSION    6
 #define STATE_TABLES_MAX 4
 
 /* The tables of rooms above, each as the SQL that makes it, declared where it is used: the first
@@ -27,7 +27,9 @@ typedef struct state state_t;
 typedef struct {
     const char *own[STATE_TABLES_MAX];
     const char *peers[STATE_TABLES_MAX];
-    const char *own_5; /* SQL that makes version 5 of own.db of version 4; NULL: nothing changed */
+    /* SQL that makes version 5 of own.db of version 4, and so on; NULL: nothing changed. */
+    const char *own_5;
+    const char *own_6;
     const char *rekeyed; /* SQL that removes from own.db what belonged to another key; NULL: none */
 } state_tables_t;
 

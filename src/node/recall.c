@@ -48,11 +48,13 @@ static int learn(recall_t *self, const wire_batch_t *batch)
     for (size_t i = 0; i < batch->event_count; i++) {
         event_t event;
         if (wire_event(service_wire(self->service), i, &event) != EVENT_OK ||
-            event.kind != EVENT_BAN)
+            (event.kind != EVENT_BAN && event.kind != EVENT_PARDON))
             continue;
-        if (attempts_learn(self->attempts, &event.ban, &event.original, now) == -1)
+        if (attempts_learn(self->attempts, &event, now) == -1)
             return -1;
-        applier_note_own(self->applier, &event.ban, nid_of(&batch->feed.origin, &event.original));
+        if (event.kind == EVENT_BAN)
+            applier_note_own(self->applier, &event.ban,
+                             nid_of(&batch->feed.origin, &event.original));
     }
     return 0;
 }

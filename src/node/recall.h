@@ -1,6 +1,6 @@
 /* recall - epochs of this host's own that come back from peers, after its state directory was lost
  * or restored from a backup. Says so, and makes their bans what they were: this host's own, held by
- * its jails, and known to the intake if they are handed in once more. */
+ * its jails, and known to the intake if they are handed in once more, or lifted. */
 #ifndef BANMESH_NODE_RECALL_H
 #define BANMESH_NODE_RECALL_H
 

@@ -9,5 +9,6 @@ const state_tables_t tables_of_node = {
     .own = {attempts_table, jails_table},
     .peers = {forks_table, held_tables},
     .own_5 = jails_table,
+    .own_6 = attempts_6,
     .rekeyed = attempts_rekeyed,
 };

@@ -1,6 +1,7 @@
 /* attempts - what the intake has taken in already, so that a repeated request is harmless.
  * fail2ban runs a failing hook twice, a spool may be read twice, and a prolongation comes with the
- * time of the ban that it prolongs. Rows of own.db, written in the transaction of the batch. */
+ * time of the ban that it prolongs. So does an unban: here is which event it is about, and that it
+ * was lifted. Rows of own.db, written in the transaction of the batch. */
 #ifndef BANMESH_REPLICA_ATTEMPTS_H
 #define BANMESH_REPLICA_ATTEMPTS_H
 
@@ -9,13 +10,18 @@
 #include "event.h"
 
 #define ATTEMPTS_KEY_BYTES 16
-#define ATTEMPTS_KEPT_MS   (30LL * 24 * 3600 * MS_PER_S)
+#define ATTEMPTS_KEPT_MS   (30LL * 24 * 3600 * MS_PER_S) /* and as long as the ban runs */
 
 /* Its first event's position is an attempt's identity; at_*, if set, is where a prolongation or a
- * copy carries it now. Of own.db. */
+ * copy carries it now. Those that were lifted, by identity, stand in a table of their own: it takes
+ * in a pardon that comes back from peers before its ban does. Of own.db. */
 extern const char attempts_table[];
 
-/* They are of events of another key then. */
+/* SQL that makes version 6 of own.db of version 5. */
+extern const char attempts_6[];
+
+/* They are of events of another key then. Nothing of ours will ever have the identity of one that
+ * it lifted. */
 extern const char attempts_rekeyed[];
 
 typedef struct attempts attempts_t;
@@ -45,13 +51,20 @@ int attempts_find(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES]
 int attempts_move(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES],
                   const event_position_t *place, int64_t duration_s);
 
-/* Take in a ban that is known from a feed: what claim, find and prolong would have done when it was
- * announced. Old ones are passed over. Returns 0 if that ban was known, by this position and for as
- * long; else 1; -1 and errno. */
-int attempts_learn(attempts_t *self, const ban_t *ban, const event_position_t *position,
-                   wall_t now);
+/* Note that the attempt of that identity was lifted. Returns 1; 0 if it was already; -1 and errno.
+ */
+int attempts_lift(attempts_t *self, const event_position_t *position, int64_t time_ms);
 
-/* Forget bans that began longer ago than ATTEMPTS_KEPT_MS. 0, or -1 and errno. */
+/* Returns 1 if it was lifted, 0 if not, -1 and errno. */
+int attempts_is_lifted(attempts_t *self, const event_position_t *position);
+
+/* Take in an event that is known from a feed of ours, original set: what claim, find, move and lift
+ * would have done when it was announced. Old bans that have ended are passed over. Returns 0 if it
+ * was known (a ban by this identity and for as long), else 1; -1 and errno. */
+int attempts_learn(attempts_t *self, const event_t *event, wall_t now);
+
+/* Forget bans that began longer ago than ATTEMPTS_KEPT_MS and have ended, in small steps; call it
+ * again while it returns 1. 0: that was all; -1 and errno. */
 int attempts_prune(attempts_t *self, wall_t now);
 
 #endif

@@ -8,9 +8,6 @@
 #define STEP_EVENTS   1024
 #define LOOK_AGAIN_MS 60000
 
-/* What may void bans lives as long as they do. */
-#define GRACE_KEPT_MS (365LL * 24 * 3600 * MS_PER_S)
-
 struct compaction {
     feed_t *feed;
     wire_t *wire;
@@ -45,12 +42,17 @@ void compaction_destroy(compaction_t **self_p)
 
 /* ---- what still counts ---- */
 
+/* A pardon lives as long as any ban that it may void; what withdraws an allowance, as long as that.
+ */
 static int64_t end_of(const event_t *event)
 {
+    const grace_t *grace = &event->grace;
     if (event->kind == EVENT_BAN)
         return ban_end_ms(&event->ban);
-    int64_t kept_ms = event->grace.time_ms + GRACE_KEPT_MS;
-    return event->grace.until_ms > kept_ms ? event->grace.until_ms : kept_ms;
+    int64_t until_ms = grace_until_ms(grace);
+    if (event->kind == EVENT_ALLOW && until_ms > grace->time_ms)
+        return until_ms;
+    return (until_ms > grace->time_ms ? until_ms : grace->time_ms) + EVENT_GRACE_MAX_MS;
 }
 
 static bool counts(const event_t *event, wall_t now)
@@ -68,7 +70,7 @@ static bool is_later(const event_position_t *one, const event_position_t *other)
 }
 
 /* Complete an event to the copy that would be made of it. Returns 1; 0 if none is needed, because
- * it has ended or a later event carries it; -1 and errno. */
+ * it has ended, was lifted or a later event carries it; -1 and errno. */
 static int make_copy(compaction_t *self, event_t *event, const event_position_t *place, wall_t now)
 {
     uint8_t key[ATTEMPTS_KEY_BYTES];
@@ -81,6 +83,11 @@ static int make_copy(compaction_t *self, event_t *event, const event_position_t 
     }
     if (found == -1)
         return -1;
+    if (event->kind == EVENT_BAN) {
+        int lifted = attempts_is_lifted(self->attempts, &event->original);
+        if (lifted != 0)
+            return lifted == 1 ? 0 : -1;
+    }
     if (found == 1 && event_position_equal(&attempt.position, &event->original)) {
         if (is_later(&attempt.place, place))
             return 0;

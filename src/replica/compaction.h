@@ -7,7 +7,8 @@
  * written as is let go of. Bans that last would keep what ended behind them for ever, so after
  * eight days they are copied forward all the same; so is what stands in an epoch of ours while
  * there are more than a few. Thus the log holds what runs, what began within eight days, and not
- * much else.
+ * much else. A pardon counts for ten years behind what it covers: it must outlive any ban that it
+ * voids, wherever that may still come from. An allowance counts until its end.
  *
  * Whatever is not copied is lost to newcomers, so two things keep a wrong clock from deciding that.
  * The time that callers give is steady's, which no jump moves forward. And an event counts until a

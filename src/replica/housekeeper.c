@@ -14,6 +14,7 @@ struct housekeeper {
     steady_t steady;
     mono_t tended_at;
     mono_t pruned_at;
+    bool prunes; /* not done yet */
 };
 
 housekeeper_t *housekeeper_new(const housekeeper_config_t *config)
@@ -42,15 +43,6 @@ void housekeeper_set_kept(housekeeper_t *self, int64_t kept_ms)
     trimmer_set_kept(self->trimmer, kept_ms);
 }
 
-/* Old attempts make room, too. */
-static int prune(housekeeper_t *self, wall_t now, bool became_full)
-{
-    if (!became_full && mono_since_ms(self->pruned_at) < PRUNE_MS)
-        return 0;
-    self->pruned_at = mono_now();
-    return own_feed_prune(self->config.own_feed, now);
-}
-
 typedef int(step_fn)(housekeeper_t *self, wall_t now);
 
 static int compact(housekeeper_t *self, wall_t now)
@@ -71,6 +63,23 @@ static int work_on(housekeeper_t *self, step_fn *step, wall_t now)
     int rc = 1;
     while (rc == 1 && mono_since_ms(since) < HOUSEKEEPER_MS / 2)
         rc = step(self, now);
+    return rc;
+}
+
+static int prune_step(housekeeper_t *self, wall_t now)
+{
+    return own_feed_prune(self->config.own_feed, now);
+}
+
+/* Old attempts make room, too. */
+static int prune(housekeeper_t *self, wall_t now, bool became_full)
+{
+    if (became_full || mono_since_ms(self->pruned_at) >= PRUNE_MS) {
+        self->pruned_at = mono_now();
+        self->prunes = true;
+    }
+    int rc = self->prunes ? work_on(self, prune_step, now) : 0;
+    self->prunes = rc == 1;
     return rc;
 }
 

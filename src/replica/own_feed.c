@@ -4,9 +4,12 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
-/* WIRE_EVENTS_MAX events of the largest size fill no more batches than this. */
-#define BATCHES_MAX 4
+/* WIRE_EVENTS_MAX events of the largest size, pardons, fill no more batches than this. */
+#define BATCHES_MAX 6
+
+#define UNBAN_REASON "unban" /* what stands in such a pardon */
 
 typedef struct {
     uint8_t bytes[WIRE_ENVELOPE_MAX];
@@ -56,6 +59,8 @@ static int seal(own_feed_t *self, const feed_ref_t *ref)
 {
     if (self->event_count == 0)
         return 0;
+    if (self->sealed_count == BATCHES_MAX)
+        fatalx("a group fills more than %d batches", BATCHES_MAX);
     sealed_t *sealed = &self->sealed[self->sealed_count];
     wire_batch_t batch = {.feed = ref->id,
                           .seq = ref->have + 1,
@@ -102,18 +107,20 @@ static int prolong(own_feed_t *self, const feed_ref_t *ref, own_feed_item_t *ite
     const event_position_t place = next_place(self, ref);
     if (attempts_find(self->attempts, key, &attempt) != 1)
         return -1;
+    int lifted = attempts_is_lifted(self->attempts, &attempt.position);
     item->nid = nid_of(&ref->id.origin, &attempt.position);
     item->result = OWN_FEED_REPEATED;
-    if (!ban_is_longer(item->ban->duration_s, attempt.duration_s))
-        return 0;
+    item->lifted = lifted == 1;
+    if (lifted != 0 || !ban_is_longer(item->ban->duration_s, attempt.duration_s))
+        return lifted == -1 ? -1 : 0;
     item->result = OWN_FEED_PROLONGED;
     event->has_original = true;
     event->original = attempt.position;
     return attempts_move(self->attempts, key, &place, item->ban->duration_s);
 }
 
-/* Decide what an item is, and make its event unless it is a repetition. */
-static int add_item(own_feed_t *self, const feed_ref_t *ref, own_feed_item_t *item)
+/* Decide what a ban is, and make its event unless it is a repetition. */
+static int add_ban(own_feed_t *self, const feed_ref_t *ref, own_feed_item_t *item)
 {
     uint8_t key[ATTEMPTS_KEY_BYTES];
     event_t event = {.kind = EVENT_BAN, .ban = *item->ban};
@@ -133,6 +140,52 @@ static int add_item(own_feed_t *self, const feed_ref_t *ref, own_feed_item_t *it
     if (item->result != OWN_FEED_REPEATED)
         put_event(self, &event, size);
     return 0;
+}
+
+/* Not later than now: a clock that was ahead while the record was spooled. */
+static int64_t lifted_at(const own_feed_t *self, const own_feed_item_t *item)
+{
+    return item->at_ms < self->now.ms ? item->at_ms : self->now.ms;
+}
+
+static int put_pardon(own_feed_t *self, const feed_ref_t *ref, const own_feed_item_t *item,
+                      const event_position_t *ban)
+{
+    event_t event = {.kind = EVENT_PARDON};
+    grace_t *pardon = &event.grace;
+    pardon->network = item->ban->address;
+    pardon->time_ms = lifted_at(self, item);
+    pardon->bans[0] = *ban;
+    pardon->ban_count = 1;
+    memcpy(pardon->text, UNBAN_REASON, sizeof UNBAN_REASON);
+    size_t size = wire_event_size(&event);
+    if (make_room(self, ref, size) == -1)
+        return -1;
+    put_event(self, &event, size);
+    return 0;
+}
+
+static int add_unban(own_feed_t *self, const feed_ref_t *ref, own_feed_item_t *item)
+{
+    uint8_t key[ATTEMPTS_KEY_BYTES];
+    attempt_t attempt;
+    attempts_key(item->ban, key);
+    int found = attempts_find(self->attempts, key, &attempt);
+    item->result = OWN_FEED_UNKNOWN;
+    item->nid = 0;
+    if (found != 1)
+        return found;
+    int lifted = attempts_lift(self->attempts, &attempt.position, lifted_at(self, item));
+    item->nid = nid_of(&ref->id.origin, &attempt.position);
+    item->result = lifted == 1 ? OWN_FEED_LIFTED : OWN_FEED_REPEATED;
+    item->lifted = true;
+    return lifted == 1 ? put_pardon(self, ref, item, &attempt.position) : lifted;
+}
+
+static int add_item(own_feed_t *self, const feed_ref_t *ref, own_feed_item_t *item)
+{
+    item->lifted = false;
+    return item->is_unban ? add_unban(self, ref, item) : add_ban(self, ref, item);
 }
 
 static int append_all(own_feed_t *self, const feed_ref_t *ref, own_feed_item_t *items, size_t count)

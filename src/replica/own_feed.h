@@ -1,5 +1,5 @@
-/* own_feed - what this node appends: bans in; signed, numbered, durable batches out.
- * A group of bans that wait together becomes one batch, one signature, one commit. Only after the
+/* own_feed - what this node appends: bans and unbans in; signed, numbered, durable batches out.
+ * A group of those that wait together becomes one batch, one signature, one commit. Only after the
  * commit are they published and may be acknowledged. Loop thread only. */
 #ifndef BANMESH_REPLICA_OWN_FEED_H
 #define BANMESH_REPLICA_OWN_FEED_H
@@ -12,13 +12,18 @@
 typedef enum {
     OWN_FEED_NEW,       /* stored as an event of its own */
     OWN_FEED_PROLONGED, /* the same attempt with a longer ban: an event under the first one's nid */
-    OWN_FEED_REPEATED,  /* stored before; nothing to do */
+    OWN_FEED_REPEATED,  /* stored before, or it was lifted before; nothing to do */
+    OWN_FEED_LIFTED,    /* an unban: a pardon that names this attempt */
+    OWN_FEED_UNKNOWN,   /* an unban of what was never announced; nothing to do */
 } own_feed_result_t;
 
 typedef struct {
     const ban_t *ban;         /* in: passes event_check_ban; borrowed for the call */
+    bool is_unban;            /* in: the ban of that jail, address and time was lifted */
+    int64_t at_ms;            /* in, of an unban: when; what is to come counts as now */
     own_feed_result_t result; /* out */
-    int64_t nid;              /* out */
+    bool lifted;              /* out: it is, now or since before */
+    int64_t nid;              /* out: of the ban; 0: unknown */
 } own_feed_item_t;
 
 typedef struct own_feed own_feed_t;
@@ -30,9 +35,10 @@ typedef void(own_feed_publish_fn)(void *arg, const uint8_t *envelope, size_t siz
 own_feed_t *own_feed_new(feed_t *feed, wire_t *wire, own_feed_publish_fn *publish, void *arg);
 void own_feed_destroy(own_feed_t **self_p);
 
-/* Append up to WIRE_EVENTS_MAX bans. Returns 0 once all of them are on disk: they survive power
- * loss. -1 and errno of db_step: none of them is kept. Costs one synced
- * commit, and a signature a batch. */
+/* Append up to WIRE_EVENTS_MAX bans and unbans, in their order. A ban that was lifted stays so: a
+ * repetition or a longer time changes nothing. Returns 0 once all of them are on disk: they survive
+ * power loss. -1 and errno of db_step: none of them is kept. Costs one synced commit, and a
+ * signature a batch. */
 int own_feed_append(own_feed_t *self, own_feed_item_t *items, size_t count);
 
 /* Let go of what is not needed at the beginning of our log (compaction.h): copy what still counts,
@@ -45,7 +51,7 @@ int own_feed_compact(own_feed_t *self, wall_t now);
 /* Batches and epochs in our log. */
 void own_feed_size(const own_feed_t *self, uint64_t *batches, uint64_t *epochs);
 
-/* Once a day: forget attempts too old to be repeated. 0, or -1 and errno. */
+/* Once a day: forget attempts too old to be repeated, a step a call. Returns as attempts_prune. */
 int own_feed_prune(own_feed_t *self, wall_t now);
 
 #endif

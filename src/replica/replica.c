@@ -16,6 +16,7 @@
 
 const state_tables_t replica_tables = {.own = {attempts_table},
                                        .peers = {forks_table},
+                                       .own_6 = attempts_6,
                                        .rekeyed = attempts_rekeyed};
 
 struct replica {

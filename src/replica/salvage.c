@@ -104,9 +104,7 @@ static int copy(salvager_t *self, const event_t *event)
 {
     if (make_room(self, event) == -1)
         return -1;
-    int rc = event->kind == EVENT_BAN
-                 ? attempts_learn(self->attempts, &event->ban, &event->original, wall_now())
-                 : 1;
+    int rc = attempts_learn(self->attempts, event, wall_now());
     if (rc == 1) {
         self->copies[self->copy_count++] = *event;
         self->body_size += wire_event_size(event);

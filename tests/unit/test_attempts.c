@@ -173,6 +173,119 @@ TEST(bans_older_than_30_days_are_forgotten)
     close_attempts(&open);
 }
 
+/* Somebody may lift it. */
+TEST(a_ban_that_still_runs_is_kept_however_old_it_is)
+{
+    enum { DAY_MS = 24 * 3600 * 1000 };
+    static const int64_t durations_s[] = {600, 40 * 24 * 3600, -1};
+    uint8_t keys[3][ATTEMPTS_KEY_BYTES];
+    attempt_t found;
+    ban_t ban = support_ban("45.154.244.193");
+    open_t open = open_attempts();
+    for (size_t i = 0; i < 3; i++) {
+        attempt_t attempt = attempt_at(i + 1);
+        attempt.duration_s = durations_s[i];
+        ban.time_ms += 1000;
+        attempts_key(&ban, keys[i]);
+        assert_int_equal(attempts_claim(open.attempts, keys[i], &attempt), 1);
+    }
+    assert_int_equal(attempts_prune(open.attempts, (wall_t){ban.time_ms + 39LL * DAY_MS}), 0);
+    assert_int_equal(attempts_find(open.attempts, keys[0], &found), 0);
+    assert_int_equal(attempts_find(open.attempts, keys[1], &found), 1);
+    assert_int_equal(attempts_prune(open.attempts, (wall_t){ban.time_ms + 41LL * DAY_MS}), 0);
+    assert_int_equal(attempts_find(open.attempts, keys[1], &found), 0);
+    assert_int_equal(attempts_find(open.attempts, keys[2], &found), 1);
+    close_attempts(&open);
+}
+
+/* Each step passes so many rows and no more, also where it keeps all of them. */
+TEST(pruning_many_goes_in_steps_and_comes_to_an_end)
+{
+    enum { ROWS = 12000 };
+    ban_t ban = support_ban("45.154.244.193");
+    open_t open = open_attempts();
+    assert_int_equal(db_begin(feed_own_db(open.feed)), 0);
+    for (int i = 0; i < ROWS; i++) {
+        uint8_t key[ATTEMPTS_KEY_BYTES];
+        attempt_t attempt = attempt_at((uint64_t)i + 1);
+        attempt.duration_s = i % 2 == 0 ? -1 : 600;
+        ban.time_ms++;
+        attempts_key(&ban, key);
+        assert_int_equal(attempts_claim(open.attempts, key, &attempt), 1);
+    }
+    assert_int_equal(db_commit(feed_own_db(open.feed)), 0);
+    const wall_t later = {ban.time_ms + 2 * ATTEMPTS_KEPT_MS};
+    for (int round = 0; round < 2; round++) {
+        int steps = 1;
+        while (attempts_prune(open.attempts, later) == 1)
+            steps++;
+        assert_int_equal(steps, round == 0 ? 3 : 2);
+    }
+    sqlite3_stmt *count = db_prepare(feed_own_db(open.feed), "SELECT count(*) FROM attempt");
+    assert_int_equal(db_step(feed_own_db(open.feed), count), 1);
+    assert_int_equal(sqlite3_column_int64(count, 0), ROWS / 2);
+    close_attempts(&open);
+}
+
+TEST(what_was_lifted_is_known_after_a_restart_and_as_long_as_its_pardon)
+{
+    const event_position_t position = attempt_at(1).position;
+    const event_position_t other = attempt_at(2).position;
+    open_t open = open_attempts();
+    assert_int_equal(attempts_is_lifted(open.attempts, &position), 0);
+    assert_int_equal(attempts_lift(open.attempts, &position, 1000), 1);
+    assert_int_equal(attempts_lift(open.attempts, &position, 2000), 0);
+    close_attempts(&open);
+    open = open_attempts();
+    assert_int_equal(attempts_is_lifted(open.attempts, &position), 1);
+    assert_int_equal(attempts_is_lifted(open.attempts, &other), 0);
+    assert_int_equal(attempts_prune(open.attempts, (wall_t){1000 + EVENT_GRACE_MAX_MS}), 0);
+    assert_int_equal(attempts_is_lifted(open.attempts, &position), 1);
+    assert_int_equal(attempts_prune(open.attempts, (wall_t){1001 + EVENT_GRACE_MAX_MS}), 0);
+    assert_int_equal(attempts_is_lifted(open.attempts, &position), 0);
+    close_attempts(&open);
+}
+
+/* From a feed that comes back, in any order. */
+TEST(a_pardon_is_learned_before_or_behind_its_ban)
+{
+    event_t ban = support_ban_event("45.154.244.193");
+    event_t pardon = support_grace_event(EVENT_PARDON, "45.154.244.193", "unban");
+    const wall_t now = {ban.ban.time_ms};
+    attempt_t found;
+    uint8_t key[ATTEMPTS_KEY_BYTES];
+    open_t open = open_attempts();
+    ban.original = pardon.grace.bans[0] = attempt_at(9).position;
+    pardon.grace.ban_count = 1;
+    attempts_key(&ban.ban, key);
+    assert_int_equal(attempts_learn(open.attempts, &pardon, now), 1);
+    assert_int_equal(attempts_learn(open.attempts, &pardon, now), 0);
+    assert_int_equal(attempts_learn(open.attempts, &ban, now), 1);
+    assert_int_equal(attempts_learn(open.attempts, &ban, now), 0);
+    assert_int_equal(attempts_find(open.attempts, key, &found), 1);
+    assert_int_equal(attempts_is_lifted(open.attempts, &found.position), 1);
+    pardon.grace.ban_count = 0; /* of all of an address: not ours to remember */
+    assert_int_equal(attempts_learn(open.attempts, &pardon, now), 1);
+    close_attempts(&open);
+}
+
+TEST(an_old_ban_that_runs_is_learned_and_one_that_has_ended_is_not)
+{
+    event_t ban = support_ban_event("45.154.244.193");
+    const wall_t later = {ban.ban.time_ms + 2 * ATTEMPTS_KEPT_MS};
+    attempt_t found;
+    uint8_t key[ATTEMPTS_KEY_BYTES];
+    open_t open = open_attempts();
+    ban.original = attempt_at(9).position;
+    attempts_key(&ban.ban, key);
+    assert_int_equal(attempts_learn(open.attempts, &ban, later), 1);
+    assert_int_equal(attempts_find(open.attempts, key, &found), 0);
+    ban.ban.duration_s = -1;
+    assert_int_equal(attempts_learn(open.attempts, &ban, later), 1);
+    assert_int_equal(attempts_find(open.attempts, key, &found), 1);
+    close_attempts(&open);
+}
+
 TEST(a_clock_near_1970_prunes_nothing)
 {
     uint8_t key[ATTEMPTS_KEY_BYTES];
@@ -197,6 +310,11 @@ int main(void)
         in_directory(a_prolongation_keeps_the_position_of_the_first),
         in_directory(a_rolled_back_attempt_never_was),
         in_directory(bans_older_than_30_days_are_forgotten),
+        in_directory(a_ban_that_still_runs_is_kept_however_old_it_is),
+        in_directory(pruning_many_goes_in_steps_and_comes_to_an_end),
+        in_directory(what_was_lifted_is_known_after_a_restart_and_as_long_as_its_pardon),
+        in_directory(a_pardon_is_learned_before_or_behind_its_ban),
+        in_directory(an_old_ban_that_runs_is_learned_and_one_that_has_ended_is_not),
         in_directory(a_clock_near_1970_prunes_nothing),
     };
     return cmocka_run_group_tests_name("attempts", tests, NULL, NULL);

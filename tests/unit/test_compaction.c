@@ -539,6 +539,80 @@ TEST(a_pardon_lives_as_long_as_what_it_may_void)
     assert_int_equal(event.kind, EVENT_PARDON);
 }
 
+/* Events of a kind in what our log holds now. */
+static size_t count_kind(event_kind_t kind)
+{
+    const feed_ref_t *feed;
+    size_t count = 0;
+    for (size_t i = 0; (feed = feed_own_at(world.feed, i)) != NULL; i++)
+        for (uint64_t seq = feed->floor; seq <= feed->have; seq++) {
+            wire_batch_t batch;
+            event_t event;
+            assert_int_equal(stored_batch(world.feed, world.node.wire, feed, seq, &batch),
+                             STORED_BATCH);
+            for (size_t k = 0; k < batch.event_count; k++)
+                if (wire_event(world.node.wire, k, &event) == EVENT_OK)
+                    count += event.kind == kind;
+        }
+    return count;
+}
+
+static void grow_old(int64_t ms)
+{
+    world.passed_ms += ms;
+    compact_all();
+}
+
+/* Its clock counts again after the hour that it jumped in. */
+static void pass_years(int64_t years)
+{
+    jump(years * 365 * DAY_MS);
+    grow_old(COMPACTION_AGE_MS + HOUR_MS);
+    grow_old(COMPACTION_AGE_MS + HOUR_MS);
+    grow_old(COMPACTION_AGE_MS + HOUR_MS);
+}
+
+/* Where it goes, so does its ban, whatever that one's time: the pardon alone must last. */
+TEST(a_ban_that_was_lifted_is_not_copied_and_its_pardon_is)
+{
+    ban_t ban = support_ban("80.94.95.2");
+    ban.duration_s = -1;
+    own_feed_item_t items[] = {{.ban = &ban}, {.ban = &ban, .is_unban = true}};
+    items[1].at_ms = ban.time_ms = wall_now().ms;
+    assert_int_equal(own_feed_append(world.own_feed, items, 2), 0);
+    assert_int_equal(count_kind(EVENT_BAN), 1);
+    grow_old(COMPACTION_AGE_MS + HOUR_MS);
+    assert_int_equal(count_kind(EVENT_BAN), 0);
+    assert_int_equal(count_kind(EVENT_PARDON), 1);
+    pass_years(9);
+    assert_int_equal(count_kind(EVENT_PARDON), 1);
+    pass_years(11);
+    assert_int_equal(count_kind(EVENT_PARDON), 0);
+}
+
+/* A withdrawal that went before what it withdraws would bring that back. */
+TEST(an_allowance_lives_until_its_end_and_its_withdrawal_as_long_as_any)
+{
+    event_t events[3] = {support_grace_event(EVENT_ALLOW, "80.94.95.0/24", "a month"),
+                         support_grace_event(EVENT_ALLOW, "80.94.96.0/24", "in 9999"),
+                         support_grace_event(EVENT_ALLOW, "80.94.97.0/24", "withdrawn")};
+    for (size_t i = 0; i < 3; i++)
+        events[i].grace.time_ms = wall_now().ms;
+    events[0].grace.until_ms = wall_now().ms + 30 * DAY_MS;
+    events[1].grace.until_ms = EVENT_TIME_MAX_MS;
+    events[2].grace.until_ms = events[2].grace.time_ms;
+    recover(FORGE_EPOCH - 1000, events, 3);
+    append_new(true); /* an epoch of this run, to copy into */
+    grow_old(20 * DAY_MS);
+    assert_int_equal(count_kind(EVENT_ALLOW), 3);
+    grow_old(12 * DAY_MS);
+    assert_int_equal(count_kind(EVENT_ALLOW), 2);
+    pass_years(9);
+    assert_int_equal(count_kind(EVENT_ALLOW), 2);
+    pass_years(11);
+    assert_int_equal(count_kind(EVENT_ALLOW), 0);
+}
+
 /* ---- what lies under a floor ---- */
 
 TEST(our_own_batches_stay_for_aggregators_and_go_in_time)
@@ -646,6 +720,8 @@ int main(void)
         in_world(what_was_written_below_our_own_floor_is_copied_above_it),
         in_world(an_epoch_that_came_back_from_peers_is_emptied_as_well),
         in_world(a_pardon_lives_as_long_as_what_it_may_void),
+        in_world(a_ban_that_was_lifted_is_not_copied_and_its_pardon_is),
+        in_world(an_allowance_lives_until_its_end_and_its_withdrawal_as_long_as_any),
         in_world(our_own_batches_stay_for_aggregators_and_go_in_time),
         in_world(copies_of_others_go_at_once_unless_the_history_is_kept),
         in_world(what_lies_under_a_floor_stays_until_its_copies_are_here),

@@ -196,6 +196,10 @@ TEST(networks_wider_than_16_bits_and_of_ipv6_than_32_are_refused)
     }
     ban_t ban = support_ban("0.0.0.0/0"); /* of bans the guard says what is too wide */
     assert_int_equal(event_check_ban(&ban), EVENT_OK);
+    event_t event = support_grace_event(EVENT_PARDON, "0.0.0.0/0", "of that ban alone");
+    event.grace.bans[0] = (event_position_t){.epoch = 1, .seq = 1};
+    event.grace.ban_count = 1;
+    assert_int_equal(event_check(&event), EVENT_OK);
 }
 
 static event_t pardon_of(event_position_t position)

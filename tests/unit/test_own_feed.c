@@ -345,6 +345,143 @@ TEST(pruning_keeps_what_is_young)
     assert_int_equal(append(&ban).result, OWN_FEED_REPEATED);
 }
 
+/* ---- unbans ---- */
+
+static own_feed_item_t lift(const ban_t *ban, int64_t at_ms)
+{
+    own_feed_item_t item = {.ban = ban, .is_unban = true, .at_ms = at_ms};
+    assert_int_equal(own_feed_append(world.origin, &item, 1), 0);
+    return item;
+}
+
+TEST(an_unban_is_a_pardon_that_names_the_first_event_of_its_attempt)
+{
+    ban_t ban = support_ban("45.154.244.193");
+    ban_t longer = ban;
+    longer.duration_s = 3600;
+    int64_t nid = append(&ban).nid;
+    append(&longer);
+    own_feed_item_t item = lift(&ban, 1795288030000);
+    assert_int_equal(item.result, OWN_FEED_LIFTED);
+    assert_int_equal(item.nid, nid);
+    event_t event = stored_event(3, 0);
+    assert_int_equal(event.kind, EVENT_PARDON);
+    assert_false(event.has_original);
+    assert_true(addr_equal(&event.grace.network, &ban.address));
+    assert_int_equal(event.grace.time_ms, 1795288030000);
+    assert_int_equal(event.grace.until_ms, 0);
+    assert_string_equal(event.grace.text, "unban");
+    assert_int_equal(event.grace.ban_count, 1);
+    assert_int_equal(event.grace.bans[0].epoch, feed_own_current(world.feed)->id.epoch);
+    assert_int_equal(event.grace.bans[0].seq, 1);
+    assert_int_equal(event.grace.bans[0].index, 0);
+}
+
+TEST(the_time_of_an_unban_is_not_one_to_come)
+{
+    ban_t ban = support_ban("45.154.244.193");
+    append(&ban);
+    int64_t before_ms = wall_now().ms;
+    lift(&ban, EVENT_TIME_MAX_MS);
+    assert_in_range(stored_event(2, 0).grace.time_ms, before_ms, wall_now().ms);
+}
+
+TEST(a_ban_that_was_lifted_stays_so_also_after_a_restart)
+{
+    ban_t ban = support_ban("45.154.244.193");
+    ban_t longer = ban;
+    longer.duration_s = -1;
+    int64_t nid = append(&ban).nid;
+    lift(&ban, 1);
+    for (int round = 0; round < 2; round++) {
+        const own_feed_item_t again[] = {lift(&ban, 2), append(&ban), append(&longer)};
+        for (size_t i = 0; i < 3; i++) {
+            assert_int_equal(again[i].result, OWN_FEED_REPEATED);
+            assert_true(again[i].lifted);
+            assert_int_equal(again[i].nid, nid);
+        }
+        close_world();
+        open_world();
+    }
+    assert_int_equal(world.published, 2);
+}
+
+TEST(a_later_ban_of_the_same_address_is_not_lifted)
+{
+    ban_t ban = support_ban("45.154.244.193");
+    append(&ban);
+    lift(&ban, 1);
+    ban.time_ms++;
+    own_feed_item_t item = append(&ban);
+    assert_int_equal(item.result, OWN_FEED_NEW);
+    assert_false(item.lifted);
+    memcpy(ban.jail, "recidive", 9);
+    append(&ban);
+    assert_int_equal(lift(&ban, 1).result, OWN_FEED_LIFTED);
+    memcpy(ban.jail, "sshd", 5);
+    assert_false(append(&ban).lifted);
+}
+
+TEST(an_unban_of_what_was_never_announced_makes_no_event)
+{
+    ban_t ban = support_ban("45.154.244.193");
+    own_feed_item_t item = lift(&ban, 1);
+    assert_int_equal(item.result, OWN_FEED_UNKNOWN);
+    assert_int_equal(item.nid, 0);
+    assert_int_equal(world.published, 0);
+    assert_int_equal(append(&ban).result, OWN_FEED_NEW); /* it is no word about what is to come */
+}
+
+/* As they stand in the spool. */
+TEST(a_group_is_taken_in_its_order)
+{
+    enum { COUNT = 5 };
+    static const own_feed_result_t expected[COUNT] = {OWN_FEED_UNKNOWN, OWN_FEED_NEW,
+                                                      OWN_FEED_LIFTED, OWN_FEED_REPEATED,
+                                                      OWN_FEED_REPEATED};
+    ban_t ban = support_ban("45.154.244.193");
+    own_feed_item_t items[COUNT];
+    for (size_t i = 0; i < COUNT; i++)
+        items[i] = (own_feed_item_t){.ban = &ban, .is_unban = i % 2 == 0, .at_ms = 1};
+    assert_int_equal(own_feed_append(world.origin, items, COUNT), 0);
+    for (size_t i = 0; i < COUNT; i++)
+        assert_int_equal(items[i].result, expected[i]);
+    assert_int_equal(world.published, 1);
+    assert_int_equal(world.last_events, 2);
+    assert_int_equal(stored_event(1, 1).grace.bans[0].index, 0);
+}
+
+TEST(a_group_whose_bans_fill_several_batches_is_lifted_in_the_same_commit)
+{
+    static ban_t bans[WIRE_EVENTS_MAX];
+    static own_feed_item_t items[WIRE_EVENTS_MAX];
+    fill_large(bans, items);
+    for (size_t i = 0; i < WIRE_EVENTS_MAX / 2; i++)
+        items[WIRE_EVENTS_MAX / 2 + i] =
+            (own_feed_item_t){.ban = &bans[i], .is_unban = true, .at_ms = 1};
+    assert_int_equal(own_feed_append(world.origin, items, WIRE_EVENTS_MAX), 0);
+    for (size_t i = 0; i < WIRE_EVENTS_MAX / 2; i++) {
+        assert_int_equal(items[WIRE_EVENTS_MAX / 2 + i].result, OWN_FEED_LIFTED);
+        assert_int_equal(items[WIRE_EVENTS_MAX / 2 + i].nid, items[i].nid);
+    }
+}
+
+TEST(an_unban_that_could_not_be_stored_is_not_remembered)
+{
+    ban_t ban = support_ban("45.154.244.193");
+    append(&ban);
+    fill_disk(0);
+    own_feed_item_t item = {.ban = &ban, .is_unban = true, .at_ms = 1};
+    int rc = own_feed_append(world.origin, &item, 1);
+    fill_disk(1000000);
+    if (rc == -1) {
+        assert_int_equal(errno, ENOSPC);
+        assert_int_equal(lift(&ban, 1).result, OWN_FEED_LIFTED);
+    }
+    assert_int_equal(lift(&ban, 1).result, OWN_FEED_REPEATED);
+    assert_int_equal(world.published, 2);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -362,6 +499,14 @@ int main(void)
         in_world(a_full_disk_keeps_and_announces_nothing_of_a_group),
         in_world(a_channel_of_ours_counts_without_gaps),
         in_world(pruning_keeps_what_is_young),
+        in_world(an_unban_is_a_pardon_that_names_the_first_event_of_its_attempt),
+        in_world(the_time_of_an_unban_is_not_one_to_come),
+        in_world(a_ban_that_was_lifted_stays_so_also_after_a_restart),
+        in_world(a_later_ban_of_the_same_address_is_not_lifted),
+        in_world(an_unban_of_what_was_never_announced_makes_no_event),
+        in_world(a_group_is_taken_in_its_order),
+        in_world(a_group_whose_bans_fill_several_batches_is_lifted_in_the_same_commit),
+        in_world(an_unban_that_could_not_be_stored_is_not_remembered),
     };
     return cmocka_run_group_tests_name("origin", tests, NULL, NULL);
 }

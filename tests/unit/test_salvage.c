@@ -284,6 +284,27 @@ TEST(what_stands_around_a_lost_batch_is_announced_again_as_what_it_was)
     close_world();
 }
 
+/* Pardons are copied, too, and the intake knows of them again. */
+TEST(what_was_lifted_stays_lifted)
+{
+    ban_t ban = new_ban();
+    own_feed_item_t items[] = {{.ban = &ban}, {.ban = &ban, .is_unban = true}};
+    open_world();
+    assert_int_equal(own_feed_append(world.origin, items, 2), 0);
+    int64_t nid = items[1].nid;
+    close_world();
+    assert_int_equal(rename("state/own.db", "state/own.db.wreck"), 0);
+    salvage_result_t result = salvage();
+    assert_int_equal(result.copied, world.record_count + 2);
+    assert_int_equal(own_feed_append(world.origin, items, 2), 0);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(items[i].result, OWN_FEED_REPEATED);
+        assert_true(items[i].lifted);
+        assert_int_equal(items[i].nid, nid);
+    }
+    close_world();
+}
+
 /* A page of rows costs those; one that a large batch goes on, that batch. */
 TEST(a_page_of_nonsense_costs_the_batches_on_it_and_no_other)
 {
@@ -555,6 +576,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         in_world(without_a_wreck_nothing_is_done),
         in_world(what_stands_around_a_lost_batch_is_announced_again_as_what_it_was),
+        in_world(what_was_lifted_stays_lifted),
         in_world(a_page_of_nonsense_costs_the_batches_on_it_and_no_other),
         in_world(what_a_killed_process_left_is_taken_over_from_file_and_log),
         in_world(one_damage_leaves_nothing_false_and_nothing_is_lost_that_a_peer_has),
