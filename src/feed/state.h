@@ -30,6 +30,7 @@ typedef struct {
     /* SQL that makes version 5 of own.db of version 4, and so on; NULL: nothing changed. */
     const char *own_5;
     const char *own_6;
+    const char *peers_6;
     const char *rekeyed; /* SQL that removes from own.db what belonged to another key; NULL: none */
 } state_tables_t;
 

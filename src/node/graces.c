@@ -232,15 +232,12 @@ graces_result_t graces_put(graces_t *self, const grace_entry_t *entry, const int
 {
     if (count > 0)
         return put_named(self, entry, nids, count);
-    grace_entry_t clamped = *entry;
-    if (clamped.until_ms - clamped.time_ms > GRACES_UNTIL_MAX_MS)
-        clamped.until_ms = clamped.time_ms + GRACES_UNTIL_MAX_MS;
     item_t *known = find_same(self, self->table[find_network(self, &entry->network)], entry);
     if (known != NULL)
-        return replace(known, &clamped);
+        return replace(known, entry);
     if (!take_share(self, entry->origin))
         return GRACES_TOO_MANY;
-    link_item(self, add_item(self, &clamped));
+    link_item(self, add_item(self, entry));
     return GRACES_ADDED;
 }
 

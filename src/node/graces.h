@@ -15,9 +15,6 @@ typedef struct graces graces_t;
 
 #define GRACES_PER_ORIGIN_MAX 100000 /* more are left out, and counted by the caller */
 
-/* An end further away than this from the beginning counts as being so far. */
-#define GRACES_UNTIL_MAX_MS (3650LL * 24 * 3600 * MS_PER_S)
-
 /* One that is known; lives until the next call that puts one in. */
 typedef struct {
     addr_t network;
@@ -25,8 +22,8 @@ typedef struct {
     uint16_t origin;   /* of the index */
     int64_t nid;
     int64_t time_ms;
-    int64_t until_ms;
-    char *text; /* the reason or comment */
+    int64_t until_ms; /* grace_until_ms */
+    char *text;       /* the reason or comment */
 } grace_entry_t;
 
 graces_t *graces_new(void);

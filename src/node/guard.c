@@ -29,6 +29,10 @@ static bool is_too_wide(const addr_t *address)
 /* What speaks against the ban as such. GUARD_STANDS: nothing. */
 static guard_outcome_t refuse(const guard_case_t *in)
 {
+    if (in->void_by == EVENT_PARDON)
+        return GUARD_PARDONED;
+    if (in->void_by == EVENT_ALLOW)
+        return GUARD_ALLOWED;
     if (in->from_ourselves)
         return GUARD_OURSELVES;
     if (!in->allow_special && special_name(in->address) != NULL)
@@ -39,10 +43,6 @@ static guard_outcome_t refuse(const guard_case_t *in)
         return GUARD_TOO_WIDE;
     if (strcmp(in->jail, in->shared_jail) == 0)
         return GUARD_SHARED_JAIL;
-    if (in->void_by == EVENT_PARDON)
-        return GUARD_PARDONED;
-    if (in->void_by == EVENT_ALLOW)
-        return GUARD_ALLOWED;
     return GUARD_STANDS;
 }
 

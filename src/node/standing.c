@@ -337,10 +337,13 @@ static void take_grace(standing_t *self, const pubkey_t *key, const event_t *eve
         .origin = index_origin(self->index, key),
         .nid = nid_of(key, &event->original),
         .time_ms = grace->time_ms,
-        .until_ms = grace->until_ms,
+        .until_ms = grace_until_ms(grace),
         .text = (char *)grace->text,
     };
-    graces_result_t result = graces_put(self->graces, &entry, NULL, 0);
+    int64_t nids[EVENT_PARDON_BANS_MAX];
+    for (size_t i = 0; i < grace->ban_count; i++)
+        nids[i] = nid_of(key, &grace->bans[i]);
+    graces_result_t result = graces_put(self->graces, &entry, nids, grace->ban_count);
     self->graces_left_out += result == GRACES_TOO_MANY && !anew;
     if (result != GRACES_ADDED)
         return;

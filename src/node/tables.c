@@ -10,5 +10,6 @@ const state_tables_t tables_of_node = {
     .peers = {forks_table, held_tables},
     .own_5 = jails_table,
     .own_6 = attempts_6,
+    .peers_6 = "DROP TABLE IF EXISTS pending; DROP TABLE IF EXISTS backlog",
     .rekeyed = attempts_rekeyed,
 };
