@@ -2,6 +2,8 @@
 
 #include "attention.h"
 #include "census.h"
+#include "orders.h"
+#include "questions.h"
 #include "refill.h"
 #include "standing.h"
 #include "stored.h"
@@ -428,6 +430,19 @@ void applier_reload(applier_t *self)
     set_limits(self);
     standing_sweep(self->standing);
     look_for_places(self);
+}
+
+/* ---- the operator ---- */
+
+json_t *applier_command(applier_t *self, const char *line)
+{
+    const questions_parts_t parts = {self->service, self->index, self->graces, self->judge};
+    standing_look_at_clock(self->standing);
+    json_t *answer = questions_answer(&parts, line);
+    if (answer == NULL)
+        answer = orders_carry_out(&parts, self->standing, line);
+    arm(self, 1);
+    return answer;
 }
 
 /* ---- status ---- */

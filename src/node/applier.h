@@ -20,6 +20,9 @@ void applier_reload(applier_t *self);
 /* One of this host's own jails banned: it is on disk in our feed. */
 void applier_note_own(applier_t *self, const ban_t *ban, int64_t nid);
 
+/* Answer an operator's question, or carry out an order (questions.h, orders.h); NULL: neither. */
+json_t *applier_command(applier_t *self, const char *line);
+
 /* Whether the socket of a fail2ban is there. */
 bool applier_sees_fail2ban(const applier_t *self);
 

@@ -57,7 +57,7 @@ void judge_set_time(judge_t *self, wall_t now, wall_t steady)
     self->steady = steady;
 }
 
-static const char *protected_by(const judge_t *self, const addr_t *address)
+const char *judge_protected_by(const judge_t *self, const addr_t *address)
 {
     if (mesh_is_peer_address(self->mesh, address))
         return "peer";
@@ -91,6 +91,11 @@ const grace_entry_t *judge_grace(const judge_t *self, const index_slot_t *slot,
     return graces_find(self->graces, &asked, holds_for_all, (void *)self);
 }
 
+const grace_entry_t *judge_allowance(const judge_t *self, const addr_t *address)
+{
+    return graces_allowance(self->graces, address, self->steady, holds_for_all, (void *)self);
+}
+
 guard_verdict_t judge_ban(const judge_t *self, const index_slot_t *slot, const index_ban_t *ban)
 {
     const settings_t *settings = self->settings;
@@ -102,7 +107,7 @@ guard_verdict_t judge_ban(const judge_t *self, const index_slot_t *slot, const i
         .jail = index_jail(self->index, ban),
         .time_ms = ban->time_ms,
         .duration_s = index_duration_s(ban),
-        .protected_by = protected_by(self, &slot->address),
+        .protected_by = judge_protected_by(self, &slot->address),
         .void_by = grace != NULL ? grace->kind : EVENT_UNKNOWN,
         .now = self->now,
         .steady = self->steady,

@@ -28,6 +28,12 @@ guard_verdict_t judge_ban(const judge_t *self, const index_slot_t *slot, const i
 const grace_entry_t *judge_grace(const judge_t *self, const index_slot_t *slot,
                                  const index_ban_t *ban);
 
+/* Why no ban may touch an address; NULL: one may. */
+const char *judge_protected_by(const judge_t *self, const addr_t *address);
+
+/* The operator's allowance that covers an address; NULL: none. */
+const grace_entry_t *judge_allowance(const judge_t *self, const addr_t *address);
+
 /* Whether what an origin pardons or allows holds for the bans of all: an operator's word does, and
  * on this host what was said here. */
 bool judge_is_operator(const judge_t *self, const pubkey_t *origin);

@@ -82,6 +82,11 @@ static void reloaded(void *state)
     intake_reload(((node_t *)state)->intake);
 }
 
+static json_t *command(void *state, const char *line)
+{
+    return applier_command(((node_t *)state)->applier, line);
+}
+
 static void status(void *state, json_t *json)
 {
     applier_status(((node_t *)state)->applier, json);
@@ -99,6 +104,7 @@ int main(int argc, char **argv)
         .start = start,
         .reloaded = reloaded,
         .status = status,
+        .command = command,
         .stop = stop,
     };
     /* Two threads allocate, one of them little: an arena each would only cost memory. */

@@ -234,6 +234,20 @@ int own_feed_append(own_feed_t *self, own_feed_item_t *items, size_t count)
     return 0;
 }
 
+int own_feed_append_grace(own_feed_t *self, event_t *event)
+{
+    const feed_ref_t *ref = start_batches(self);
+    if (ref == NULL || db_begin(feed_own_db(self->feed)) == -1)
+        return -1;
+    event->has_original = false;
+    event->original = next_place(self, ref);
+    put_event(self, event, wire_event_size(event));
+    if (seal(self, ref) == -1 || feed_commit_own(self->feed) == -1)
+        return take_back(self);
+    publish_batches(self);
+    return 0;
+}
+
 /* ---- compaction ---- */
 
 /* The next event carries this attempt now, if there is a row for it. */

@@ -41,6 +41,10 @@ void own_feed_destroy(own_feed_t **self_p);
  * signature a batch. */
 int own_feed_append(own_feed_t *self, own_feed_item_t *items, size_t count);
 
+/* Append a pardon or an allowance that somebody ordered here; it passes event_check. Sets its
+ * original to its place. Returns as own_feed_append. */
+int own_feed_append_grace(own_feed_t *self, event_t *event);
+
 /* Let go of what is not needed at the beginning of our log (compaction.h): copy what still counts,
  * and raise floors, in one transaction; end the epochs that this emptied. One small step a call;
  * call it now and then, and again while it returns 1. Returns 0 if there is nothing to do, -1 and

@@ -4,7 +4,7 @@
 
 #include <sys/socket.h>
 
-#define ADMIN_LINE_MAX        512
+#define ADMIN_LINE_MAX        2048
 #define ADMIN_CONNECTIONS_MAX 16
 #define ADMIN_WAIT_S          10
 #define ADMIN_MODE            0660

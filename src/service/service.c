@@ -376,7 +376,7 @@ static json_t *answer(void *arg, const char *command)
     if (streq(command, "trust"))
         return tell_trust(self);
     if (!streq(command, "status"))
-        return NULL;
+        return self->program->command != NULL ? self->program->command(self->state, command) : NULL;
     json_t *status =
         json_pack("{s:s, s:s, s:s, s:i, s:I, s:o}", "program", self->program->name, "version",
                   BANMESH_VERSION, "node", self->settings->node.name, "pid", (int)getpid(),

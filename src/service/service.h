@@ -26,6 +26,9 @@ typedef struct {
     void (*reloaded)(void *state);
     /* Add to the status. */
     void (*status)(void *state, json_t *status);
+    /* Answer a command of the admin socket that the service does not know; NULL: no such command.
+     * May be NULL. */
+    json_t *(*command)(void *state, const char *line);
     /* End the program's own parts; state may be NULL after a failed start. */
     void (*stop)(void *state);
 } program_t;

@@ -1,0 +1,83 @@
+/* bans - what runs: `banmesh bans`. */
+#include "ask.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LIMIT_DEFAULT 1000000
+
+static int compare_reports(const void *one_p, const void *other_p)
+{
+    const json_t *one = *(json_t *const *)one_p;
+    const json_t *other = *(json_t *const *)other_p;
+    json_int_t one_s = ask_number(one, "time");
+    json_int_t other_s = ask_number(other, "time");
+    return (other_s > one_s) - (other_s < one_s);
+}
+
+static void print_row(const json_t *ban, bool csv)
+{
+    char begun[ASK_TIME_MAX];
+    char until[ASK_TIME_MAX];
+    ask_time(ask_number(ban, "time"), begun);
+    ask_time(ask_number(ban, "until"), until);
+    printf(csv ? "%s,%s,%s,%s,%s,%s\n" : "%-40s %-16s %-20s %-20s %-20s %s\n",
+           ask_text(ban, "address"), ask_text(ban, "origin"), ask_text(ban, "jail"), begun, until,
+           ask_text(ban, "outcome"));
+}
+
+/* The newest first. */
+static void print_bans(const json_t *bans, bool csv)
+{
+    size_t count = json_array_size(bans);
+    json_t **rows = calloc(count + 1, sizeof *rows);
+    if (rows == NULL)
+        fatalx("out of memory");
+    for (size_t i = 0; i < count; i++)
+        rows[i] = json_array_get(bans, i);
+    qsort(rows, count, sizeof *rows, compare_reports);
+    printf(csv ? "%s,%s,%s,%s,%s,%s\n" : "%-40s %-16s %-20s %-20s %-20s %s\n", "address", "origin",
+           "jail", "begun", "until", "outcome");
+    for (size_t i = 0; i < count; i++)
+        print_row(rows[i], csv);
+    free(rows);
+}
+
+static int bans(const command_options_t *options, int argc, char **argv)
+{
+    static const char *const filters[] = {"--origin", "--jail", "--network"};
+    json_t *asked = json_pack("{s:i}", "limit", LIMIT_DEFAULT);
+    bool csv = command_flag(&argc, argv, "--csv");
+    for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++) {
+        const char *value = command_option(&argc, argv, filters[i]);
+        if (value != NULL)
+            json_object_set_new(asked, filters[i] + 2, json_string(value));
+    }
+    if (!command_expects(&command_bans, argc, argv, 0)) {
+        json_decref(asked);
+        return COMMAND_USAGE;
+    }
+    json_t *answer = ask_with(options, "bans", asked);
+    if (answer == NULL)
+        return COMMAND_FAILED;
+    if (options->json)
+        ask_dump(answer);
+    else
+        print_bans(json_object_get(answer, "bans"), csv);
+    json_decref(answer);
+    return COMMAND_OK;
+}
+
+const command_t command_bans = {
+    .name = "bans",
+    .summary = "the bans that run, of all nodes",
+    .usage = "usage: banmesh bans [--origin NODE] [--jail JAIL] [--network NET] [--csv]\n"
+             "                    [--config FILE] [--json]\n"
+             "\n"
+             "The bans that run, the newest first: address, node and jail that reported it, begin\n"
+             "and end, and what is decided here (banmesh why ADDRESS tells more).\n"
+             "\n"
+             "example: banmesh bans --origin mx1 --network 45.154.0.0/16\n",
+    .run = bans,
+};

@@ -1,0 +1,213 @@
+/* graces - lifting bans, and keeping them away: `banmesh pardon`, `banmesh allow`. */
+#include "ask.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define WAIT_MS 2000 /* for the shared jail to let go */
+#define LOOK_MS 10
+#define FEW     10
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool is_held(const command_options_t *options, const char *address)
+{
+    char question[256];
+    snprintf(question, sizeof question, "why %.200s", address);
+    json_t *answer = ask_node(options, question);
+    bool held = json_is_true(json_object_get(json_object_get(answer, "hold"), "held"));
+    json_decref(answer);
+    return held;
+}
+
+/* Whether fail2ban lets go is known by the book, after the order. */
+static void report_hold(const command_options_t *options, const char *address, int64_t begun_ms)
+{
+    bool held = is_held(options, address);
+    while (held && now_ms() - begun_ms < WAIT_MS) {
+        poll(NULL, 0, LOOK_MS);
+        held = is_held(options, address);
+    }
+    if (held)
+        printf("here: the shared jail still holds it; banmesh status says why\n");
+    else
+        printf("here: the shared jail does not hold it (after %lld ms)\n",
+               (long long)(now_ms() - begun_ms));
+}
+
+static void print_covered(const json_t *answer)
+{
+    size_t index;
+    json_t *ban;
+    json_int_t count = ask_number(answer, "covered_count");
+    bool done = json_is_true(json_object_get(answer, "done"));
+    printf("%s %s: %" JSON_INTEGER_FORMAT " bans that run are about it\n",
+           done ? "done for" : "nothing done for", ask_text(answer, "network"), count);
+    json_array_foreach(json_object_get(answer, "covered"), index, ban)
+    {
+        if (index < FEW)
+            printf("  %-18s by %s in %s\n", ask_text(ban, "address"), ask_text(ban, "origin"),
+                   ask_text(ban, "jail"));
+    }
+    if (count > FEW)
+        printf("  ... and %" JSON_INTEGER_FORMAT " more\n", count - FEW);
+}
+
+/* Others believe a pardon of bans that are not this node's only if it is an operator there. */
+static void print_reach(const command_options_t *options)
+{
+    json_t *status = ask_node(options, "status");
+    size_t index;
+    json_t *peer;
+    size_t connected = 0;
+    const json_t *peers = json_object_get(json_object_get(status, "mesh"), "peers");
+    json_array_foreach(peers, index, peer)
+    {
+        connected += json_is_true(json_object_get(peer, "connected"));
+    }
+    printf("announced to %zu of %zu peers as %s; for bans of others it counts on hosts that name\n"
+           "this node in roles / operator\n",
+           connected, json_array_size(peers), ask_text(status, "node"));
+    json_decref(status);
+}
+
+/* Take --for, --reason or --comment, --dry-run. NULL: the usage is wrong, and it was said. */
+static json_t *read_order(const command_t *command, int *argc, char **argv, const char *why,
+                          bool needs_span)
+{
+    const char *span = command_option(argc, argv, "--for");
+    const char *text = command_option(argc, argv, why);
+    bool dry_run = command_flag(argc, argv, "--dry-run");
+    int64_t for_s = 0;
+    if (!command_expects(command, *argc, argv, 1))
+        return NULL;
+    if (span != NULL ? !ask_parse_span(span, &for_s) : needs_span) {
+        log_errorx("%s: --for \"%s\": expected a time such as 90s, 15min, 12h, 30d", command->name,
+                   span != NULL ? span : "");
+        return NULL;
+    }
+    if (text == NULL) {
+        log_errorx("%s: expected %s and a few words, for those who ask later", command->name, why);
+        return NULL;
+    }
+    return json_pack("{s:s, s:s, s:I, s:b}", "network", argv[1], "text", text, "for_s",
+                     (json_int_t)for_s, "dry_run", dry_run);
+}
+
+static int carry_out(const command_options_t *options, const char *word, json_t *order)
+{
+    int64_t begun_ms = now_ms();
+    json_t *answer = ask_with(options, word, order);
+    if (answer == NULL)
+        return COMMAND_FAILED;
+    if (options->json)
+        ask_dump(answer);
+    else {
+        print_covered(answer);
+        if (json_is_true(json_object_get(answer, "done"))) {
+            report_hold(options, ask_text(answer, "network"), begun_ms);
+            print_reach(options);
+        }
+    }
+    json_decref(answer);
+    return COMMAND_OK;
+}
+
+static int pardon(const command_options_t *options, int argc, char **argv)
+{
+    json_t *order = read_order(&command_pardon, &argc, argv, "--reason", false);
+    return order != NULL ? carry_out(options, "pardon", order) : COMMAND_USAGE;
+}
+
+const command_t command_pardon = {
+    .name = "pardon",
+    .summary = "lift the bans of an address or network everywhere",
+    .usage =
+        "usage: banmesh pardon ADDRESS --reason WORDS [--for TIME] [--dry-run]\n"
+        "                      [--config FILE] [--json]\n"
+        "\n"
+        "Makes void all bans of an address, or of what lies in a network, that began up to now;\n"
+        "with --for also those that begin within that time. This node's own bans are lifted\n"
+        "everywhere; those of others here, and on hosts that name this node in roles / operator.\n"
+        "It touches the shared jails, not what a local jail has banned itself.\n"
+        "\n"
+        "  --dry-run  only show which bans it would lift\n"
+        "\n"
+        "examples: banmesh pardon 45.154.244.193 --reason \"monitoring of a customer\"\n"
+        "          banmesh pardon 45.154.0.0/16 --for 12h --reason \"test\" --dry-run\n",
+    .run = pardon,
+};
+
+/* ---- allowances ---- */
+
+static int list(const command_options_t *options)
+{
+    size_t index;
+    json_t *one;
+    json_t *answer = ask_node(options, "allowances");
+    if (answer == NULL)
+        return COMMAND_FAILED;
+    if (options->json)
+        ask_dump(answer);
+    else
+        json_array_foreach(json_object_get(answer, "allowances"), index, one)
+        {
+            char until[ASK_TIME_MAX];
+            printf("%-20s until %s by %-12s %s%s\n", ask_text(one, "network"),
+                   ask_time(ask_number(one, "until"), until), ask_text(one, "origin"),
+                   ask_text(one, "text"),
+                   json_is_true(json_object_get(one, "operator"))
+                       ? ""
+                       : " (no effect here: not named in roles / operator)");
+        }
+    json_decref(answer);
+    return COMMAND_OK;
+}
+
+static int take_back(const command_options_t *options, int argc, char **argv)
+{
+    if (!command_expects(&command_allow, argc, argv, 1))
+        return COMMAND_USAGE;
+    json_t *answer = ask_with(options, "disallow",
+                              json_pack("{s:s, s:s}", "network", argv[1], "text", "withdrawn"));
+    if (answer == NULL)
+        return COMMAND_FAILED;
+    if (options->json)
+        ask_dump(answer);
+    else
+        printf("this node's allowance of %s is withdrawn\n", ask_text(answer, "network"));
+    json_decref(answer);
+    return COMMAND_OK;
+}
+
+static int allow(const command_options_t *options, int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "list") == 0)
+        return list(options);
+    if (argc >= 2 && strcmp(argv[1], "remove") == 0)
+        return take_back(options, argc - 1, argv + 1);
+    json_t *order = read_order(&command_allow, &argc, argv, "--comment", true);
+    return order != NULL ? carry_out(options, "allow", order) : COMMAND_USAGE;
+}
+
+const command_t command_allow = {
+    .name = "allow",
+    .summary = "keep bans of an address or network away, for a time",
+    .usage = "usage: banmesh allow NETWORK --for TIME --comment WORDS [--dry-run]\n"
+             "       banmesh allow list\n"
+             "       banmesh allow remove NETWORK\n"
+             "                     [--config FILE] [--json]\n"
+             "\n"
+             "While it runs, no ban of an address in NETWORK counts: here, and on hosts that name\n"
+             "this node in roles / operator. remove withdraws what this node allowed.\n"
+             "\n"
+             "example: banmesh allow 45.154.244.0/24 --for 30d --comment \"our office\"\n",
+    .run = allow,
+};

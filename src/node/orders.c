@@ -1,0 +1,112 @@
+#include "orders.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#define COVERED_MAX 100 /* bans that an answer names */
+
+typedef struct {
+    event_t event;
+    bool dry_run;
+} order_t;
+
+static json_t *refuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static json_t *refuse(const char *format, ...)
+{
+    fault_t why;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(why.text, sizeof why.text, format, args);
+    va_end(args);
+    return json_pack("{s:s}", "error", why.text);
+}
+
+/* Not before a ban that it is about: another host's clock may be ahead. */
+static int64_t time_of(const questions_parts_t *parts, const addr_t *network)
+{
+    int64_t time_ms = wall_now().ms;
+    for (uint32_t i = 0; i < index_reach(parts->index); i++) {
+        const index_slot_t *slot = index_slot(parts->index, i);
+        if ((slot->flags & INDEX_FREE) != 0 || !addr_contains(network, &slot->address))
+            continue;
+        const index_ban_t *ban = index_first(parts->index, i);
+        for (; ban != NULL; ban = index_next(parts->index, ban))
+            if (ban->time_ms > time_ms)
+                time_ms = ban->time_ms;
+    }
+    return time_ms;
+}
+
+/* Fill in an order. NULL, or why it is none. */
+static json_t *read_order(const questions_parts_t *parts, const json_t *asked, event_kind_t kind,
+                          order_t *order)
+{
+    grace_t *grace = &order->event.grace;
+    const char *network = json_string_value(json_object_get(asked, "network"));
+    const char *text = json_string_value(json_object_get(asked, "text"));
+    json_int_t for_s = json_integer_value(json_object_get(asked, "for_s"));
+    if (network == NULL)
+        return refuse("expected a JSON object with a network");
+    addr_error_t wrong = addr_parse(network, &grace->network);
+    if (wrong != ADDR_OK)
+        return refuse("%.100s: %s", network, addr_error_text(wrong));
+    if (text != NULL && strlen(text) > EVENT_TEXT_MAX)
+        return refuse("\"%.20s...\": expected at most %d bytes", text, EVENT_TEXT_MAX);
+    if (for_s < 0 || for_s > EVENT_GRACE_MAX_MS / MS_PER_S)
+        return refuse("%" JSON_INTEGER_FORMAT " s: expected at most ten years", for_s);
+    order->dry_run = json_is_true(json_object_get(asked, "dry_run"));
+    order->event.kind = kind;
+    snprintf(grace->text, sizeof grace->text, "%s", text != NULL ? text : "");
+    grace->time_ms = time_of(parts, &grace->network);
+    grace->until_ms = for_s > 0 ? grace->time_ms + for_s * MS_PER_S : 0;
+    event_error_t malformed = event_check(&order->event);
+    return malformed == EVENT_OK ? NULL
+                                 : refuse("%.100s: %s", network, event_error_text(malformed));
+}
+
+static json_t *carry_out(const questions_parts_t *parts, standing_t *standing, order_t *order)
+{
+    size_t count;
+    char network[ADDR_TEXT_MAX];
+    grace_t *grace = &order->event.grace;
+    json_t *covered = questions_covered(parts, &grace->network, COVERED_MAX, &count);
+    if (!order->dry_run &&
+        own_feed_append_grace(service_own_feed(parts->service), &order->event) == -1) {
+        json_decref(covered);
+        return refuse("the state directory cannot be written: %s", strerror(errno));
+    }
+    if (!order->dry_run)
+        standing_take_own_grace(standing, &order->event);
+    return json_pack("{s:s, s:o, s:I, s:I, s:I, s:b}", "network",
+                     addr_print(&grace->network, network), "covered", covered, "covered_count",
+                     (json_int_t)count, "time", (json_int_t)(grace->time_ms / MS_PER_S), "until",
+                     (json_int_t)(grace->until_ms / MS_PER_S), "done", !order->dry_run);
+}
+
+static json_t *run(const questions_parts_t *parts, standing_t *standing, event_kind_t kind,
+                   bool withdraws, const char *text)
+{
+    order_t order = {0};
+    json_t *asked = json_loads(text, 0, NULL);
+    json_t *answer = read_order(parts, asked, kind, &order);
+    json_decref(asked);
+    if (answer != NULL)
+        return answer;
+    grace_t *grace = &order.event.grace;
+    if (withdraws)
+        grace->until_ms = grace->time_ms;
+    else if (kind == EVENT_ALLOW && grace->until_ms == 0)
+        return refuse("expected for how long");
+    return carry_out(parts, standing, &order);
+}
+
+json_t *orders_carry_out(const questions_parts_t *parts, standing_t *standing, const char *line)
+{
+    if (strncmp(line, "pardon ", 7) == 0)
+        return run(parts, standing, EVENT_PARDON, false, line + 7);
+    if (strncmp(line, "allow ", 6) == 0)
+        return run(parts, standing, EVENT_ALLOW, false, line + 6);
+    if (strncmp(line, "disallow ", 9) == 0)
+        return run(parts, standing, EVENT_ALLOW, true, line + 9);
+    return NULL;
+}
