@@ -56,6 +56,7 @@ banaction_allports = nothing
 
 [shared]
 enabled = {shared}
+action = nothing
 logpath = {directory}/shared.log
 """
 

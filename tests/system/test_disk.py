@@ -411,11 +411,9 @@ def test_a_bad_copy_of_anothers_batch_is_never_passed_on_and_fetched_again(tmp_p
         mx1.stop()
         mx2.stop()
         flip_batch(mx2, "peers.db", 4)
-        mx2.start()
+        with pytest.raises(AssertionError):
+            mx2.start()  # it reads all that counts
         mx3 = mesh.add("mx3").start()
-        wait_until(lambda: not mx2.process.running(), "mx2 to find the bad batch")
-        # Else mx3 would wait for the answer of one who was started anew, until it gives up.
-        wait_until(lambda: not mx3.peers()["mx2"]["connected"], "mx3 to miss mx2")
         keep_running([mx2])
         mx3.wait_reported(addresses[:3])
         assert "peers.db: batch 4 of epoch" in mx2.output()
@@ -498,24 +496,24 @@ def check(node):
     return done.returncode, done.stdout
 
 
-def test_a_waiting_ban_that_is_damaged_is_decided_anew(tmp_path):
-    """One flipped bit in such a row ended the node at each start."""
-    addresses = public_addresses(2000, seed=19)
-    with Mesh(tmp_path, ["mx1", "mx2"], extra={"shared": {"pace": 100}}) as mesh:
+def test_a_row_of_what_is_held_that_is_damaged_is_told_again(tmp_path):
+    """Nobody knows what it was about: fail2ban does nothing with a second line."""
+    addresses = public_addresses(50, seed=19)
+    with Mesh(tmp_path, ["mx1", "mx2"]) as mesh:
         mx1, mx2 = mesh.nodes
-        before = time.time() - 600
-        mx1.stream([(address, "sshd", before) for address in addresses])
-        wait_until(lambda: mx2.status()["backlog"] > 100, "a backlog")
+        mx1.stream([(address, "sshd", time.time()) for address in addresses])
+        mx2.wait_reported(addresses)
+        wait_until(lambda: mx2.status()["held"] == len(addresses), "the rows")
         mx2.stop()
         with contextlib.closing(sqlite3.connect(os.path.join(mx2.dir, "state/peers.db"))) as database:
-            nids = database.execute("SELECT nid FROM backlog ORDER BY random() LIMIT 3").fetchall()
-            for (nid,), damage in zip(nids, ("prefix = 160", "address = x'00'", "origin = x''")):
-                database.execute("UPDATE backlog SET %s WHERE nid = ?" % damage, [nid])
+            rows = database.execute("SELECT id FROM held ORDER BY random() LIMIT 2").fetchall()
+            for (row,), damage in zip(rows, ("prefix = 160", "address = x'00'")):
+                database.execute("UPDATE held SET %s WHERE id = ?" % damage, [row])
             database.commit()
         mx2.start()
-        mx2.wait_reported(addresses)
-        assert sorted(mx2.reported()) == sorted(addresses), "each once"
-        assert "a ban that waited is damaged" in mx2.output()
+        wait_until(lambda: len(mx2.reported()) == len(addresses) + 2, "two lines again")
+        wait_until(lambda: mx2.status()["held"] == len(addresses), "the rows again")
+        assert set(mx2.reported()) == set(addresses)
 
 
 def test_check_looks_at_the_directories(tmp_path):

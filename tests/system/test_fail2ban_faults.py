@@ -43,7 +43,7 @@ def kill(server):
 @pytest.mark.parametrize("together", [False, True], ids=["alone", "with the node"])
 def test_what_fail2ban_had_read_but_not_banned_when_it_restarted_is_banned(tmp_path, together):
     """Together, as when the machine is: what it had read is in no database of fail2ban's."""
-    addresses = public_addresses(200, new_seed())
+    addresses = public_addresses(500, new_seed())
     with Mesh(tmp_path, ["mx1", "mx2"]) as mesh:
         mx1, mx2 = mesh.nodes
         with fail2ban_of(mx2, "command") as two:
