@@ -80,12 +80,21 @@ static int set_jail(request_t *request, const char *value, fault_t *fault)
     return 0;
 }
 
+static int parse_time(const char *name, const char *value, int64_t *time_ms, fault_t *fault)
+{
+    if (!parse_thousandths(value, EVENT_TIME_MAX_MS, time_ms) || *time_ms < 0)
+        return bad(fault, name, value, event_error_text(EVENT_BAD_TIME));
+    return 0;
+}
+
 static int set_time(request_t *request, const char *value, fault_t *fault)
 {
-    int64_t *time_ms = &request->ban.time_ms;
-    if (!parse_thousandths(value, EVENT_TIME_MAX_MS, time_ms) || *time_ms < 0)
-        return bad(fault, "time", value, event_error_text(EVENT_BAD_TIME));
-    return 0;
+    return parse_time("time", value, &request->ban.time_ms, fault);
+}
+
+static int set_at(request_t *request, const char *value, fault_t *fault)
+{
+    return parse_time("at", value, &request->at_ms, fault);
 }
 
 /* 9999 years, as some write who mean for ever, end later than any time that there is. */
@@ -171,9 +180,11 @@ static const struct {
     const char *name;
     int (*set)(request_t *request, const char *value, fault_t *fault);
 } fields[] = {
-    {"jail", set_jail},        {"ip", set_address},        {"time", set_time},
-    {"bantime", set_duration}, {"failures", set_failures}, {"bancount", set_bancount},
-    {"port", set_port},        {"protocol", set_protocol}, {"stray", set_stray},
+    {"jail", set_jail},         {"ip", set_address},
+    {"time", set_time},         {"bantime", set_duration},
+    {"failures", set_failures}, {"bancount", set_bancount},
+    {"port", set_port},         {"protocol", set_protocol},
+    {"stray", set_stray},       {"at", set_at},
 };
 
 #define FIELD_COUNT (sizeof fields / sizeof fields[0])
@@ -188,6 +199,8 @@ static size_t find_field(const char *name)
 }
 
 /* ---- lines ---- */
+
+static const char *const verbs[] = {[REQUEST_BAN] = "ban", [REQUEST_UNBAN] = "unban"};
 
 void request_quote(const char *value, char *out, size_t size)
 {
@@ -230,9 +243,9 @@ static bool unquote(char *value)
     return true;
 }
 
-void request_begin(char line[static REQUEST_LINE_MAX])
+void request_begin(char line[static REQUEST_LINE_MAX], request_verb_t verb)
 {
-    snprintf(line, REQUEST_LINE_MAX, "ban");
+    snprintf(line, REQUEST_LINE_MAX, "%s", verbs[verb]);
 }
 
 void request_add(char line[static REQUEST_LINE_MAX], const char *name, const char *value)
@@ -302,7 +315,7 @@ int request_parse(const char *line, size_t length, request_t *request, fault_t *
     char copy[REQUEST_LINE_MAX];
     memset(request, 0, sizeof *request);
     request->ban.duration_s = REQUEST_DURATION_DEFAULT_S;
-    request->ban.time_ms = -1; /* not set */
+    request->ban.time_ms = request->at_ms = -1; /* not set */
     request->bad = "request";
     if (length >= sizeof copy)
         return fault_set(fault, "request of %zu bytes: expected at most %d", length,
@@ -313,8 +326,10 @@ int request_parse(const char *line, size_t length, request_t *request, fault_t *
         return fault_set(fault, "request has a NUL byte");
     char *rest = copy;
     const char *verb = strsep(&rest, " ");
-    if (strcmp(verb, "ban") != 0)
-        return bad(fault, "request", verb, "expected \"ban\"");
+    if (strcmp(verb, verbs[REQUEST_UNBAN]) == 0)
+        request->verb = REQUEST_UNBAN;
+    else if (strcmp(verb, verbs[REQUEST_BAN]) != 0)
+        return bad(fault, "request", verb, "expected \"ban\" or \"unban\"");
     return parse_fields(request, rest, fault);
 }
 

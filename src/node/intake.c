@@ -24,6 +24,8 @@ typedef enum {
     INTAKE_STORED,
     INTAKE_PROLONGED,
     INTAKE_REPEATED,
+    INTAKE_LIFTED,
+    INTAKE_UNKNOWN_ATTEMPT,
     INTAKE_SPECIAL,
     INTAKE_SHARED_JAIL,
     INTAKE_MALFORMED,
@@ -31,6 +33,7 @@ typedef enum {
     INTAKE_SPOOLED, /* besides one of the above */
     INTAKE_REJECTED_RECORD,
     INTAKE_FOREIGN_USER,
+    INTAKE_FOREIGN_UNBAN,
     INTAKE_COUNT,
 } count_t;
 
@@ -38,6 +41,8 @@ static const char *const count_names[INTAKE_COUNT] = {
     [INTAKE_STORED] = "stored",
     [INTAKE_PROLONGED] = "prolonged",
     [INTAKE_REPEATED] = "repeated",
+    [INTAKE_LIFTED] = "lifted",
+    [INTAKE_UNKNOWN_ATTEMPT] = "unknown-attempt",
     [INTAKE_SPECIAL] = "special-address",
     [INTAKE_SHARED_JAIL] = "shared-jail",
     [INTAKE_MALFORMED] = "malformed",
@@ -45,11 +50,13 @@ static const char *const count_names[INTAKE_COUNT] = {
     [INTAKE_SPOOLED] = "from-spool",
     [INTAKE_REJECTED_RECORD] = "spool-rejected",
     [INTAKE_FOREIGN_USER] = "foreign-user",
+    [INTAKE_FOREIGN_UNBAN] = "foreign-unban",
 };
 
 typedef struct {
     intake_t *intake;
     zmq_pollitem_t item;
+    uid_t user;
     answers_t answers;           /* while some wait for room, it is not read */
     char line[REQUEST_LINE_MAX]; /* the beginning of one whose end has not come yet */
     size_t line_length;          /* may be more */
@@ -60,6 +67,8 @@ typedef struct {
 typedef struct {
     connection_t *connection; /* NULL: of the spool, or hung up meanwhile */
     bool decided;
+    request_verb_t verb;
+    int64_t at_ms; /* of an unban */
     ban_t ban;
     answer_t answer;
 } waiting_t;
@@ -123,7 +132,34 @@ static bool is_skipped(intake_t *self, const ban_t *ban, answer_t *answer)
     return true;
 }
 
-static void note_stored(intake_t *self, const own_feed_item_t *item, answer_t *answer)
+static own_feed_item_t item_of(const ban_t *ban, request_verb_t verb, int64_t at_ms)
+{
+    return (own_feed_item_t){
+        .ban = ban,
+        .is_unban = verb == REQUEST_UNBAN,
+        .at_ms = at_ms >= 0 ? at_ms : wall_now().ms,
+    };
+}
+
+/* Its ban may still be in the spool: there it goes, too, behind that. */
+static void note_unknown(intake_t *self, const own_feed_item_t *item, bool spooled,
+                         answer_t *answer)
+{
+    char address[ADDR_TEXT_MAX];
+    addr_print(&item->ban->address, address);
+    if (!spooled && spooled_waits(self->spooled)) {
+        self->counts[INTAKE_FAILED]++;
+        say(answer, REQUEST_ANSWER_FAILED, "the ban of %s may still be in the spool", address);
+        return;
+    }
+    self->counts[INTAKE_UNKNOWN_ATTEMPT]++;
+    say(answer, REQUEST_ANSWER_SKIPPED, "no ban of %s in %s from that time was announced", address,
+        item->ban->jail);
+    log_debug("%s", answer->text);
+}
+
+/* spooled: it came from there */
+static void note_stored(intake_t *self, const own_feed_item_t *item, bool spooled, answer_t *answer)
 {
     static const struct {
         count_t count;
@@ -132,11 +168,17 @@ static void note_stored(intake_t *self, const own_feed_item_t *item, answer_t *a
         [OWN_FEED_NEW] = {INTAKE_STORED, "new"},
         [OWN_FEED_PROLONGED] = {INTAKE_PROLONGED, "prolonged"},
         [OWN_FEED_REPEATED] = {INTAKE_REPEATED, "repeated"},
+        [OWN_FEED_LIFTED] = {INTAKE_LIFTED, "lifted"},
     };
+    if (item->result == OWN_FEED_UNKNOWN) {
+        note_unknown(self, item, spooled, answer);
+        return;
+    }
     self->counts[results[item->result].count]++;
     snprintf(answer->text, sizeof answer->text, REQUEST_ANSWER_OK " nid=%" PRId64 " %s", item->nid,
              results[item->result].word);
-    applier_note_own(self->applier, item->ban, item->nid);
+    if (!item->lifted)
+        applier_note_own(self->applier, item->ban, item->nid);
 }
 
 /* Store a group of bans. Returns 0; -1: none is stored, and why is in errno. */
@@ -199,14 +241,15 @@ static void flush(void *arg)
     size_t count = 0;
     for (size_t i = 0; i < self->waiting_count; i++)
         if (!self->waiting[i].decided)
-            items[count++] = (own_feed_item_t){.ban = &self->waiting[i].ban};
+            items[count++] =
+                item_of(&self->waiting[i].ban, self->waiting[i].verb, self->waiting[i].at_ms);
     int rc = store(self, items, count);
     int error = errno;
     const own_feed_item_t *item = items;
     for (size_t i = 0; i < self->waiting_count; i++) {
         waiting_t *waiting = &self->waiting[i];
         if (!waiting->decided && rc == 0)
-            note_stored(self, item++, &waiting->answer);
+            note_stored(self, item++, false, &waiting->answer);
         else if (!waiting->decided) {
             self->counts[INTAKE_FAILED]++;
             say(&waiting->answer, REQUEST_ANSWER_FAILED, "%s", strerror(error));
@@ -239,6 +282,21 @@ static void note_malformed(intake_t *self, const request_t *request, const fault
     self->malformed_at = mono_now();
 }
 
+/* Who may hand in a ban need not be one who may lift it everywhere. True if so, with the answer. */
+static bool is_refused(intake_t *self, const connection_t *connection, const request_t *request,
+                       answer_t *answer)
+{
+    if (request->verb != REQUEST_UNBAN || publishers_may_lift(connection->user))
+        return false;
+    say(answer, REQUEST_ANSWER_REFUSED,
+        "user %u may not lift bans: only root and the user of banmeshd may",
+        (unsigned)connection->user);
+    if (self->counts[INTAKE_FOREIGN_UNBAN]++ == 0)
+        log_warnx("%s; the next ones are only counted",
+                  answer->text + sizeof REQUEST_ANSWER_REFUSED);
+    return true;
+}
+
 static void take_request(connection_t *connection, const char *line, size_t length)
 {
     intake_t *self = connection->intake;
@@ -256,7 +314,10 @@ static void take_request(connection_t *connection, const char *line, size_t leng
         waiting->decided = true;
     } else {
         waiting->ban = request.ban;
-        waiting->decided = is_skipped(self, &waiting->ban, &waiting->answer);
+        waiting->verb = request.verb;
+        waiting->at_ms = request.at_ms;
+        waiting->decided = is_refused(self, connection, &request, &waiting->answer) ||
+                           is_skipped(self, &waiting->ban, &waiting->answer);
     }
     if (self->waiting_count == WIRE_EVENTS_MAX)
         flush(self);
@@ -368,6 +429,7 @@ static int greet(zloop_t *loop, zmq_pollitem_t *item, void *arg)
     }
     connection_t *connection = xcalloc(1, sizeof *connection);
     connection->intake = self;
+    connection->user = user;
     connection->item = (zmq_pollitem_t){.fd = fd, .events = ZMQ_POLLIN};
     self->connections[slot] = connection;
     self->connection_count++;
@@ -396,12 +458,12 @@ static int take_spooled(void *arg, const request_t *requests, size_t count)
         jails_name(self->jails, requests[i].jail, bans[i].jail);
         note_call(self, bans[i].jail);
         if (!is_skipped(self, &bans[i], &answer))
-            items[kept++] = (own_feed_item_t){.ban = &bans[i]};
+            items[kept++] = item_of(&bans[i], requests[i].verb, requests[i].at_ms);
     }
     if (store(self, items, kept) == -1)
         return -1;
     for (size_t i = 0; i < kept; i++)
-        note_stored(self, &items[i], &answer);
+        note_stored(self, &items[i], true, &answer);
     return 0;
 }
 

@@ -1,7 +1,8 @@
-/* intake - where this host's own bans come in: the socket that the hook speaks to, and the spool.
- * A line on the stream is a request (request.h), and each gets one line in answer, in order, after
- * the ban is on disk. What waits together is committed together. A connection may stay open
- * and stream. Refuses nothing because it is banned already: repeats are harmless. */
+/* intake - where this host's own bans and unbans come in: the socket that the hook speaks to, and
+ * the spool. A line on the stream is a request (request.h), and each gets one line in answer, in
+ * order, after the ban is on disk. What waits together is committed together. A connection may stay
+ * open and stream. Refuses nothing because it is banned already: repeats are harmless. Unbans are
+ * taken from root and our own user only. */
 #ifndef BANMESH_NODE_INTAKE_H
 #define BANMESH_NODE_INTAKE_H
 

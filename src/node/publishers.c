@@ -53,6 +53,11 @@ bool publishers_has(const publishers_t *self, uid_t user)
     return user == geteuid();
 }
 
+bool publishers_may_lift(uid_t user)
+{
+    return user == 0 || user == geteuid();
+}
+
 void publishers_warn(publishers_t *self, uid_t user)
 {
     for (size_t i = 0; i < self->stranger_count; i++)

@@ -24,6 +24,10 @@ void publishers_set(publishers_t *self, const settings_t *settings, bool warn);
 /* One of them, or whoever runs this. */
 bool publishers_has(const publishers_t *self, uid_t user);
 
+/* Root, or whoever runs this: an unban lifts a ban on all hosts, and none of the settings gives
+ * that away. */
+bool publishers_may_lift(uid_t user);
+
 /* Log that one is not. Once a user, not once an attempt: two who take turns must not fill the log.
  */
 void publishers_warn(publishers_t *self, uid_t user);

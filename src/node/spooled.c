@@ -49,6 +49,19 @@ static void say_taken(spooled_t *self)
     self->said = *all;
 }
 
+static bool is_there(const spooled_t *self, const char *file)
+{
+    char path[PATH_MAX];
+    struct stat status;
+    snprintf(path, sizeof path, "%s/%s", self->directory, file);
+    return lstat(path, &status) == 0;
+}
+
+bool spooled_waits(const spooled_t *self)
+{
+    return is_there(self, "spool") || is_there(self, "spool.taking");
+}
+
 /* A step, and the next one in another round. */
 static void take(void *arg)
 {
@@ -72,18 +85,10 @@ static void take(void *arg)
     }
 }
 
-static bool waits(const spooled_t *self, const char *file)
-{
-    char path[PATH_MAX];
-    struct stat status;
-    snprintf(path, sizeof path, "%s/%s", self->directory, file);
-    return lstat(path, &status) == 0;
-}
-
 static void tick(void *arg)
 {
     spooled_t *self = arg;
-    if (waits(self, "spool") || waits(self, "spool.taking"))
+    if (spooled_waits(self))
         take(self);
 }
 

@@ -21,6 +21,9 @@ typedef struct {
 spooled_t *spooled_new(const spooled_config_t *config, fault_t *fault);
 void spooled_destroy(spooled_t **self_p);
 
+/* Whether anything is there that was not taken yet. Asks the file system. */
+bool spooled_waits(const spooled_t *self);
+
 /* Take a first step of what is there. */
 void spooled_begin(spooled_t *self);
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SECOND_MS  1000
 #define PRUNE_ROWS 5000 /* in a step: see db_begin_freeing */
 
 #define LIFTED_TABLE                                                                               \
@@ -28,6 +29,7 @@ struct attempts {
     db_t *db;
     sqlite3_stmt *claim;
     sqlite3_stmt *find;
+    sqlite3_stmt *near;
     sqlite3_stmt *move;
     sqlite3_stmt *lift;
     sqlite3_stmt *is_lifted;
@@ -61,6 +63,7 @@ attempts_t *attempts_new(db_t *db)
     self->db = db;
     self->find = db_prepare(db, "SELECT epoch, channel, seq, idx, duration_s, at_epoch, at_seq, "
                                 "at_idx FROM attempt WHERE key = ?");
+    self->near = db_prepare(db, "SELECT key FROM attempt WHERE key >= ? AND key < ?");
     self->claim = db_prepare(db, "INSERT OR IGNORE INTO attempt (key, epoch, channel, seq, idx, "
                                  "duration_s) VALUES (?, ?, ?, ?, ?, ?)");
     self->move = db_prepare(db, "UPDATE attempt SET duration_s = ?, at_epoch = ?, at_seq = ?, "
@@ -101,6 +104,49 @@ int attempts_find(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES]
     }
     sqlite3_reset(self->find);
     return 1;
+}
+
+/* Every key says its time; with that the rest of it shows whether it is of that jail and address.
+ */
+static bool is_of(const uint8_t *key, const ban_t *ban)
+{
+    uint8_t its[ATTEMPTS_KEY_BYTES];
+    ban_t then = *ban;
+    then.time_ms = (int64_t)(get_u64(key) >> 16);
+    attempts_key(&then, its);
+    return memcmp(key, its, sizeof its) == 0;
+}
+
+static int find_in_second(attempts_t *self, const ban_t *ban, uint8_t key[ATTEMPTS_KEY_BYTES])
+{
+    uint8_t first[ATTEMPTS_KEY_BYTES] = {0};
+    uint8_t end[ATTEMPTS_KEY_BYTES] = {0};
+    bool found = false;
+    int rc;
+    put_u64(first, (uint64_t)(ban->time_ms - SECOND_MS / 2) << 16);
+    put_u64(end, (uint64_t)(ban->time_ms + SECOND_MS / 2 + 1) << 16);
+    sqlite3_bind_blob(self->near, 1, first, sizeof first, SQLITE_STATIC);
+    sqlite3_bind_blob(self->near, 2, end, sizeof end, SQLITE_STATIC);
+    while ((rc = db_step(self->db, self->near)) == 1) {
+        const uint8_t *row = sqlite3_column_blob(self->near, 0);
+        if (row == NULL || sqlite3_column_bytes(self->near, 0) != ATTEMPTS_KEY_BYTES ||
+            !is_of(row, ban))
+            continue;
+        memcpy(key, row, ATTEMPTS_KEY_BYTES);
+        found = true;
+    }
+    return rc == -1 ? -1 : found;
+}
+
+int attempts_find_near(attempts_t *self, const ban_t *ban, attempt_t *out)
+{
+    uint8_t key[ATTEMPTS_KEY_BYTES];
+    attempts_key(ban, key);
+    int rc = attempts_find(self, key, out);
+    if (rc != 0 || ban->time_ms % SECOND_MS != 0 || ban->time_ms < SECOND_MS)
+        return rc;
+    rc = find_in_second(self, ban, key);
+    return rc == 1 ? attempts_find(self, key, out) : rc;
 }
 
 int attempts_claim(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES],

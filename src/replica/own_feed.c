@@ -167,10 +167,8 @@ static int put_pardon(own_feed_t *self, const feed_ref_t *ref, const own_feed_it
 
 static int add_unban(own_feed_t *self, const feed_ref_t *ref, own_feed_item_t *item)
 {
-    uint8_t key[ATTEMPTS_KEY_BYTES];
     attempt_t attempt;
-    attempts_key(item->ban, key);
-    int found = attempts_find(self->attempts, key, &attempt);
+    int found = attempts_find_near(self->attempts, item->ban, &attempt);
     item->result = OWN_FEED_UNKNOWN;
     item->nid = 0;
     if (found != 1)

@@ -19,7 +19,7 @@ typedef enum {
 
 typedef struct {
     const ban_t *ban;         /* in: passes event_check_ban; borrowed for the call */
-    bool is_unban;            /* in: the ban of that jail, address and time was lifted */
+    bool is_unban;            /* in: the ban that attempts_find_near finds was lifted */
     int64_t at_ms;            /* in, of an unban: when; what is to come counts as now */
     own_feed_result_t result; /* out */
     bool lifted;              /* out: it is, now or since before */

@@ -26,12 +26,12 @@ static void check_jail(const request_t *request)
     char line[REQUEST_LINE_MAX];
     request_t again;
     fault_t fault;
-    request_begin(line);
+    request_begin(line, request->verb);
     request_add(line, "jail", request->jail);
     request_add(line, "ip", "1.2.3.4");
     request_add(line, "time", "1");
     expect(request_parse(line, strlen(line), &again, &fault) == 0);
-    expect(strcmp(again.jail, request->jail) == 0);
+    expect(again.verb == request->verb && strcmp(again.jail, request->jail) == 0);
 }
 
 static void check_line(const char *text, size_t size)
@@ -47,6 +47,7 @@ static void check_line(const char *text, size_t size)
             expect(*p >= ' ' && *p <= '~');
         return;
     }
+    expect(request.at_ms >= -1 && request.at_ms <= EVENT_TIME_MAX_MS);
     check_jail(&request);
     name_jail(&request);
     size_t length = request_format(&request.ban, line);

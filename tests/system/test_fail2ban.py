@@ -66,22 +66,27 @@ class Recorder:
         parameters = ", ".join([f'publish="{self.script}"', *parameters])
         return f"banmesh[{parameters}]"
 
-    def calls(self):
-        """The calls so far: a dictionary of option and value for each."""
+    def all_calls(self):
         text = self.file.read_text() if self.file.exists() else ""
         calls = [call.split("\t")[:-1] for call in text.split("END\t")[:-1]]
-        assert all(len(call) % 2 == 0 for call in calls), text
+        return [[part for word in call for part in (
+            word.split("=") if word.startswith("--unban=") else [word])] for call in calls]
+
+    def calls(self, unbans=False):
+        """The calls so far: a dictionary of option and value for each ban, or unban."""
+        calls = [call for call in self.all_calls() if ("--unban" in call) == unbans]
+        assert all(len(call) % 2 == 0 for call in calls), calls
         return [dict(zip(call[::2], call[1::2])) for call in calls]
 
     def published(self):
         return [(call["--jail"], call["--ip"]) for call in self.calls()]
 
-    def wait(self, count, timeout=30):
+    def wait(self, count, timeout=30, unbans=False):
         deadline = time.monotonic() + timeout
-        while len(self.calls()) < count and time.monotonic() < deadline:
+        while len(self.calls(unbans)) < count and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert len(self.calls()) == count, self.calls()
-        return self.calls()
+        assert len(self.calls(unbans)) == count, self.all_calls()
+        return self.calls(unbans)
 
 
 @pytest.fixture
@@ -341,20 +346,77 @@ def test_restored_bans_are_not_published_again(tmp_path, recorder):
         ("sshd", IPV4), ("sshd", IPV6), ("sshd", "45.154.244.3")]
 
 
-def test_nothing_is_published_on_unban_reload_and_stop(tmp_path, recorder):
+def test_an_unban_has_the_time_and_bantime_of_its_ban(tmp_path, recorder):
+    jail = sshd_jail(tmp_path / "auth.log", recorder.action('options="--socket /run/x.sock"'))
+    with Fail2banServer(tmp_path, jail) as fail2ban:
+        append(tmp_path / "auth.log", failed_passwords(IPV4))
+        [ban] = recorder.wait(1)
+        fail2ban.client("set", "sshd", "unbanip", IPV4)
+        [unban] = recorder.wait(1, unbans=True)
+    assert unban == {"--unban": "yes", **{name: ban[name] for name in (
+        "--socket", "--jail", "--ip", "--time", "--bantime")}}
+    assert len(recorder.all_calls()) == 2
+
+
+def test_an_unban_of_a_prolonged_or_restored_ban_has_the_time_of_the_first_and_its_last_bantime(
+        tmp_path, recorder):
+    jail = sshd_jail(tmp_path / "auth.log", recorder.action())
+    jail = jail.replace("bantime = 600", "bantime = 2\nbantime.increment = true\n"
+                        "bantime.formula = ban.Time * (1 if ban.Count < 1 else 200)")
+    with Fail2banServer(tmp_path, jail) as fail2ban:
+        fail2ban.client("set", "sshd", "banip", IPV4, IPV6)
+        for call in recorder.wait(2, unbans=True):  # they end: as the hook is told
+            assert float(call["--time"]) + float(call["--bantime"]) <= time.time()
+        fail2ban.client("set", "sshd", "banip", IPV4, IPV6)
+        prolonged = {}
+        deadline = time.monotonic() + 30
+        while len(prolonged) < 2 and time.monotonic() < deadline:
+            prolonged = {call["--ip"]: call for call in recorder.calls()
+                         if call["--bantime"] == "400"}
+            time.sleep(0.02)
+        fail2ban.client("set", "sshd", "unbanip", IPV4)
+        unban = recorder.wait(3, unbans=True)[2]
+        assert {name: unban[name] for name in ("--ip", "--time", "--bantime")} == {
+            name: prolonged[IPV4][name] for name in ("--ip", "--time", "--bantime")}
+        fail2ban.stop()
+        fail2ban.start()
+        fail2ban.wait_log(f"[sshd] Restore Ban {IPV6}")
+        before = len(recorder.calls())
+        fail2ban.client("set", "sshd", "banip", "45.154.244.3")  # behind it in the same thread
+        recorder.wait(before + 1)
+        fail2ban.client("set", "sshd", "unbanip", IPV6)
+        unban = recorder.wait(4, unbans=True)[3]
+    assert unban["--ip"] == IPV6
+    # fail2ban's database keeps the nearest second: the node must find the ban by that
+    assert unban["--time"] == str(round(float(prolonged[IPV6]["--time"])))
+    assert unban["--bantime"] == "400"
+
+
+def test_no_unban_is_published_on_reload_stop_and_unban_of_all(tmp_path, recorder):
     with Fail2banServer(tmp_path, sshd_jail(tmp_path / "auth.log", recorder.action())) as fail2ban:
         fail2ban.client("set", "sshd", "banip", IPV4, IPV6)
         recorder.wait(2)
         subprocess.run([*tool("client"), "-c", str(fail2ban.conf),
                         "reload"], check=True, capture_output=True, timeout=60)
-        fail2ban.client("set", "sshd", "unbanip", IPV4)
-        fail2ban.wait_log(f"[sshd] Unban {IPV4}")
+        subprocess.run([*tool("client"), "-c", str(fail2ban.conf),
+                        "reload", "--restart", "sshd"], check=True, capture_output=True, timeout=60)
+        fail2ban.wait_banned("sshd", [IPV4, IPV6])
         fail2ban.client("unban", "--all")
         fail2ban.wait_log(f"[sshd] Unban {IPV6}")
         fail2ban.client("set", "sshd", "banip", "45.154.244.3")
         recorder.wait(3)
     assert "ERROR" not in fail2ban.log_text()
-    assert len(recorder.calls()) == 3
+    assert len(recorder.all_calls()) == 3
+
+
+def test_a_jail_may_keep_its_unbans_to_itself(tmp_path, recorder):
+    jail = sshd_jail(tmp_path / "auth.log", recorder.action("unbans=no"))
+    with Fail2banServer(tmp_path, jail) as fail2ban:
+        fail2ban.client("set", "sshd", "banip", IPV4)
+        recorder.wait(1)
+        fail2ban.client("set", "sshd", "unbanip", IPV4)
+        [unban] = recorder.wait(1, unbans=True)
+    assert unban["--unban"] == "no"  # the program does nothing then
 
 
 def test_a_failing_hook_is_called_again_alike_and_the_ban_stands(tmp_path, recorder):

@@ -173,6 +173,34 @@ TEST(bans_older_than_30_days_are_forgotten)
     close_attempts(&open);
 }
 
+/* fail2ban's database rounds, to the nearest second. */
+TEST(an_attempt_is_found_by_the_second_that_it_is_nearest_to)
+{
+    attempt_t found;
+    uint8_t key[ATTEMPTS_KEY_BYTES];
+    ban_t ban = support_ban("45.154.244.193");
+    ban_t asked = ban;
+    open_t open = open_attempts();
+    for (int64_t i = 0; i <= 8; i++) { /* each in seconds of its own */
+        ban.time_ms = 1795288020500 + i * 10125;
+        asked.time_ms = (ban.time_ms + 500) / 1000 * 1000;
+        attempts_key(&ban, key);
+        claim(&open, key, (uint64_t)i + 1, 1);
+        assert_int_equal(attempts_find_near(open.attempts, &asked, &found), 1);
+        assert_int_equal(found.position.seq, i + 1);
+        asked.time_ms += 2000;
+        assert_int_equal(attempts_find_near(open.attempts, &asked, &found), 0);
+        asked.time_ms -= 2000;
+        asked.address = support_addr("45.154.244.194");
+        assert_int_equal(attempts_find_near(open.attempts, &asked, &found), 0);
+        asked.address = ban.address;
+        asked.time_ms++; /* who knows more than the second means that */
+        assert_int_equal(attempts_find_near(open.attempts, &asked, &found),
+                         asked.time_ms == ban.time_ms);
+    }
+    close_attempts(&open);
+}
+
 /* Somebody may lift it. */
 TEST(a_ban_that_still_runs_is_kept_however_old_it_is)
 {
@@ -310,6 +338,7 @@ int main(void)
         in_directory(a_prolongation_keeps_the_position_of_the_first),
         in_directory(a_rolled_back_attempt_never_was),
         in_directory(bans_older_than_30_days_are_forgotten),
+        in_directory(an_attempt_is_found_by_the_second_that_it_is_nearest_to),
         in_directory(a_ban_that_still_runs_is_kept_however_old_it_is),
         in_directory(pruning_many_goes_in_steps_and_comes_to_an_end),
         in_directory(what_was_lifted_is_known_after_a_restart_and_as_long_as_its_pardon),

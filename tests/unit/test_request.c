@@ -6,14 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The ban as a line, under the name that fail2ban gave its jail. */
+/* The ban as a line, under the name that fail2ban gave its jail; an unban with less behind it. */
 static void format(const request_t *request, char *out, size_t size)
 {
     char line[REQUEST_LINE_MAX];
     char jail[REQUEST_LINE_MAX];
+    bool is_unban = request->verb == REQUEST_UNBAN;
     request_format(&request->ban, line);
     request_quote(request->jail, jail, sizeof jail);
-    snprintf(out, size, "ban jail=%s%s", jail, line + strlen("ban jail="));
+    if (is_unban)
+        *strstr(line, " failures=") = '\0';
+    int used = snprintf(out, size, "%s jail=%s%s", is_unban ? "unban" : "ban", jail,
+                        line + strlen("ban jail="));
+    if (request->at_ms >= 0)
+        snprintf(out + used, size - (size_t)used, " at=%lld.%03d",
+                 (long long)(request->at_ms / 1000), (int)(request->at_ms % 1000));
 }
 
 static void parse_one(char *input, char *out, size_t size)
@@ -92,7 +99,7 @@ TEST(the_longest_values_fit_a_line)
     fault_t fault;
     memset(value, '\x01', sizeof value - 1);
     value[sizeof value - 1] = '\0';
-    request_begin(line);
+    request_begin(line, REQUEST_BAN);
     request_add(line, "ip", "1.2.3.4");
     request_add(line, "time", "1");
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -110,7 +117,7 @@ TEST(a_jail_has_any_name_on_its_way)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char line[REQUEST_LINE_MAX];
         request_t request;
-        request_begin(line);
+        request_begin(line, REQUEST_BAN);
         request_add(line, "jail", names[i]);
         request_add(line, "ip", "1.2.3.4");
         request_add(line, "time", "1");
@@ -130,7 +137,7 @@ TEST(the_last_port_of_a_list_that_was_cut_is_left_out)
     while (strlen(value) < REQUEST_VALUE_MAX - 5)
         strcat(value, "     ");
     strcat(value, "ssh,https");
-    request_begin(line);
+    request_begin(line, REQUEST_BAN);
     request_add(line, "jail", "j");
     request_add(line, "ip", "1.2.3.4");
     request_add(line, "time", "1");
