@@ -348,6 +348,16 @@ void applier_note_own(applier_t *self, const ban_t *ban, int64_t nid)
     standing_take_own(self->standing, ban, nid);
 }
 
+void applier_note_own_lift(applier_t *self, const ban_t *ban, int64_t nid)
+{
+    standing_take_own_lift(self->standing, &ban->address, nid);
+}
+
+void applier_note_own_grace(applier_t *self, const event_t *event)
+{
+    standing_take_own_grace(self->standing, event);
+}
+
 static void set_limits(applier_t *self)
 {
     const index_limits_t limits = {

@@ -20,6 +20,12 @@ void applier_reload(applier_t *self);
 /* One of this host's own jails banned: it is on disk in our feed. */
 void applier_note_own(applier_t *self, const ban_t *ban, int64_t nid);
 
+/* ... or lifted that ban; what its bans and pardons come to is the same in any order. */
+void applier_note_own_lift(applier_t *self, const ban_t *ban, int64_t nid);
+
+/* A pardon or an allowance of this host that came back from peers, its place as original. */
+void applier_note_own_grace(applier_t *self, const event_t *event);
+
 /* Answer an operator's question, or carry out an order (questions.h, orders.h); NULL: neither. */
 json_t *applier_command(applier_t *self, const char *line);
 

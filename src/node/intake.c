@@ -177,7 +177,9 @@ static void note_stored(intake_t *self, const own_feed_item_t *item, bool spoole
     self->counts[results[item->result].count]++;
     snprintf(answer->text, sizeof answer->text, REQUEST_ANSWER_OK " nid=%" PRId64 " %s", item->nid,
              results[item->result].word);
-    if (!item->lifted)
+    if (item->lifted)
+        applier_note_own_lift(self->applier, item->ban, item->nid);
+    else
         applier_note_own(self->applier, item->ban, item->nid);
 }
 

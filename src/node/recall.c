@@ -48,13 +48,15 @@ static int learn(recall_t *self, const wire_batch_t *batch)
     for (size_t i = 0; i < batch->event_count; i++) {
         event_t event;
         if (wire_event(service_wire(self->service), i, &event) != EVENT_OK ||
-            (event.kind != EVENT_BAN && event.kind != EVENT_PARDON))
+            event.kind == EVENT_UNKNOWN)
             continue;
-        if (attempts_learn(self->attempts, &event, now) == -1)
+        if (event.kind != EVENT_ALLOW && attempts_learn(self->attempts, &event, now) == -1)
             return -1;
         if (event.kind == EVENT_BAN)
             applier_note_own(self->applier, &event.ban,
                              nid_of(&batch->feed.origin, &event.original));
+        else
+            applier_note_own_grace(self->applier, &event);
     }
     return 0;
 }

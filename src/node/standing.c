@@ -407,6 +407,19 @@ void standing_take_own_grace(standing_t *self, const event_t *event)
     take_grace(self, &service_cert(self->service)->sign_public, event, true);
 }
 
+void standing_take_own_lift(standing_t *self, const addr_t *address, int64_t nid)
+{
+    const grace_entry_t entry = {
+        .network = *address,
+        .kind = EVENT_PARDON,
+        .origin = index_origin(self->index, &service_cert(self->service)->sign_public),
+        .time_ms = self->now.ms,
+        .text = (char[]){"unban"},
+    };
+    if (graces_put(self->graces, &entry, &nid, 1) == GRACES_ADDED)
+        settle_covered(self, address);
+}
+
 void standing_take_own(standing_t *self, const ban_t *ban, int64_t nid)
 {
     uint32_t slot;

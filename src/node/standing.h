@@ -49,6 +49,9 @@ void standing_take(standing_t *self, const standing_place_t *at, event_error_t m
 void standing_take_own(standing_t *self, const ban_t *ban, int64_t nid);
 void standing_take_own_grace(standing_t *self, const event_t *event);
 
+/* One of this host's own bans was lifted by its jail. */
+void standing_take_own_lift(standing_t *self, const addr_t *address, int64_t nid);
+
 /* What was put in since the last commit is not stored: take it out. Looks at each. */
 void standing_drop_lost(standing_t *self);
 

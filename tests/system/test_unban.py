@@ -299,3 +299,54 @@ def test_who_may_hand_in_bans_may_not_lift_them(tmp_path):
         assert not os.listdir(mx1.spool)
         assert subprocess.run([*hook, "--unban"], check=True).returncode == 0
         assert intake(mx1, "lifted") == 1
+
+
+def sharing(node, port_jails=("sshd", "recidive")):
+    """fail2ban with local jails that publish, and the shared one."""
+    jails = """
+[DEFAULT]
+action = nothing
+         banmesh[publish="%s", options="--socket %s --spool %s"]
+[shared]
+logpath = %s
+action = nothing
+""" % (program("banmesh-publish"), node.socket, node.spool, node.shared_log)
+    open(node.shared_log, "a", encoding="ascii").close()
+    log = os.path.join(node.dir, "a.log")
+    open(log, "a", encoding="ascii").close()
+    for jail in port_jails:
+        jails += "[%s]\nenabled = true\nfilter = sshd\nlogpath = %s\nbantime = 1d\n" % (jail, log)
+    return Fail2banServer(os.path.join(node.dir, "f2b"), jails)
+
+
+def test_an_unban_at_the_origin_lifts_that_ban_on_all_and_no_other(tmp_path):
+    """Three nodes with fail2ban; one of them is away when it is lifted."""
+    other = "80.94.95.113"
+    with Mesh(tmp_path, ["mx1", "mx2", "mx3"]) as mesh:
+        mx1, mx2, mx3 = mesh.nodes
+        with sharing(mx1) as one, sharing(mx2) as two, sharing(mx3) as three:
+            one.client("set", "sshd", "banip", IPV4, other)
+            two.client("set", "sshd", "banip", other)
+            for server in (two, three):
+                server.wait_banned("shared", [IPV4, other])
+            three.stop()
+            mx3.stop()
+            one.client("set", "sshd", "unbanip", IPV4)
+            begun = time.monotonic()
+            wait_until(lambda: IPV4 not in two.banned("shared"), two.log_text)
+            print("lifted on mx2 after %.2f s" % (time.monotonic() - begun))
+            one.client("set", "sshd", "unbanip", other)
+            wait_until(lambda: other not in two.banned("shared"), two.log_text)
+            mx3.start()
+            three.start()
+            # mx2 upholds the other one.
+            wait_until(lambda: three.banned("shared") == [other], three.log_text)
+            assert two.banned("sshd") == [other]
+            # recidive's ban of the address is another one.
+            one.client("set", "sshd", "banip", IPV4)
+            one.client("set", "recidive", "banip", IPV4)
+            for server in (two, three):
+                server.wait_banned("shared", [IPV4])
+            one.client("set", "sshd", "unbanip", IPV4)
+            wait_until(lambda: mx3.status()["outcomes"].get("grace", 0) >= 3, "the third pardon")
+            assert IPV4 in three.banned("shared") and IPV4 in two.banned("shared")
