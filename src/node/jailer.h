@@ -1,8 +1,8 @@
 /* jailer - asks banmesh-helper to do in fail2ban what this user may not: let go of addresses, and
  * list what is held. Never waits: one request at a time, its answer comes on the loop. The helper
- * listens at helper / socket; a banmeshd that runs as root, and finds nobody there, starts one as
- * its child. A helper that is missing, dies, hangs or answers nonsense costs the request, and a
- * pause before the next one. */
+ * listens at helper / socket; if that is "", or nobody
+ * listens and banmeshd runs as root, banmeshd starts one as its child. A helper that is missing,
+ * dies, hangs or answers nonsense costs the request, and a pause before the next one. */
 #ifndef BANMESH_NODE_JAILER_H
 #define BANMESH_NODE_JAILER_H
 

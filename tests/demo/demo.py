@@ -61,6 +61,41 @@ def replay(stage, story, stop):
             raise Failed("%s: fail2ban logged Ban, but does not hold %s" % (name, " ".join(lost)))
 
 
+def wait_unban(stage, address, begun):
+    """{node: ms until its fail2ban has let go}."""
+    words = "[shared] Unban %s\n" % address
+    ms = {}
+    while len(ms) < len(NODES) - 1:
+        for name in set(NODES[1:]) - set(ms):
+            if words in stage.fail2ban[name].log_text():
+                ms[name] = (time.monotonic() - begun) * 1000
+        if time.monotonic() - begun > PATIENCE:
+            raise Failed("fail2ban lets go of %s on %s" % (address, " and ".join(NODES[1:])))
+        time.sleep(0.001)
+    return ms
+
+
+def tell_lift(stage, screen, stop):
+    """Why an attacker is banned elsewhere, and a pardon that lifts it everywhere."""
+    address = sorted(ATTACKERS)[0]
+    screen.doing = "why"
+    screen.title("why is it banned there? on mx2: banmesh why " + address)
+    for line in stage.command(NODES[1], "why", address).splitlines():
+        screen.quote(line)
+    stop.look()
+    screen.doing = "pardon"
+    reason = "a customer's monitoring"
+    screen.title('a false alarm: on mx1: banmesh pardon %s --reason "%s"' % (address, reason))
+    begun = time.monotonic()
+    process = stage.begin(NODES[0], "pardon", address, "--reason", reason)
+    ms = wait_unban(stage, address, begun)
+    said, _ = process.communicate(timeout=PATIENCE)
+    for line in said.splitlines():
+        screen.quote(line)
+    for name, passed in sorted(ms.items()):
+        screen.row("  %s       fail2ban has let go after %4.0f ms" % (name, passed), True)
+
+
 def show(stage, screen, stop):
     """The whole show. Returns the last words."""
     for name, act in stage.acts():
@@ -74,6 +109,7 @@ def show(stage, screen, stop):
     replay(stage, story, stop)
     story.tell_legs()
     story.tell_record(stage.store)
+    tell_lift(stage, screen, stop)
     return story.last_words()
 
 

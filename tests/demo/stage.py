@@ -158,7 +158,8 @@ class Stage:
     def start_nodes(self):
         self.mesh = Mesh(self.directory, extra={"roles": {"aggregator": AGGREGATOR}})
         for name in NODES:
-            self.nodes[name] = self.mesh.add(name)
+            socket = os.path.join(self.directory, name, "fail2ban", "fail2ban.sock")
+            self.nodes[name] = self.mesh.add(name, settings={"shared": {"fail2ban": socket}})
         add_aggregator(self.mesh, [self.store], self.geoip, AGGREGATOR)
         self.mesh.start()
         return "%s and the aggregator %s, all connected; keys made just now" % (
@@ -192,6 +193,18 @@ class Stage:
         return Fail2banServer(self.path(node.name, "fail2ban"), jails, {"jail.conf": JAIL_CONF})
 
     # --- while it runs -------------------------------------------------------------------------
+
+    def begin(self, name, *arguments):
+        """An operator's command on a node, running."""
+        return subprocess.Popen([program("banmesh"), *arguments, "--config", self.nodes[name].conf],
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def command(self, name, *arguments):
+        process = self.begin(name, *arguments)
+        said, _ = process.communicate(timeout=60)
+        if process.returncode != 0:
+            raise OSError("banmesh %s: %s" % (" ".join(arguments), said))
+        return said
 
     def look(self):
         """Raise if something has ended that should go on."""

@@ -97,6 +97,8 @@ def test_the_show_shows_the_whole_way_and_leaves_nothing(start):
     assert "its countries made up" in text
     assert re.search(r"^  country +NL$", text, re.M), text
     assert re.search(r"^  .*f2b:sshd 3\b", text, re.M), text
+    assert re.search(r"is to be banned here until .*: mx1 reported", text), text
+    assert len(re.findall(r"^  mx[23] +fail2ban has let go after +\d+ ms$", text, re.M)) == 2, text
     assert "3 attackers of mx1 are banned on mx2 and mx3, too" in text
     assert "\033" not in text, "colours without a terminal"
     show.assert_nothing_left()

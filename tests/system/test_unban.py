@@ -1,6 +1,7 @@
 """An unban at the origin: fail2ban-client set JAIL unbanip makes a pardon that names that one ban, and
 nothing else does."""
 
+import json
 import os
 import pwd
 import signal
@@ -97,6 +98,13 @@ def wait_intake(node, word, count):
     assert intake(node, word) == count
 
 
+def outcomes(node, address):
+    """{jail: what a node says of the ban}"""
+    said = subprocess.run([program("banmesh"), "why", address, "--config", node.conf, "--json"],
+                          stdout=subprocess.PIPE, check=True).stdout
+    return {report["jail"]: report["outcome"] for report in json.loads(said)["reports"]}
+
+
 def packed(address):
     return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
 
@@ -120,10 +128,28 @@ def test_an_unban_reaches_peers_as_a_pardon_of_that_one_ban(mesh):
         assert before_ms - 1 <= time_ms <= time.time() * 1000
         assert reason == b"unban"
         assert intake(mx1, "lifted") == 1
+        for node in mesh.nodes:
+            wait_until(lambda: outcomes(node, IPV4)["sshd"] == "pardoned", "the pardon to count")
+            assert outcomes(node, IPV4)["recidive"] != "pardoned"
         # the same address again is another attempt
         fail2ban.client("set", "sshd", "banip", IPV4)
         wait_intake(mx1, "stored", 4)
         assert pardons(mx1) == pardons(mx2)
+
+
+def test_an_unban_lifts_the_ban_in_fail2ban_of_others(mesh):
+    mx1, mx2 = mesh.nodes
+    with fail2ban_of(mx1) as one, fail2ban_of(mx2) as two:
+        one.client("set", "sshd", "banip", IPV4, IPV6)
+        two.wait_banned("shared", [IPV4, IPV6])
+        begun = time.monotonic()
+        one.client("set", "sshd", "unbanip", IPV4)
+        wait_until(lambda: two.banned("shared") == [IPV6], "mx2 to let go of it")
+        print("lifted there after %.2f s" % (time.monotonic() - begun))
+        # nothing of it came back as an unban of mx2
+        assert mx2.status()["intake"] == {"stored": 0}
+        one.client("set", "sshd", "banip", IPV4)
+        two.wait_banned("shared", [IPV4, IPV6])
 
 
 def test_the_end_of_a_ban_is_no_unban(mesh):
