@@ -76,8 +76,10 @@ json_int_t ask_number(const json_t *object, const char *name)
 const char *ask_span(int64_t seconds, char out[static ASK_TIME_MAX])
 {
     size_t i = 0;
-    if (seconds < 0)
-        return strcpy(out, "ever");
+    if (seconds < 0) {
+        snprintf(out, ASK_TIME_MAX, "ever");
+        return out;
+    }
     while (i + 1 < UNIT_COUNT && seconds < units[i].seconds)
         i++;
     int64_t rest = seconds % units[i].seconds;

@@ -7,13 +7,16 @@
 
 #define LIMIT_DEFAULT 1000000
 
-static int compare_reports(const void *one_p, const void *other_p)
+typedef struct {
+    const json_t *report;
+    json_int_t time_s;
+} row_t;
+
+static int compare_rows(const void *one_p, const void *other_p)
 {
-    const json_t *one = *(json_t *const *)one_p;
-    const json_t *other = *(json_t *const *)other_p;
-    json_int_t one_s = ask_number(one, "time");
-    json_int_t other_s = ask_number(other, "time");
-    return (other_s > one_s) - (other_s < one_s);
+    const row_t *one = one_p;
+    const row_t *other = other_p;
+    return (other->time_s > one->time_s) - (other->time_s < one->time_s);
 }
 
 static void print_row(const json_t *ban, bool csv)
@@ -31,16 +34,16 @@ static void print_row(const json_t *ban, bool csv)
 static void print_bans(const json_t *bans, bool csv)
 {
     size_t count = json_array_size(bans);
-    json_t **rows = calloc(count + 1, sizeof *rows);
-    if (rows == NULL)
-        fatalx("out of memory");
-    for (size_t i = 0; i < count; i++)
-        rows[i] = json_array_get(bans, i);
-    qsort(rows, count, sizeof *rows, compare_reports);
+    row_t *rows = xcalloc(count + 1, sizeof *rows);
+    for (size_t i = 0; i < count; i++) {
+        const json_t *report = json_array_get(bans, i);
+        rows[i] = (row_t){report, ask_number(report, "time")};
+    }
+    qsort(rows, count, sizeof *rows, compare_rows);
     printf(csv ? "%s,%s,%s,%s,%s,%s\n" : "%-40s %-16s %-20s %-20s %-20s %s\n", "address", "origin",
            "jail", "begun", "until", "outcome");
     for (size_t i = 0; i < count; i++)
-        print_row(rows[i], csv);
+        print_row(rows[i].report, csv);
     free(rows);
 }
 

@@ -70,12 +70,10 @@ static void print_report(const json_t *report, bool with_address)
 static const json_t *strongest(const json_t *reports)
 {
     const json_t *found = NULL;
-    size_t index;
-    json_t *report;
-    json_array_foreach(reports, index, report)
-    {
-        if ((is(report, "stands") || is(report, "ourselves")) &&
-            (found == NULL || ask_number(report, "until") > ask_number(found, "until")))
+    for (size_t i = 0; i < json_array_size(reports); i++) {
+        const json_t *report = json_array_get(reports, i);
+        bool counts = is(report, "stands") || is(report, "ourselves");
+        if (counts && (found == NULL || ask_number(report, "until") > ask_number(found, "until")))
             found = report;
     }
     return found;

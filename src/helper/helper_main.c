@@ -82,7 +82,8 @@ static void add_word(command_t *command, const char *word)
 /* Of an answer's texts, those that say what is not banned: whatever in them is an address. */
 static void mark_absent(const helper_request_t *request, char *text, bool *held)
 {
-    for (char *word = strtok(text, " ,'[]\""); word != NULL; word = strtok(NULL, " ,'[]\"")) {
+    char *rest = text;
+    for (char *word = strsep(&rest, " ,'[]\""); word != NULL; word = strsep(&rest, " ,'[]\"")) {
         addr_t address;
         if (addr_parse(word, &address) != ADDR_OK)
             continue;

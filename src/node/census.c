@@ -4,10 +4,9 @@
 
 #include <stdlib.h>
 
-#define SETTLE_MS  10000
-#define SETTLE_MAX 360 /* times: fail2ban works through what it restores for an hour at most */
+#define AGAIN_MS   10000 /* after an answer that was none, or not the last word */
+#define SETTLE_MAX 360   /* times: fail2ban works through what it restores for an hour at most */
 #define EACH_MS    (24LL * 3600 * MS_PER_S)
-#define RETRY_MS   10000
 #define STEP_SLOTS 65536
 #define UNREAD_S   (FAIL2BAN_BEHIND_MS / MS_PER_S)
 
@@ -97,10 +96,8 @@ static void asked(void *arg, jailer_status_t status)
     self->phase = CENSUS_IDLE;
     self->before = self->tickets;
     self->settle_count++;
-    if (status != JAILER_OK)
-        self->next_at.ms = mono_now().ms + RETRY_MS;
-    else if (!is_steady)
-        self->next_at.ms = mono_now().ms + SETTLE_MS;
+    if (status != JAILER_OK || !is_steady)
+        self->next_at.ms = mono_now().ms + AGAIN_MS;
     else {
         self->phase = CENSUS_COMPARING;
         self->compared = 0;

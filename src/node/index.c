@@ -364,8 +364,10 @@ index_result_t index_put(index_t *self, const index_entry_t *entry, uint32_t *sl
 void index_remove(index_t *self, uint32_t slot, const index_ban_t *ban)
 {
     uint32_t *link = &index_slot(self, slot)->first;
-    while (ban_at(self, *link) != ban)
+    while (*link != INDEX_NONE && ban_at(self, *link) != ban)
         link = &ban_at(self, *link)->next;
+    if (*link == INDEX_NONE)
+        return;
     uint32_t number = *link;
     *link = ban->next;
     self->origins[ban->origin].bans--;

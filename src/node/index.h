@@ -84,7 +84,7 @@ uint32_t index_make(index_t *self, const addr_t *address);
 index_slot_t *index_slot(const index_t *self, uint32_t slot);
 
 /* Forget an address of which there is neither a ban nor a hold nor anything to do. */
-void index_tidy(index_t *self, uint32_t slot);
+void index_tidy(index_t *self, uint32_t number);
 
 /* Slots have numbers below this; some of them are free (INDEX_FREE). */
 uint32_t index_reach(const index_t *self);

@@ -36,10 +36,10 @@ void lifts_set(lifts_t *self, const settings_t *settings);
 
 /* Put a slot into the queue, unless it is there.
  *   lifted  somebody took the ban back; not: it has ended */
-void lifts_push(lifts_t *self, uint32_t slot, bool lifted);
+void lifts_push(lifts_t *self, uint32_t number, bool lifted);
 
 /* It should be held again: take it out. Not while it is asked for. */
-void lifts_drop(lifts_t *self, uint32_t slot);
+void lifts_drop(lifts_t *self, uint32_t number);
 
 /* Ask for what waits, as far as the pace allows and jailer is free. */
 void lifts_step(lifts_t *self);

@@ -35,10 +35,10 @@ typedef struct {
 /* Have the jail hold the address of a slot: for its ban time, from now on. The slot says so at
  * once.
  */
-void sink_tell(sink_t *self, uint32_t slot, const sink_ban_t *ban, wall_t now);
+void sink_tell(sink_t *self, uint32_t number, const sink_ban_t *ban, wall_t now);
 
 /* The jail does not hold the address of a slot any more. The slot says so at once. */
-void sink_note_free(sink_t *self, uint32_t slot);
+void sink_note_free(sink_t *self, uint32_t number);
 
 /* The consumer is done with a feed up to seq. */
 void sink_move(sink_t *self, const feed_ref_t *feed, uint64_t seq);

@@ -65,14 +65,14 @@ void standing_sweep(standing_t *self);
 bool standing_step(standing_t *self, bool catching_up);
 
 /* As sink_untold_fn: a line was not written. */
-void standing_untold(void *self, uint32_t slot);
+void standing_untold(void *arg, uint32_t slot);
 
 /* The jail answered what it was asked to let go of: settle the slot; if it is not wanted, it is to
  * be asked again then. 0: it need not be. */
-void standing_lifted(standing_t *self, uint32_t slot, uint32_t again_s);
+void standing_lifted(standing_t *self, uint32_t number, uint32_t again_s);
 
 /* The book and the jail differed about a slot. */
-void standing_differs(standing_t *self, uint32_t slot);
+void standing_differs(standing_t *self, uint32_t number);
 
 /* ---- for the status ---- */
 
