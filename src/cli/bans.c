@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LIMIT_DEFAULT 1000000
-
 typedef struct {
     const json_t *report;
     json_int_t time_s;
@@ -47,10 +45,30 @@ static void print_bans(const json_t *bans, bool csv)
     free(rows);
 }
 
+/* The node answers in portions. NULL: it was said why. */
+static json_t *ask_all(const command_options_t *options, json_t *asked)
+{
+    json_t *all = json_array();
+    json_t *next = json_integer(0);
+    while (json_is_integer(next)) {
+        json_object_set_new(asked, "from", next);
+        json_t *answer = ask_with(options, "bans", json_deep_copy(asked));
+        if (answer == NULL) {
+            json_decref(all);
+            return NULL;
+        }
+        json_array_extend(all, json_object_get(answer, "bans"));
+        next = json_incref(json_object_get(answer, "next"));
+        json_decref(answer);
+    }
+    json_decref(next);
+    return json_pack("{s:o, s:I}", "bans", all, "count", (json_int_t)json_array_size(all));
+}
+
 static int bans(const command_options_t *options, int argc, char **argv)
 {
     static const char *const filters[] = {"--origin", "--jail", "--network"};
-    json_t *asked = json_pack("{s:i}", "limit", LIMIT_DEFAULT);
+    json_t *asked = json_object();
     bool csv = command_flag(&argc, argv, "--csv");
     for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++) {
         const char *value = command_option(&argc, argv, filters[i]);
@@ -61,7 +79,8 @@ static int bans(const command_options_t *options, int argc, char **argv)
         json_decref(asked);
         return COMMAND_USAGE;
     }
-    json_t *answer = ask_with(options, "bans", asked);
+    json_t *answer = ask_all(options, asked);
+    json_decref(asked);
     if (answer == NULL)
         return COMMAND_FAILED;
     if (options->json)

@@ -5,10 +5,11 @@
 
 #include <stdlib.h>
 
-#define SIZE_MIN 64
-#define AGAIN_S  2
-#define RETRY_MS 5000
-#define UNREAD_S (FAIL2BAN_BEHIND_MS / MS_PER_S)
+#define SIZE_MIN  64
+#define STALE_MAX 4096 /* entries that were dropped, and are in a queue still */
+#define AGAIN_S   2
+#define RETRY_MS  5000
+#define UNREAD_S  (FAIL2BAN_BEHIND_MS / MS_PER_S)
 
 /* First in, first out. */
 typedef struct {
@@ -82,11 +83,45 @@ static bool dequeue(queue_t *self, uint32_t *slot)
     return true;
 }
 
+/* Keep what is still to be let go of, once each. */
+static void purge(lifts_t *self, queue_t *queue)
+{
+    size_t count = queue->count;
+    uint32_t number;
+    for (size_t i = 0; i < count && dequeue(queue, &number); i++) {
+        index_slot_t *slot = index_slot(self->parts.index, number);
+        if ((slot->flags & (INDEX_FREE | INDEX_LET_GO)) != INDEX_LET_GO)
+            continue;
+        slot->flags = (uint16_t)(slot->flags & ~INDEX_LET_GO);
+        enqueue(queue, number);
+    }
+}
+
+static void flag_again(lifts_t *self, const queue_t *queue)
+{
+    for (size_t i = 0; i < queue->count; i++) {
+        uint32_t number = queue->slots[(queue->first + i) % queue->size];
+        index_slot(self->parts.index, number)->flags |= INDEX_LET_GO;
+    }
+}
+
+/* Without a helper nothing is ever taken out, and what has been dropped adds up. */
+static void purge_if_stale(lifts_t *self)
+{
+    if (self->lifted.count + self->ended.count < 2 * self->waiting + STALE_MAX)
+        return;
+    purge(self, &self->lifted);
+    purge(self, &self->ended);
+    flag_again(self, &self->lifted);
+    flag_again(self, &self->ended);
+}
+
 void lifts_push(lifts_t *self, uint32_t number, bool lifted)
 {
     index_slot_t *slot = index_slot(self->parts.index, number);
     if ((slot->flags & (INDEX_LET_GO | INDEX_ASKED)) != 0)
         return;
+    purge_if_stale(self);
     slot->flags |= INDEX_LET_GO;
     self->waiting++;
     enqueue(lifted ? &self->lifted : &self->ended, number);

@@ -6,7 +6,9 @@
 
 #include <inttypes.h>
 
-#define REPORTS_MAX 1000
+#define REPORTS_MAX     1000
+#define PORTION_REPORTS 2000 /* of an answer to bans: some milliseconds */
+#define PORTION_SLOTS   100000
 
 /* ---- one ban ---- */
 
@@ -173,7 +175,7 @@ typedef struct {
     const char *jail;
     addr_t network;
     bool has_network;
-    json_int_t limit;
+    uint32_t from; /* slot */
 } filter_t;
 
 static bool passes(const questions_parts_t *parts, const filter_t *filter, const index_slot_t *slot,
@@ -185,20 +187,23 @@ static bool passes(const questions_parts_t *parts, const filter_t *filter, const
            (filter->origin == NULL || streq(filter->origin, judge_name(parts->judge, origin)));
 }
 
+/* A portion: others wait on the loop meanwhile. */
 static json_t *filtered(const questions_parts_t *parts, const filter_t *filter)
 {
     json_t *all = json_array();
-    json_int_t count = 0;
-    for (uint32_t i = 0; i < index_reach(parts->index); i++) {
+    uint32_t i = filter->from;
+    uint32_t end = index_reach(parts->index);
+    for (; i < end && i - filter->from < PORTION_SLOTS && json_array_size(all) < PORTION_REPORTS;
+         i++) {
         const index_slot_t *slot = index_slot(parts->index, i);
         if ((slot->flags & INDEX_FREE) != 0)
             continue;
         const index_ban_t *ban = index_first(parts->index, i);
         for (; ban != NULL; ban = index_next(parts->index, ban))
-            if (passes(parts, filter, slot, ban) && count++ < filter->limit)
+            if (passes(parts, filter, slot, ban))
                 json_array_append_new(all, report_of(parts, slot, ban));
     }
-    return json_pack("{s:o, s:I}", "bans", all, "count", count);
+    return json_pack("{s:o, s:o}", "bans", all, "next", i < end ? json_integer(i) : json_null());
 }
 
 static json_t *bans(const questions_parts_t *parts, const char *text)
@@ -211,7 +216,7 @@ static json_t *bans(const questions_parts_t *parts, const char *text)
     filter_t filter = {
         .origin = json_string_value(json_object_get(asked, "origin")),
         .jail = json_string_value(json_object_get(asked, "jail")),
-        .limit = json_integer_value(json_object_get(asked, "limit")),
+        .from = (uint32_t)json_integer_value(json_object_get(asked, "from")),
     };
     const char *network = json_string_value(json_object_get(asked, "network"));
     filter.has_network = network != NULL;

@@ -15,7 +15,8 @@ typedef struct {
     judge_t *judge;
 } questions_parts_t;
 
-/* Answer "why ADDRESS", "bans FILTERS" (JSON: origin, jail, network, limit), "allowances". The
+/* Answer "why ADDRESS", "bans FILTERS" (JSON: origin, jail, network; from, as the
+ * answer before had it in `next`), "allowances". The
  * caller owns it. NULL: none of these. docs/commands.md has the answers. */
 json_t *questions_answer(const questions_parts_t *parts, const char *line);
 
