@@ -234,7 +234,7 @@ class Stage:
         first, node = self.nodes[NODES[0]], self.nodes[NODES[1]]
         client = self.store.program.replace("-server", "-cli")
         return [
-            ("status", "%s status --config %s" % (program("banmesh"), node.conf)),
+            ("status", "%s status --config %s" % (program("banmesh"), first.conf)),
             ("fail2ban", "fail2ban-client -s %s status shared" % self.fail2ban[NODES[1]].socket),
             ("shared log", "tail -f %s" % node.shared_log),
             ("store", "%s -s %s --scan --pattern 'f2b:*'" % (client, self.store.socket)),
