@@ -91,9 +91,9 @@ class Wire:
 class Server(Fail2banServer):
     """On the gateway, with the shared jail's action as shipped."""
 
-    def __init__(self, wire, directory, jails=""):
+    def __init__(self, wire, directory, jails="", **more):
         self.wire = wire
-        super().__init__(directory, "[shared]\naction = banmesh-nftables\n" + jails)
+        super().__init__(directory, "[shared]\naction = banmesh-nftables\n" + jails, **more)
 
     def start(self):
         # fail2ban starts in the namespace of whoever starts it.
@@ -216,6 +216,31 @@ def test_a_repeated_ban_an_absent_unban_and_a_flushed_ruleset(wire, tmp_path):
                    "the next ban to make the table anew")
         wire.on("gateway", "nft", "add table inet other")
     assert wire.rules().split() == ["table", "inet", "other", "{", "}"], "others' is left alone"
+
+
+def test_an_unban_after_a_flush_is_no_error(wire, tmp_path):
+    with Server(wire, str(tmp_path / "f2b")) as server:
+        server.ban(ATTACKER4, "2001:2:0:21::/64")
+        wire.on("gateway", "nft", "flush ruleset")
+        server.unban(ATTACKER4)
+        server.unban("2001:2:0:21::/64")
+        assert "ERROR" not in server.log_text(), server.log_text()
+
+
+def test_what_a_killed_fail2ban_left_goes_at_the_start(wire, tmp_path):
+    wire.on("gateway", "nft", "add table inet banmesh-shared; add chain inet banmesh-shared input "
+            "{ type filter hook input priority 0; }; add rule inet banmesh-shared input drop")
+    assert not wire.passes(GATEWAY4)
+    with Server(wire, str(tmp_path / "f2b")):
+        wait_until(lambda: wire.passes(GATEWAY4), wire.rules)
+
+
+def test_without_nft_the_log_says_so_at_the_start(wire, tmp_path):
+    with Server(wire, str(tmp_path / "f2b"), env={"PATH": str(tmp_path)}) as server:
+        server.wait_log("Failed to start jail 'shared' action 'banmesh-nftables'")
+        server.ban(ATTACKER4)
+        server.wait_log("Failed to execute ban jail 'shared' action 'banmesh-nftables'")
+        assert wire.passes(GATEWAY4), "said banned, and is not"
 
 
 def test_two_jails_do_not_disturb_each_other(wire, tmp_path):
