@@ -139,7 +139,7 @@ def test_without_nft_the_log_says_so_at_the_start(wire, tmp_path):
 def test_two_jails_do_not_disturb_each_other(wire, tmp_path):
     log = tmp_path / "auth.log"
     log.touch()
-    jails = "[sshd]\nenabled = true\nlogpath = %s\naction = banmesh-nftables\n" % log
+    jails = "[sshd]\nenabled = true\nbackend = auto\nlogpath = %s\naction = banmesh-nftables\n" % log
     with shared_jail(wire, str(tmp_path / "f2b"), jails,
                      tables=("banmesh-shared", "banmesh-sshd")) as server:
         server.ban(ATTACKER4)
