@@ -341,7 +341,8 @@ action = nothing
     log = os.path.join(node.dir, "a.log")
     open(log, "a", encoding="ascii").close()
     for jail in port_jails:
-        jails += "[%s]\nenabled = true\nfilter = sshd\nlogpath = %s\nbantime = 1d\n" % (jail, log)
+        jails += ("[%s]\nenabled = true\nbackend = auto\nfilter = sshd\nlogpath = %s\n"
+                  "bantime = 1d\n" % (jail, log))
     return Fail2banServer(os.path.join(node.dir, "f2b"), jails)
 
 
