@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from fail2ban_server import version
+from fail2ban_server import tool, version
 from gateway import ATTACKER4, ATTACKER6, GATEWAY4, GATEWAY6, INNER6, GatewayServer, Wire
 from mesh import wait_until
 
@@ -57,6 +57,30 @@ def test_networks_and_addresses_in_them_are_apart(wire, tmp_path):
         assert "ERROR" not in server.log_text(), server.log_text()
 
 
+# The attacker's address is in the first, and just outside of the second.
+LENGTHS = [
+    ("198.0.0.0/7", "196.0.0.0/7", "2001:2::/31", "2001:4::/31"),
+    ("198.16.0.0/13", "198.24.0.0/13", "2001:2::/48", "2001:2:1::/48"),
+    ("198.18.21.0/25", "198.18.21.128/25", "2001:2:0:20::/61", "2001:2:0:28::/61"),
+    ("198.18.21.8/31", "198.18.21.10/31", "2001:2:0:21::8/127", "2001:2:0:21::a/127"),
+]
+
+
+def test_a_network_ends_where_it_ends(wire, tmp_path):
+    with shared_jail(wire, str(tmp_path / "f2b")) as server:
+        for _, near4, _, near6 in LENGTHS:
+            server.ban(near4, near6)
+        wire.everywhere(True)
+        for around4, _, around6, _ in LENGTHS:
+            server.ban(around4, around6)
+            wire.everywhere(False)
+            server.unban(around4)
+            server.unban(around6)
+        wire.everywhere(True)
+        assert "interval" not in wire.rules(), "with these each ban on the host becomes slow"
+        assert "ERROR" not in server.log_text(), server.log_text()
+
+
 def test_an_established_connection_is_cut(wire, tmp_path):
     program = ("import socket, sys\n"
                "s = socket.create_server(('198.18.22.2', 7), reuse_port=True)\n"
@@ -106,6 +130,10 @@ def test_a_repeated_ban_an_absent_unban_and_a_flushed_ruleset(wire, tmp_path):
         server.ban(ATTACKER6)
         wait_until(lambda: not wire.passes(GATEWAY6) and not wire.passes(INNER6),
                    "the next ban to make the table anew")
+        assert wire.passes(GATEWAY4), "what was banned before does pass"
+        subprocess.run([*tool("client"), "-c", str(server.conf), "-s", str(server.socket), "reload",
+                        "--restart", "shared"], check=True, stdout=subprocess.DEVNULL, timeout=60)
+        wire.everywhere(False)
         wire.on("gateway", "nft", "add table inet other")
     assert wire.rules().split() == ["table", "inet", "other", "{", "}"], "others' is left alone"
 
