@@ -1,5 +1,6 @@
 /* keys - certificates and the trust store: `banmesh keygen`, `banmesh trust`. */
 #include "admin.h"
+#include "ask.h"
 #include "command.h"
 #include "trust.h"
 
@@ -304,7 +305,6 @@ static int trust_remove(const command_options_t *options, const store_t *store, 
 static int trust_reset(const command_options_t *options, const store_t *store, int argc,
                        char **argv)
 {
-    fault_t fault;
     char line[sizeof "reset " + EVENT_NAME_MAX];
     (void)store;
     if (!command_expects(&command_trust, argc, argv, 1))
@@ -314,25 +314,17 @@ static int trust_reset(const command_options_t *options, const store_t *store, i
         return COMMAND_FAILED;
     }
     snprintf(line, sizeof line, "reset %s", argv[1]);
-    settings_t *settings = settings_load(options->config, &fault);
-    json_t *answer = settings != NULL ? admin_ask(settings->admin.socket, line, &fault) : NULL;
-    settings_destroy(&settings);
-    if (answer == NULL) {
-        log_errorx("%s", fault.text);
+    json_t *answer = ask_node(options, line);
+    if (answer == NULL)
         return COMMAND_FAILED;
-    }
-    const char *error = json_string_value(json_object_get(answer, "error"));
-    if (error != NULL)
-        log_errorx("%s", error);
-    else if (options->json)
+    if (options->json)
         printf("{\"reset\": \"%s\"}\n", argv[1]);
     else
         printf("%s counts again, from what this host holds of it on; restart its banmeshd, so that "
                "it begins a new epoch\n",
                argv[1]);
-    int rc = error != NULL ? COMMAND_FAILED : COMMAND_OK;
     json_decref(answer);
-    return rc;
+    return COMMAND_OK;
 }
 
 static const struct {

@@ -1,22 +1,10 @@
 /* status - what the running service says of itself: `banmesh status`. */
-#include "admin.h"
-#include "command.h"
+#include "ask.h"
 #include "progress.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-static json_int_t number(const json_t *object, const char *name)
-{
-    return json_integer_value(json_object_get(object, name));
-}
-
-static const char *text(const json_t *object, const char *name)
-{
-    const char *value = json_string_value(json_object_get(object, name));
-    return value != NULL ? value : "?";
-}
 
 static void print_age(json_int_t ms)
 {
@@ -36,14 +24,14 @@ static void print_peers(const json_t *peers)
     json_array_foreach(peers, index, peer)
     {
         bool connected = json_is_true(json_object_get(peer, "connected"));
-        printf("  %-16s%-14s", text(peer, "name"), connected ? "connected" : "NOT CONNECTED");
-        print_age(number(peer, "heard_ms_ago"));
+        printf("  %-16s%-14s", ask_text(peer, "name"), connected ? "connected" : "NOT CONNECTED");
+        print_age(ask_number(peer, "heard_ms_ago"));
         if (json_object_get(peer, "heard_by_ms_ago") != NULL)
-            print_age(number(peer, "heard_by_ms_ago"));
+            print_age(ask_number(peer, "heard_by_ms_ago"));
         else
             printf("%-13s", "?");
-        printf("%8" JSON_INTEGER_FORMAT "  %s%s\n", number(peer, "missing_batches"),
-               text(peer, "endpoint"),
+        printf("%8" JSON_INTEGER_FORMAT "  %s%s\n", ask_number(peer, "missing_batches"),
+               ask_text(peer, "endpoint"),
                json_is_true(json_object_get(peer, "offers")) ? "(it offers)" : "");
     }
     if (json_array_size(peers) == 0)
@@ -54,12 +42,12 @@ static void print_peers(const json_t *peers)
 static void print_applied(const json_t *feed, const char *own, bool applies)
 {
     bool stores = json_object_get(feed, "stored") != NULL;
-    if (stores || (applies && strcmp(text(feed, "origin"), own) != 0))
-        printf("%11" JSON_INTEGER_FORMAT, number(feed, stores ? "stored" : "applied"));
+    if (stores || (applies && strcmp(ask_text(feed, "origin"), own) != 0))
+        printf("%11" JSON_INTEGER_FORMAT, ask_number(feed, stores ? "stored" : "applied"));
     else
         printf("%11s", "-");
-    if (number(feed, "missed_batches") > 0)
-        printf("  %" JSON_INTEGER_FORMAT " missed", number(feed, "missed_batches"));
+    if (ask_number(feed, "missed_batches") > 0)
+        printf("  %" JSON_INTEGER_FORMAT " missed", ask_number(feed, "missed_batches"));
     putchar('\n');
 }
 
@@ -72,8 +60,8 @@ static void print_feeds(const json_t *feeds, const char *own, bool applies)
     {
         printf("  %-16s%-14" JSON_INTEGER_FORMAT "%9" JSON_INTEGER_FORMAT "%10" JSON_INTEGER_FORMAT
                "%10" JSON_INTEGER_FORMAT,
-               text(feed, "origin"), number(feed, "epoch"), number(feed, "have"),
-               number(feed, "head"), number(feed, "floor"));
+               ask_text(feed, "origin"), ask_number(feed, "epoch"), ask_number(feed, "have"),
+               ask_number(feed, "head"), ask_number(feed, "floor"));
         print_applied(feed, own, applies);
     }
     if (json_array_size(feeds) == 0)
@@ -90,10 +78,10 @@ static void print_progress(const json_t *list)
         printf("\n");
     json_array_foreach(list, index, one)
     {
-        progress_count((uint64_t)number(one, "have"), have);
-        progress_count((uint64_t)number(one, "all"), all);
+        progress_count((uint64_t)ask_number(one, "have"), have);
+        progress_count((uint64_t)ask_number(one, "all"), all);
         printf("catching up with %s: %s of %s batches, for %" JSON_INTEGER_FORMAT " s\n",
-               text(one, "origin"), have, all, number(one, "for_s"));
+               ask_text(one, "origin"), have, all, ask_number(one, "for_s"));
     }
 }
 
@@ -108,10 +96,10 @@ static void print_forks(const json_t *forks)
         {
             printf("  %-16s%-13s  epoch %" JSON_INTEGER_FORMAT " batch %" JSON_INTEGER_FORMAT
                    "\n    here   %s\n    there  %s\n",
-                   text(fork, "origin"),
+                   ask_text(fork, "origin"),
                    json_is_true(json_object_get(fork, "quarantined")) ? "QUARANTINED" : "reset",
-                   number(fork, "epoch"), number(fork, "seq"), text(fork, "hash_here"),
-                   text(fork, "hash_there"));
+                   ask_number(fork, "epoch"), ask_number(fork, "seq"), ask_text(fork, "hash_here"),
+                   ask_text(fork, "hash_there"));
         }
     }
 }
@@ -151,25 +139,26 @@ static void print_status(const json_t *status)
     const json_t *mesh = json_object_get(status, "mesh");
     const json_t *messages = json_object_get(mesh, "messages");
     printf("%s %s  node %s  pid %" JSON_INTEGER_FORMAT "  up %" JSON_INTEGER_FORMAT " s\n",
-           text(status, "program"), text(status, "version"), text(status, "node"),
-           number(status, "pid"), number(status, "uptime_s"));
+           ask_text(status, "program"), ask_text(status, "version"), ask_text(status, "node"),
+           ask_number(status, "pid"), ask_number(status, "uptime_s"));
     if (json_object_get(status, "held") != NULL)
         printf("%" JSON_INTEGER_FORMAT " bans run, %" JSON_INTEGER_FORMAT
                " addresses held by the shared jail, %" JSON_INTEGER_FORMAT " wait for the pace\n",
-               number(status, "running"), number(status, "held"), number(status, "backlog"));
+               ask_number(status, "running"), ask_number(status, "held"),
+               ask_number(status, "backlog"));
     if (json_object_get(status, "behind") != NULL)
         printf("%" JSON_INTEGER_FORMAT " batches are not in the store yet\n",
-               number(status, "behind"));
+               ask_number(status, "behind"));
     const json_t *hook = json_object_get(status, "hook");
     if (json_object_get(hook, "jail") != NULL)
         printf("the hook was last called %" JSON_INTEGER_FORMAT " s ago, for the jail %s\n",
-               number(hook, "called_s_ago"), text(hook, "jail"));
+               ask_number(hook, "called_s_ago"), ask_text(hook, "jail"));
     else if (hook != NULL)
         printf("no jail of this host has called the hook since %s\n",
-               text(hook, "not_called_since"));
+               ask_text(hook, "not_called_since"));
     print_attention(json_object_get(status, "attention"));
     print_peers(json_object_get(mesh, "peers"));
-    print_feeds(json_object_get(mesh, "feeds"), text(status, "node"),
+    print_feeds(json_object_get(mesh, "feeds"), ask_text(status, "node"),
                 json_object_get(status, "outcomes") != NULL);
     print_progress(json_object_get(mesh, "catching_up"));
     print_forks(json_object_get(mesh, "forks"));
@@ -190,20 +179,14 @@ static void print_status(const json_t *status)
 
 static int status(const command_options_t *options, int argc, char **argv)
 {
-    fault_t fault;
     if (!command_expects(&command_status, argc, argv, 0))
         return COMMAND_USAGE;
-    settings_t *settings = settings_load(options->config, &fault);
-    json_t *answer = settings != NULL ? admin_ask(settings->admin.socket, "status", &fault) : NULL;
-    settings_destroy(&settings);
-    if (answer == NULL) {
-        log_errorx("%s", fault.text);
+    json_t *answer = ask_node(options, "status");
+    if (answer == NULL)
         return COMMAND_FAILED;
-    }
-    if (options->json) {
-        json_dumpf(answer, stdout, JSON_INDENT(2));
-        putchar('\n');
-    } else
+    if (options->json)
+        ask_dump(answer);
+    else
         print_status(answer);
     bool attention = json_array_size(json_object_get(answer, "attention")) > 0;
     json_decref(answer);

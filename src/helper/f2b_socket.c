@@ -2,6 +2,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "unix_socket.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -9,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define END       "<F2B_END_COMMAND>"
@@ -116,24 +116,6 @@ static helper_status_t understand(f2b_answer_t *answer, size_t size)
     return code->number == 0 ? HELPER_OK : HELPER_REFUSED;
 }
 
-static int connect_to(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof address.sun_path) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    memcpy(address.sun_path, path, strlen(path) + 1);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd != -1 && connect(fd, (struct sockaddr *)&address, sizeof address) == -1) {
-        int saved = errno;
-        close(fd);
-        errno = saved;
-        return -1;
-    }
-    return fd;
-}
-
 static helper_status_t exchange(int fd, const buffer_t *command, buffer_t *in, int limit_ms)
 {
     mono_t until = {mono_now().ms + limit_ms};
@@ -147,7 +129,7 @@ helper_status_t f2b_ask(const char *path, const char *const *words, size_t count
     buffer_t command = {0};
     buffer_t in = {0};
     *answer = (f2b_answer_t){0};
-    int fd = connect_to(path);
+    int fd = unix_socket_connect(path, SOCK_STREAM | SOCK_NONBLOCK);
     if (fd == -1)
         return because(answer, HELPER_NO_FAIL2BAN, path, strerror(errno));
     write_command(&command, words, count);

@@ -8,6 +8,7 @@
 #include "log.h"
 #include "request.h"
 #include "spool.h"
+#include "unix_socket.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -20,7 +21,6 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define DEFAULT_SOCKET "/run/banmesh/publish.sock"
@@ -165,25 +165,6 @@ static int malformed(const call_t *call, const char *why)
     return REQUEST_EXIT_MALFORMED;
 }
 
-/* A socket connected to the node, or -1 and errno. Never waits: a full backlog is EAGAIN. */
-static int connect_node(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof address.sun_path) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    memcpy(address.sun_path, path, strlen(path) + 1);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd != -1 && connect(fd, (struct sockaddr *)&address, sizeof address) == -1) {
-        int saved = errno;
-        close(fd);
-        errno = saved;
-        return -1;
-    }
-    return fd;
-}
-
 static bool starts_with(const char *answer, const char *word)
 {
     size_t length = strlen(word);
@@ -225,7 +206,7 @@ static int ask_node(const call_t *call, fault_t *fault)
     char line[REQUEST_LINE_MAX + 1];
     char answer[ANSWER_MAX];
     size_t length = (size_t)snprintf(line, sizeof line, "%s\n", call->line);
-    int fd = connect_node(call->socket);
+    int fd = unix_socket_connect(call->socket, SOCK_STREAM | SOCK_NONBLOCK);
     if (fd == -1)
         return fault_set(fault, "%s: %s", call->socket, strerror(errno));
     /* A node that refuses us may have hung up before we sent: its answer waits all the same. */

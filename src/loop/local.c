@@ -1,5 +1,7 @@
 #include "local.h"
 
+#include "unix_socket.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -23,23 +25,12 @@ static int make(const char *path, int flags, struct sockaddr_un *address, fault_
     return fd;
 }
 
-static int connect_to(const char *path, int flags, fault_t *fault)
-{
-    struct sockaddr_un address;
-    int fd = make(path, flags, &address, fault);
-    if (fd != -1 && connect(fd, (struct sockaddr *)&address, sizeof address) == -1) {
-        int saved = errno;
-        fault_set(fault, "%s: %s", path, strerror(saved));
-        close(fd);
-        fd = -1;
-        errno = saved;
-    }
-    return fd;
-}
-
 int local_connect(const char *path, fault_t *fault)
 {
-    return connect_to(path, 0, fault);
+    int fd = unix_socket_connect(path, SOCK_STREAM);
+    if (fd == -1)
+        fault_set(fault, "%s: %s", path, strerror(errno));
+    return fd;
 }
 
 /* Left behind by a process that was killed: a socket file without a listener. */
@@ -50,7 +41,7 @@ static int clear_stale(const char *path, fault_t *fault)
         return 0;
     if (!S_ISSOCK(status.st_mode))
         return fault_set(fault, "%s: exists and is not a socket", path);
-    int fd = connect_to(path, SOCK_NONBLOCK, NULL);
+    int fd = unix_socket_connect(path, SOCK_STREAM | SOCK_NONBLOCK);
     if (fd != -1 || errno == EAGAIN) {
         if (fd != -1)
             close(fd);

@@ -121,6 +121,13 @@ void index_remove(index_t *self, uint32_t slot, const index_ban_t *ban);
 /* All that runs is about to be put in again. */
 void index_forget_left_out(index_t *self);
 
+/* Slots keep whole seconds, rounded up; what is later than they can say is the latest. */
+static inline uint32_t index_seconds(int64_t ms)
+{
+    int64_t s = (ms + MS_PER_S - 1) / MS_PER_S;
+    return s < UINT32_MAX ? (uint32_t)s : UINT32_MAX;
+}
+
 /* As an event has it: -1 is for ever. */
 static inline int64_t index_duration_s(const index_ban_t *ban)
 {

@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "soon.h"
 #include "ticker.h"
+#include "unix_socket.h"
 
 #include <czmq.h>
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -65,25 +65,6 @@ static void hang_up(jailer_t *self)
         waitpid(self->child, NULL, 0);
         self->child = 0;
     }
-}
-
-/* A connected socket, or -1 and errno. */
-static int connect_to(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (*path == '\0' || strlen(path) >= sizeof address.sun_path) {
-        errno = *path == '\0' ? ENOENT : ENAMETOOLONG;
-        return -1;
-    }
-    memcpy(address.sun_path, path, strlen(path) + 1);
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd != -1 && connect(fd, (struct sockaddr *)&address, sizeof address) == -1) {
-        int saved = errno;
-        close(fd);
-        errno = saved;
-        return -1;
-    }
-    return fd;
 }
 
 /* Beside our own program. */
@@ -149,7 +130,7 @@ static int have_helper(jailer_t *self)
     const char *path = self->settings->helper.socket;
     if (self->item.fd != -1)
         return 0;
-    int fd = connect_to(path);
+    int fd = unix_socket_connect(path, SOCK_SEQPACKET | SOCK_NONBLOCK);
     if (fd == -1 && (*path == '\0' || geteuid() == 0))
         fd = start_child(self);
     if (fd == -1)

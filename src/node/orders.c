@@ -21,25 +21,8 @@ static json_t *refuse(const char *format, ...)
     return json_pack("{s:s}", "error", why.text);
 }
 
-/* Not before a ban that it is about: another host's clock may be ahead. */
-static int64_t time_of(const questions_parts_t *parts, const addr_t *network)
-{
-    int64_t time_ms = wall_now().ms;
-    for (uint32_t i = 0; i < index_reach(parts->index); i++) {
-        const index_slot_t *slot = index_slot(parts->index, i);
-        if ((slot->flags & INDEX_FREE) != 0 || !addr_contains(network, &slot->address))
-            continue;
-        const index_ban_t *ban = index_first(parts->index, i);
-        for (; ban != NULL; ban = index_next(parts->index, ban))
-            if (ban->time_ms > time_ms)
-                time_ms = ban->time_ms;
-    }
-    return time_ms;
-}
-
 /* Fill in an order. NULL, or why it is none. */
-static json_t *read_order(const questions_parts_t *parts, const json_t *asked, event_kind_t kind,
-                          order_t *order)
+static json_t *read_order(const json_t *asked, event_kind_t kind, order_t *order)
 {
     grace_t *grace = &order->event.grace;
     const char *network = json_string_value(json_object_get(asked, "network"));
@@ -57,30 +40,41 @@ static json_t *read_order(const questions_parts_t *parts, const json_t *asked, e
     order->dry_run = json_is_true(json_object_get(asked, "dry_run"));
     order->event.kind = kind;
     snprintf(grace->text, sizeof grace->text, "%s", text != NULL ? text : "");
-    grace->time_ms = time_of(parts, &grace->network);
+    grace->time_ms = wall_now().ms;
     grace->until_ms = for_s > 0 ? grace->time_ms + for_s * MS_PER_S : 0;
     event_error_t malformed = event_check(&order->event);
     return malformed == EVENT_OK ? NULL
                                  : refuse("%.100s: %s", network, event_error_text(malformed));
 }
 
+/* Not before a ban that it is about: another host's clock may be ahead. */
+static void set_behind(grace_t *grace, int64_t latest_ms)
+{
+    int64_t ahead_ms = latest_ms - grace->time_ms;
+    if (ahead_ms <= 0)
+        return;
+    grace->time_ms += ahead_ms;
+    grace->until_ms += grace->until_ms != 0 ? ahead_ms : 0;
+}
+
 static json_t *carry_out(const questions_parts_t *parts, standing_t *standing, order_t *order)
 {
-    size_t count;
+    questions_covered_t covered;
     char network[ADDR_TEXT_MAX];
     grace_t *grace = &order->event.grace;
-    json_t *covered = questions_covered(parts, &grace->network, COVERED_MAX, &count);
+    json_t *reports = questions_covered(parts, &grace->network, COVERED_MAX, &covered);
+    set_behind(grace, covered.latest_ms);
     if (!order->dry_run &&
         own_feed_append_grace(service_own_feed(parts->service), &order->event) == -1) {
-        json_decref(covered);
+        json_decref(reports);
         return refuse("the state directory cannot be written: %s", strerror(errno));
     }
     if (!order->dry_run)
         standing_take_own_grace(standing, &order->event);
     return json_pack("{s:s, s:o, s:I, s:I, s:I, s:b}", "network",
-                     addr_print(&grace->network, network), "covered", covered, "covered_count",
-                     (json_int_t)count, "time", (json_int_t)(grace->time_ms / MS_PER_S), "until",
-                     (json_int_t)(grace->until_ms / MS_PER_S), "done", !order->dry_run);
+                     addr_print(&grace->network, network), "covered", reports, "covered_count",
+                     (json_int_t)covered.count, "time", (json_int_t)(grace->time_ms / MS_PER_S),
+                     "until", (json_int_t)(grace->until_ms / MS_PER_S), "done", !order->dry_run);
 }
 
 static json_t *run(const questions_parts_t *parts, standing_t *standing, event_kind_t kind,
@@ -88,7 +82,7 @@ static json_t *run(const questions_parts_t *parts, standing_t *standing, event_k
 {
     order_t order = {0};
     json_t *asked = json_loads(text, 0, NULL);
-    json_t *answer = read_order(parts, asked, kind, &order);
+    json_t *answer = read_order(asked, kind, &order);
     json_decref(asked);
     if (answer != NULL)
         return answer;

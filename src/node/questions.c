@@ -111,18 +111,21 @@ static json_t *reports_of(const questions_parts_t *parts, uint32_t number)
 }
 
 json_t *questions_covered(const questions_parts_t *parts, const addr_t *network, size_t max,
-                          size_t *count)
+                          questions_covered_t *covered)
 {
     json_t *all = json_array();
-    *count = 0;
+    *covered = (questions_covered_t){0};
     for (uint32_t i = 0; i < index_reach(parts->index); i++) {
         const index_slot_t *slot = index_slot(parts->index, i);
         if ((slot->flags & INDEX_FREE) != 0 || !addr_contains(network, &slot->address))
             continue;
         const index_ban_t *ban = index_first(parts->index, i);
-        for (; ban != NULL; ban = index_next(parts->index, ban))
-            if ((*count)++ < max)
+        for (; ban != NULL; ban = index_next(parts->index, ban)) {
+            if (covered->count++ < max)
                 json_array_append_new(all, report_of(parts, slot, ban));
+            if (ban->time_ms > covered->latest_ms)
+                covered->latest_ms = ban->time_ms;
+        }
     }
     return all;
 }
@@ -161,9 +164,10 @@ static json_t *why(const questions_parts_t *parts, const char *text)
                         slot != INDEX_NONE ? hold_of(index_slot(parts->index, slot)) : json_null());
     json_object_set_new(out, "around", networks_around(parts, &address));
     if (!addr_is_host(&address)) {
-        size_t count;
-        json_object_set_new(out, "inside", questions_covered(parts, &address, REPORTS_MAX, &count));
-        json_object_set_new(out, "inside_count", json_integer((json_int_t)count));
+        questions_covered_t covered;
+        json_object_set_new(out, "inside",
+                            questions_covered(parts, &address, REPORTS_MAX, &covered));
+        json_object_set_new(out, "inside_count", json_integer((json_int_t)covered.count));
     }
     return out;
 }

@@ -20,8 +20,14 @@ typedef struct {
  * caller owns it. NULL: none of these. docs/commands.md has the answers. */
 json_t *questions_answer(const questions_parts_t *parts, const char *line);
 
-/* The bans that a network covers, each as a report, at most so many; *count: how many there are. */
+/* The bans that a network covers: so many, and when the one that began last began. */
+typedef struct {
+    size_t count;
+    int64_t latest_ms; /* 0: there are none */
+} questions_covered_t;
+
+/* Returns the report of each, at most so many. Looks at all addresses. */
 json_t *questions_covered(const questions_parts_t *parts, const addr_t *network, size_t max,
-                          size_t *count);
+                          questions_covered_t *covered);
 
 #endif

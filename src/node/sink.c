@@ -50,12 +50,6 @@ static bool leave(void *arg, const feed_ref_t *feed, void *none)
     return self->slice.move_count == 0;
 }
 
-static uint32_t to_seconds(int64_t ms)
-{
-    int64_t s = (ms + MS_PER_S - 1) / MS_PER_S;
-    return s < UINT32_MAX ? (uint32_t)s : UINT32_MAX;
-}
-
 static void note_held(sink_t *self, index_slot_t *slot, uint32_t until_s, uint32_t row)
 {
     self->held_count -= slot->held_until_s != 0;
@@ -68,7 +62,7 @@ static void recall(void *arg, const held_row_t *row)
 {
     sink_t *self = arg;
     note_held(self, index_slot(self->index, index_make(self->index, &row->address)),
-              to_seconds(row->until_ms), (uint32_t)row->id);
+              index_seconds(row->until_ms), (uint32_t)row->id);
 }
 
 static int remove_lost(sink_t *self)
@@ -177,7 +171,7 @@ void sink_tell(sink_t *self, uint32_t number, const sink_ban_t *ban, wall_t now)
     held_row_t hold = {held_next_id(self->held), slot->address, since_ms + bantime_ms, ban->nid};
     slice_before_t before = {number, slot->held_until_s, slot->held_row};
     slice_hold(&self->slice, &hold, &before);
-    note_held(self, slot, to_seconds(hold.until_ms), (uint32_t)hold.id);
+    note_held(self, slot, index_seconds(hold.until_ms), (uint32_t)hold.id);
 }
 
 void sink_note_free(sink_t *self, uint32_t number)

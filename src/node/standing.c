@@ -99,12 +99,6 @@ static uint32_t now_s(const standing_t *self)
     return (uint32_t)(self->now.ms / MS_PER_S);
 }
 
-static uint32_t seconds_of(int64_t ms)
-{
-    int64_t s = (ms + MS_PER_S - 1) / MS_PER_S;
-    return s < UINT32_MAX ? (uint32_t)s : UINT32_MAX;
-}
-
 /* ---- one address ---- */
 
 /* What the bans of an address come to. */
@@ -118,7 +112,7 @@ typedef struct {
 
 static void add_to_view(view_t *view, const index_ban_t *ban, const guard_verdict_t *verdict)
 {
-    uint32_t end_s = seconds_of(verdict->until_ms);
+    uint32_t end_s = index_seconds(verdict->until_ms);
     if (end_s < view->next_s)
         view->next_s = end_s;
     if (verdict->outcome != GUARD_STANDS)
@@ -190,7 +184,7 @@ static told_t ask_for_line(standing_t *self, uint32_t number, const view_t *view
         return TOLD_LINE;
     }
     if ((slot->flags & INDEX_WAITS) == 0)
-        backlog_push(self->backlog, seconds_of(view->newest_ms), number);
+        backlog_push(self->backlog, index_seconds(view->newest_ms), number);
     set_waiting(self, slot, true);
     return TOLD_WAITS;
 }
@@ -199,7 +193,7 @@ static told_t ask_for_line(standing_t *self, uint32_t number, const view_t *view
 static told_t want(standing_t *self, uint32_t number, const view_t *view)
 {
     index_slot_t *slot = index_slot(self->index, number);
-    uint32_t until_s = seconds_of(view->until_ms);
+    uint32_t until_s = index_seconds(view->until_ms);
     if (slot->held_until_s <= now_s(self))
         return ask_for_line(self, number, view);
     if (slot->held_until_s >= until_s)
@@ -221,7 +215,7 @@ static uint32_t due_of(const standing_t *self, const index_slot_t *slot, const v
     if (slot->held_until_s != 0)
         due_s = sooner(due_s, slot->held_until_s);
     if (view->strongest != NULL && slot->held_until_s > now_s(self) + renewal_s(self) &&
-        slot->held_until_s < seconds_of(view->until_ms))
+        slot->held_until_s < index_seconds(view->until_ms))
         due_s = sooner(due_s, slot->held_until_s - renewal_s(self));
     if (due_s == UINT32_MAX)
         return 0;
