@@ -12,8 +12,9 @@
  *                                                                       is not ok a text
  *
  * An address is family (4, 6), prefix length, 16 bytes. Items of answers: to a lift a byte for each
- * address, 1 if it was held; to a list address, 8 bytes begin, 8 bytes ban time (s, -1 for ever);
- * to jails 64 bytes name, 1 byte kind of the source, 255 bytes source. Pure; libc only. */
+ * address, 1 if it was held, or in how many jails; to a list address, 8 bytes begin, 8 bytes ban
+ * time (s, -1 for ever); to jails 64 bytes name, 1 byte kind of the source, 255 bytes source. Pure;
+ * libc only. */
 #ifndef BANMESH_BASE_HELPER_RECORD_H
 #define BANMESH_BASE_HELPER_RECORD_H
 
@@ -36,14 +37,14 @@
 
 typedef enum {
     HELPER_LIFT = 1,     /* in the shared jail */
-    HELPER_LIFT_ALL = 2, /* in all jails */
+    HELPER_LIFT_ALL = 2, /* in all jails; no networks */
     HELPER_LIST = 3,     /* what a jail holds */
     HELPER_JAILS = 4,    /* which jails there are, what they read, and what they do */
 } helper_what_t;
 
 typedef enum {
     HELPER_OK = 0,
-    HELPER_NO_FAIL2BAN, /* its socket is not there, or nobody listens */
+    HELPER_NO_FAIL2BAN, /* its socket is not there, nobody listens, or it is about to end */
     HELPER_REFUSED,     /* fail2ban says no: its words are the text */
     HELPER_NONSENSE,    /* an answer that is not fail2ban's */
     HELPER_TIMED_OUT,

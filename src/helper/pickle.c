@@ -5,55 +5,51 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NODES_MAX (8U << 20)
-#define DEPTH_MAX 64 /* marks that are open */
+#define DEPTH_MAX     64 /* marks that are open */
+#define MEMO_STREAMED 64 /* entries, if items are given away: classes are among the first */
 
-/* Numbers of nodes. */
-typedef struct {
-    uint32_t *items;
-    size_t count;
-    size_t size;
-} numbers_t;
+#define CLASS 0 /* the node of every class in the memo */
 
+/* Each is made at its full size once: pages that are not used cost nothing, and nodes and texts
+ * stay where they are. */
 struct pickle {
     pickle_node_t *nodes;
     uint32_t count;
-    uint32_t size;
-    numbers_t stack;
-    numbers_t memo;
+    char *texts;
+    size_t texts_used;
+    uint32_t *stack; /* numbers of nodes */
+    size_t stack_count;
+    uint32_t *memo;
+    size_t memo_count;       /* all that there ever were */
     size_t marks[DEPTH_MAX]; /* where in the stack each begins */
     size_t mark_count;
-    uint32_t root;
+    pickle_item_fn *each;
+    void *arg;
 };
 
 typedef struct {
     const uint8_t *at;
     const uint8_t *end;
+    bool is_short; /* the opcode goes on behind the end */
 } reader_t;
 
 /* ---- nodes ---- */
 
-static bool push_number(numbers_t *self, uint32_t number)
+static bool push(pickle_t *self, uint32_t number)
 {
-    if (self->count == self->size) {
-        self->size = self->size * 2 + 64;
-        self->items = xrealloc(self->items, self->size * sizeof *self->items);
-    }
-    self->items[self->count++] = number;
+    if (self->stack_count == PICKLE_NODES_MAX)
+        return false;
+    self->stack[self->stack_count++] = number;
     return true;
 }
 
 static bool push_node(pickle_t *self, const pickle_node_t *node)
 {
-    if (self->count == NODES_MAX)
+    if (self->count == PICKLE_NODES_MAX)
         return false;
-    if (self->count == self->size) {
-        self->size = self->size * 2 + 64;
-        self->nodes = xrealloc(self->nodes, self->size * sizeof *self->nodes);
-    }
     self->nodes[self->count] = *node;
     self->nodes[self->count].next = PICKLE_END;
-    return push_number(&self->stack, self->count++);
+    return push(self, self->count++);
 }
 
 static bool push_integer(pickle_t *self, int64_t number)
@@ -74,18 +70,40 @@ static bool push_list(pickle_t *self)
     return push_node(self, &node);
 }
 
+static bool push_text(pickle_t *self, const uint8_t *bytes, size_t size)
+{
+    if (size > PICKLE_TEXT_MAX - self->texts_used)
+        return false;
+    const pickle_node_t node = {.kind = PICKLE_TEXT,
+                                .text = self->texts + self->texts_used,
+                                .size = size};
+    memcpy(self->texts + self->texts_used, bytes, size);
+    self->texts_used += size;
+    return push_node(self, &node);
+}
+
 /* How many are on the stack above the last mark. */
 static size_t open_count(const pickle_t *self)
 {
     size_t base = self->mark_count > 0 ? self->marks[self->mark_count - 1] : 0;
-    return self->stack.count - base;
+    return self->stack_count - base;
 }
 
-/* An item that stands in another list already, through the memo, is copied. */
+static bool drop(pickle_t *self, size_t count)
+{
+    if (open_count(self) < count)
+        return false;
+    self->stack_count -= count;
+    return true;
+}
+
+/* ---- lists ---- */
+
+/* Each node is on the stack once, since the memo gives copies: so it gets into one list at most. */
 static bool add_item(pickle_t *self, uint32_t list, uint32_t item)
 {
     pickle_node_t *nodes = self->nodes;
-    if (nodes[list].kind != PICKLE_LIST || item == list)
+    if (nodes[list].kind != PICKLE_LIST)
         return false;
     nodes[item].next = PICKLE_END;
     if (nodes[list].first == PICKLE_END)
@@ -93,18 +111,47 @@ static bool add_item(pickle_t *self, uint32_t list, uint32_t item)
     else
         nodes[nodes[list].last].next = item;
     nodes[list].last = item;
-    nodes[list].number++;
+    return true;
+}
+
+/* Whether what is above this place belongs to the list L of (0, L), and somebody wants it now. */
+static bool is_given_away(const pickle_t *self, size_t from)
+{
+    const pickle_node_t *code = &self->nodes[self->stack[0]];
+    return self->each != NULL && from == 2 && self->mark_count == 0 &&
+           code->kind == PICKLE_NUMBER && code->number == 0 &&
+           self->nodes[self->stack[1]].kind == PICKLE_LIST;
+}
+
+/* What came behind the list is forgotten, but for what the memo says of classes. */
+static bool give_away(pickle_t *self)
+{
+    uint32_t list = self->stack[1];
+    for (size_t i = 2; i < self->stack_count; i++)
+        if (!self->each(self->arg, self, &self->nodes[self->stack[i]]))
+            return false;
+    for (size_t i = 0; i < self->memo_count && i < MEMO_STREAMED; i++)
+        if (self->memo[i] > list)
+            self->memo[i] = PICKLE_END;
+    self->stack_count = 2;
+    self->count = list + 1;
+    self->texts_used = 0;
     return true;
 }
 
 /* Move what is on the stack from a place on into the list below it. */
 static bool gather(pickle_t *self, size_t from, uint32_t list)
 {
-    for (size_t i = from; i < self->stack.count; i++)
-        if (!add_item(self, list, self->stack.items[i]))
+    for (size_t i = from; i < self->stack_count; i++)
+        if (!add_item(self, list, self->stack[i]))
             return false;
-    self->stack.count = from;
+    self->stack_count = from;
     return true;
+}
+
+static bool append_from(pickle_t *self, size_t from)
+{
+    return is_given_away(self, from) ? give_away(self) : gather(self, from, self->stack[from - 1]);
 }
 
 /* The topmost count become a list. */
@@ -112,10 +159,19 @@ static bool make_tuple(pickle_t *self, size_t count)
 {
     if (open_count(self) < count || !push_list(self))
         return false;
-    uint32_t list = self->stack.items[--self->stack.count];
-    return gather(self, self->stack.count - count, list) && push_number(&self->stack, list);
+    uint32_t list = self->stack[--self->stack_count];
+    return gather(self, self->stack_count - count, list) && push(self, list);
 }
 
+static bool put_mark(pickle_t *self)
+{
+    if (self->mark_count == DEPTH_MAX)
+        return false;
+    self->marks[self->mark_count++] = self->stack_count;
+    return true;
+}
+
+/* The place of the last mark, which goes. */
 static bool take_mark(pickle_t *self, size_t *from)
 {
     if (self->mark_count == 0)
@@ -124,82 +180,107 @@ static bool take_mark(pickle_t *self, size_t *from)
     return true;
 }
 
-static bool put_mark(pickle_t *self)
-{
-    if (self->mark_count == DEPTH_MAX)
-        return false;
-    self->marks[self->mark_count++] = self->stack.count;
-    return true;
-}
-
 static bool make_marked_tuple(pickle_t *self)
 {
     size_t from;
-    return take_mark(self, &from) && make_tuple(self, self->stack.count - from);
+    return take_mark(self, &from) && make_tuple(self, self->stack_count - from);
 }
 
 /* What is above the mark goes into the list below it. */
 static bool append_marked(pickle_t *self)
 {
     size_t from;
-    return take_mark(self, &from) && open_count(self) > self->stack.count - from &&
-           gather(self, from, self->stack.items[from - 1]);
+    return take_mark(self, &from) && open_count(self) > self->stack_count - from &&
+           append_from(self, from);
 }
 
 static bool append_one(pickle_t *self)
 {
-    if (open_count(self) < 2)
-        return false;
-    return gather(self, self->stack.count - 1, self->stack.items[self->stack.count - 2]);
+    return open_count(self) >= 2 && append_from(self, self->stack_count - 1);
 }
+
+/* ---- objects, of which the arguments stay ---- */
 
 /* A class by its module and name: of no interest. */
 static bool make_class(pickle_t *self)
 {
-    if (open_count(self) < 2)
-        return false;
-    self->stack.count -= 2;
-    return push_nothing(self);
+    return drop(self, 2) && push_nothing(self);
 }
 
-/* An object from its class and the tuple of its arguments: the arguments. The text of one is the
- * text itself, since fail2ban has addresses that are so. */
+/* An object from its class and the tuple of its arguments. */
 static bool make_object(pickle_t *self)
 {
     if (open_count(self) < 2)
         return false;
-    uint32_t arguments = self->stack.items[self->stack.count - 1];
-    self->stack.count -= 2;
-    return push_number(&self->stack, arguments);
+    uint32_t arguments = self->stack[self->stack_count - 1];
+    self->stack_count -= 2;
+    return push(self, arguments);
 }
 
-static bool recall(pickle_t *self, size_t number)
+/* The items of a dictionary: it is an exception's state (sqlite3 has one), and of no interest. */
+static bool drop_marked(pickle_t *self)
 {
-    if (number >= self->memo.count)
+    size_t from;
+    if (!take_mark(self, &from) || open_count(self) <= self->stack_count - from)
         return false;
-    pickle_node_t copy = self->nodes[self->memo.items[number]];
+    self->stack_count = from;
+    return true;
+}
+
+/* ---- the memo ---- */
+
+static size_t memo_max(const pickle_t *self)
+{
+    return self->each != NULL ? MEMO_STREAMED : PICKLE_NODES_MAX;
+}
+
+/* A copy. What was given away is gone: no address of a jail is told twice. */
+static bool recall(pickle_t *self, uint64_t number)
+{
+    if (number >= self->memo_count || number >= memo_max(self) || self->memo[number] == PICKLE_END)
+        return false;
+    pickle_node_t copy = self->nodes[self->memo[number]];
     return push_node(self, &copy);
 }
 
 static bool memoize(pickle_t *self)
 {
-    return open_count(self) > 0 &&
-           push_number(&self->memo, self->stack.items[self->stack.count - 1]);
+    if (open_count(self) == 0)
+        return false;
+    uint32_t number = self->stack[self->stack_count - 1];
+    if (self->memo_count < memo_max(self))
+        self->memo[self->memo_count] = self->nodes[number].kind == PICKLE_NOTHING ? CLASS : number;
+    self->memo_count++;
+    return true;
 }
 
 /* Protocols before 4 say where; they count up all the same. */
-static bool memoize_at(pickle_t *self, size_t number)
+static bool memoize_at(pickle_t *self, uint64_t number)
 {
-    return number == self->memo.count && memoize(self);
+    return number == self->memo_count && memoize(self);
 }
 
 /* ---- bytes ---- */
+
+static bool has(reader_t *in, uint64_t bytes)
+{
+    in->is_short = (uint64_t)(in->end - in->at) < bytes;
+    return !in->is_short;
+}
+
+static bool skip(reader_t *in, size_t bytes)
+{
+    if (!has(in, bytes))
+        return false;
+    in->at += bytes;
+    return true;
+}
 
 /* A number of so many bytes, little-endian. */
 static bool get_number(reader_t *in, size_t bytes, uint64_t *out)
 {
     *out = 0;
-    if ((size_t)(in->end - in->at) < bytes)
+    if (!has(in, bytes))
         return false;
     for (size_t i = 0; i < bytes; i++)
         *out |= (uint64_t)in->at[i] << (8 * i);
@@ -207,24 +288,14 @@ static bool get_number(reader_t *in, size_t bytes, uint64_t *out)
     return true;
 }
 
-static bool skip(reader_t *in, size_t bytes)
+/* A text behind its length of so many bytes. */
+static bool read_text(pickle_t *self, reader_t *in, size_t bytes)
 {
-    if ((size_t)(in->end - in->at) < bytes)
+    uint64_t size;
+    if (!get_number(in, bytes, &size) || size > PICKLE_TEXT_MAX || !has(in, size))
         return false;
-    in->at += bytes;
-    return true;
-}
-
-static bool read_text(pickle_t *self, reader_t *in, size_t length_bytes)
-{
-    uint64_t length;
-    if (!get_number(in, length_bytes, &length) || (uint64_t)(in->end - in->at) < length)
-        return false;
-    const pickle_node_t node = {.kind = PICKLE_TEXT,
-                                .text = (const char *)in->at,
-                                .size = (size_t)length};
-    in->at += length;
-    return push_node(self, &node);
+    in->at += size;
+    return push_text(self, in->at - size, size);
 }
 
 static bool read_integer(pickle_t *self, reader_t *in, size_t bytes)
@@ -235,7 +306,7 @@ static bool read_integer(pickle_t *self, reader_t *in, size_t bytes)
     return push_integer(self, bytes == 4 ? (int32_t)(uint32_t)number : (int64_t)number);
 }
 
-/* Of any length, signed; beyond 64 bits it is no time and no count. */
+/* Two's complement, as many bytes as needed; beyond 64 bits it is no time and no count. */
 static bool read_long(pickle_t *self, reader_t *in)
 {
     uint64_t size;
@@ -256,13 +327,13 @@ static bool read_float(pickle_t *self, reader_t *in)
 static bool read_recall(pickle_t *self, reader_t *in, size_t bytes)
 {
     uint64_t number;
-    return get_number(in, bytes, &number) && recall(self, (size_t)number);
+    return get_number(in, bytes, &number) && recall(self, number);
 }
 
 static bool read_memoize(pickle_t *self, reader_t *in, size_t bytes)
 {
     uint64_t number;
-    return get_number(in, bytes, &number) && memoize_at(self, (size_t)number);
+    return get_number(in, bytes, &number) && memoize_at(self, number);
 }
 
 /* One opcode. False: not one of fail2ban's, or cut off. */
@@ -288,6 +359,7 @@ static bool step(pickle_t *self, reader_t *in, uint8_t opcode)
         return read_long(self, in);
     case 'G': /* BINFLOAT */
         return read_float(self, in);
+    case 'C':  /* SHORT_BINBYTES, in some exceptions */
     case 0x8c: /* SHORT_BINUNICODE */
         return read_text(self, in, 1);
     case 'X': /* BINUNICODE */
@@ -296,6 +368,7 @@ static bool step(pickle_t *self, reader_t *in, uint8_t opcode)
         return read_text(self, in, 8);
     case ']': /* EMPTY_LIST */
     case ')': /* EMPTY_TUPLE */
+    case '}': /* EMPTY_DICT */
         return push_list(self);
     case '(':
         return put_mark(self);
@@ -313,6 +386,12 @@ static bool step(pickle_t *self, reader_t *in, uint8_t opcode)
         return make_class(self);
     case 'R': /* REDUCE */
         return make_object(self);
+    case 's': /* SETITEM */
+        return open_count(self) >= 3 && drop(self, 2);
+    case 'u': /* SETITEMS */
+        return drop_marked(self);
+    case 'b': /* BUILD: an object's state */
+        return open_count(self) >= 2 && drop(self, 1);
     case 0x94: /* MEMOIZE */
         return memoize(self);
     case 'q': /* BINPUT */
@@ -328,49 +407,55 @@ static bool step(pickle_t *self, reader_t *in, uint8_t opcode)
     }
 }
 
-static bool read_all(pickle_t *self, const uint8_t *bytes, size_t size)
+pickle_state_t pickle_feed(pickle_t *self, const uint8_t *bytes, size_t size, size_t *used)
 {
-    reader_t in = {bytes, bytes + size};
+    reader_t in = {.at = bytes, .end = bytes + size};
     while (in.at < in.end) {
-        uint8_t opcode = *in.at++;
-        if (opcode == '.') {
-            if (self->stack.count != 1 || self->mark_count != 0 || in.at != in.end)
-                return false;
-            self->root = self->stack.items[0];
-            return true;
+        const uint8_t *opcode = in.at++;
+        *used = (size_t)(in.at - bytes);
+        if (*opcode == '.')
+            return self->stack_count == 1 && self->mark_count == 0 ? PICKLE_WHOLE : PICKLE_WRONG;
+        if (!step(self, &in, *opcode)) {
+            *used = (size_t)(opcode - bytes);
+            return in.is_short ? PICKLE_MORE : PICKLE_WRONG;
         }
-        if (!step(self, &in, opcode))
-            return false;
     }
-    return false;
+    *used = size;
+    return PICKLE_MORE;
 }
 
-pickle_t *pickle_read(const uint8_t *bytes, size_t size)
+/* ---- the rest ---- */
+
+pickle_t *pickle_new(pickle_item_fn *each, void *arg)
 {
     pickle_t *self = xcalloc(1, sizeof *self);
-    bool good = read_all(self, bytes, size);
-    free(self->stack.items);
-    free(self->memo.items);
-    self->stack = self->memo = (numbers_t){0};
-    if (!good)
-        pickle_destroy(&self);
+    self->each = each;
+    self->arg = arg;
+    self->nodes = xmalloc(PICKLE_NODES_MAX * sizeof *self->nodes);
+    self->texts = xmalloc(PICKLE_TEXT_MAX);
+    self->stack = xmalloc(PICKLE_NODES_MAX * sizeof *self->stack);
+    self->memo = xmalloc(memo_max(self) * sizeof *self->memo);
+    self->nodes[CLASS] = (pickle_node_t){.kind = PICKLE_NOTHING, .next = PICKLE_END};
+    self->count = CLASS + 1;
     return self;
 }
 
 void pickle_destroy(pickle_t **self_p)
 {
-    if (*self_p == NULL)
+    pickle_t *self = *self_p;
+    if (self == NULL)
         return;
-    free((*self_p)->stack.items);
-    free((*self_p)->memo.items);
-    free((*self_p)->nodes);
-    free(*self_p);
     *self_p = NULL;
+    free(self->nodes);
+    free(self->texts);
+    free(self->stack);
+    free(self->memo);
+    free(self);
 }
 
 const pickle_node_t *pickle_root(const pickle_t *self)
 {
-    return &self->nodes[self->root];
+    return &self->nodes[self->stack[0]];
 }
 
 const pickle_node_t *pickle_first(const pickle_t *self, const pickle_node_t *list)
@@ -382,4 +467,15 @@ const pickle_node_t *pickle_first(const pickle_t *self, const pickle_node_t *lis
 const pickle_node_t *pickle_next(const pickle_t *self, const pickle_node_t *item)
 {
     return item->next != PICKLE_END ? &self->nodes[item->next] : NULL;
+}
+
+bool pickle_text(const pickle_node_t *node, char *out, size_t size)
+{
+    *out = '\0';
+    if (node->kind != PICKLE_TEXT || memchr(node->text, '\0', node->size) != NULL)
+        return false;
+    size_t length = node->size < size ? node->size : size - 1;
+    memcpy(out, node->text, length);
+    out[length] = '\0';
+    return true;
 }

@@ -206,7 +206,7 @@ static int ask_node(const call_t *call, fault_t *fault)
     char line[REQUEST_LINE_MAX + 1];
     char answer[ANSWER_MAX];
     size_t length = (size_t)snprintf(line, sizeof line, "%s\n", call->line);
-    int fd = unix_socket_connect(call->socket, SOCK_STREAM | SOCK_NONBLOCK);
+    int fd = unix_socket_connect(call->socket, SOCK_STREAM | SOCK_NONBLOCK, 0);
     if (fd == -1)
         return fault_set(fault, "%s: %s", call->socket, strerror(errno));
     /* A node that refuses us may have hung up before we sent: its answer waits all the same. */

@@ -27,7 +27,7 @@ static int make(const char *path, int flags, struct sockaddr_un *address, fault_
 
 int local_connect(const char *path, fault_t *fault)
 {
-    int fd = unix_socket_connect(path, SOCK_STREAM);
+    int fd = unix_socket_connect(path, SOCK_STREAM, 0);
     if (fd == -1)
         fault_set(fault, "%s: %s", path, strerror(errno));
     return fd;
@@ -41,7 +41,7 @@ static int clear_stale(const char *path, fault_t *fault)
         return 0;
     if (!S_ISSOCK(status.st_mode))
         return fault_set(fault, "%s: exists and is not a socket", path);
-    int fd = unix_socket_connect(path, SOCK_STREAM | SOCK_NONBLOCK);
+    int fd = unix_socket_connect(path, SOCK_STREAM | SOCK_NONBLOCK, 0);
     if (fd != -1 || errno == EAGAIN) {
         if (fd != -1)
             close(fd);

@@ -130,7 +130,7 @@ static int have_helper(jailer_t *self)
     const char *path = self->settings->helper.socket;
     if (self->item.fd != -1)
         return 0;
-    int fd = unix_socket_connect(path, SOCK_SEQPACKET | SOCK_NONBLOCK);
+    int fd = unix_socket_connect(path, SOCK_SEQPACKET | SOCK_NONBLOCK, 0);
     if (fd == -1 && (*path == '\0' || geteuid() == 0))
         fd = start_child(self);
     if (fd == -1)

@@ -21,14 +21,47 @@ static size_t walk(const pickle_t *pickle, const pickle_node_t *list, int depth)
     return count;
 }
 
+static bool count_item(void *arg, const pickle_t *pickle, const pickle_node_t *item)
+{
+    size_t *count = arg;
+    *count += walk(pickle, item, 0) + 1;
+    return *count < 100000;
+}
+
+/* As it comes from a socket: a few bytes, then what was not used and a few more. */
+static pickle_state_t feed_slowly(pickle_t *pickle, const uint8_t *data, size_t size, size_t step)
+{
+    pickle_state_t state = PICKLE_MORE;
+    size_t begin = 0;
+    for (size_t end = 0; end < size && state == PICKLE_MORE;) {
+        size_t used = 0;
+        end = size - end > step ? end + step : size;
+        state = pickle_feed(pickle, data + begin, end - begin, &used);
+        if (used > end - begin)
+            abort();
+        begin += used;
+    }
+    return state;
+}
+
+static pickle_state_t read_kept(const uint8_t *data, size_t size, size_t step)
+{
+    pickle_t *pickle = pickle_new(NULL, NULL);
+    pickle_state_t state = feed_slowly(pickle, data, size, step);
+    if (state == PICKLE_WHOLE)
+        walk(pickle, pickle_root(pickle), 0);
+    pickle_destroy(&pickle);
+    return state;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    pickle_t *pickle = pickle_read(data, size);
-    if (pickle == NULL)
-        return 0;
-    if (pickle_root(pickle)->kind > PICKLE_LIST)
+    size_t items = 0;
+    if (read_kept(data, size, size) != read_kept(data, size, 3))
         abort();
-    walk(pickle, pickle_root(pickle), 0);
+    pickle_t *pickle = pickle_new(count_item, &items);
+    if (feed_slowly(pickle, data, size, 7) == PICKLE_WHOLE)
+        walk(pickle, pickle_root(pickle), 0);
     pickle_destroy(&pickle);
     return 0;
 }

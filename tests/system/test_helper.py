@@ -1,8 +1,10 @@
 """banmesh-helper by itself: what it does in a real fail2ban, and with what is none."""
 
+import contextlib
 import ipaddress
 import os
 import socket
+import sqlite3
 import struct
 import subprocess
 import threading
@@ -61,11 +63,18 @@ class Helper:
         self.send(what, count, body)
         return list(self.answers())
 
-    def lift(self, addresses, what=LIFT):
+    def lift(self, addresses):
         """Which of them were held."""
-        (status, count, items), = self.ask(what, len(addresses), b"".join(map(packed, addresses)))
+        (status, count, items), = self.ask(LIFT, len(addresses), b"".join(map(packed, addresses)))
         assert status == OK and count == len(addresses), items
         return [address for address, held in zip(addresses, items) if held]
+
+    def counts(self, addresses):
+        """In how many jails each was."""
+        (status, count, items), = self.ask(LIFT_ALL, len(addresses),
+                                           b"".join(map(packed, addresses)))
+        assert status == OK and count == len(addresses), items
+        return list(items)
 
     def tickets(self, jail):
         found = []
@@ -135,7 +144,7 @@ def test_an_address_is_lifted_in_all_jails(fail2ban):
         for jail in ("shared", "sshd"):
             fail2ban.client("set", jail, "banip", "45.154.1.1")
             fail2ban.wait_banned(jail, ["45.154.1.1"])
-        assert helper.lift(["45.154.1.1", "45.154.1.9"], LIFT_ALL) == ["45.154.1.1"]
+        assert helper.counts(["45.154.1.1", "45.154.1.9"]) == [2, 0]
         assert fail2ban.banned("shared") == fail2ban.banned("sshd") == []
         (status, _, text), = helper.ask(LIFT_ALL, 1, packed("45.154.0.0/16"))
         assert status == MALFORMED and b"network" in text
@@ -168,7 +177,7 @@ def test_the_jails_with_their_logs_and_actions(fail2ban, tmp_path):
 def test_a_jail_that_is_not_there(fail2ban):
     with Helper(socket_of(fail2ban), jail="peers") as helper:
         (status, _, text), = helper.ask(LIFT, 1, packed("45.154.1.1"))
-        assert status == REFUSED and b"peers" in text
+        assert status == REFUSED and text == b'fail2ban says no to "set peers unbanip": peers'
         (status, _, text), = helper.ask(LIST, 0, b"nowhere".ljust(64, b"\0"))
         assert status == REFUSED and b"nowhere" in text
         assert set(helper.jails()) == {"shared", "sshd"}, "it goes on"
@@ -221,7 +230,7 @@ class Impostor(threading.Thread):
 
 
 @pytest.mark.parametrize("answer", [
-    b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", END, b"\x80\x05K\x00K\x01\x86." + b"<F2B_END_COMMAN",
+    b"HTTP/1.1 400 Bad Request\r\n\r\n", END, b"\x80\x05K\x00K\x01\x86." + b"<F2B_END_COMMAN",
     b"\x80\x05K\x00." + END, b"\x80\x05K\x00K\x01\x86" + END, b"cos\nsystem\n(S'id'\ntR." + END,
     b"(" * 100 + b"." + END, b"\x80\x05]h\x00." + END], ids=repr)
 def test_a_socket_that_is_not_fail2bans(tmp_path, answer):
@@ -233,6 +242,81 @@ def test_a_socket_that_is_not_fail2bans(tmp_path, answer):
         (status, _, _), = helper.ask(JAILS, 0)
         assert status == NONSENSE
     impostor.stop()
+
+
+def test_a_fail2ban_that_is_about_to_end(tmp_path):
+    path = str(tmp_path / "socket")
+    for answer in (b"", b"\x80\x05\x95\x0f\0\0\0\0\0\0\0]\x94\x8c\x08SHUTDOWN\x94a." + END):
+        impostor = Impostor(path, answer)
+        with Helper(path) as helper:
+            (status, _, text), = helper.ask(LIFT, 1, packed("45.154.1.1"))
+            assert status == NO_FAIL2BAN, text
+        impostor.stop()
+        os.unlink(path)
+
+
+def test_what_hangs_costs_a_minute_and_is_said(tmp_path):
+    """A listener that never accepts, and one whose queue is full: the helper does not hang, too."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "socket"))
+    listener.listen(0)
+    requests = [(LIFT, 1, packed("45.154.1.1")), (LIST, 0, b"shared".ljust(64, b"\0")), (JAILS, 0)]
+    with contextlib.ExitStack() as stack:
+        helpers = [stack.enter_context(Helper(str(tmp_path / "socket"))) for _ in requests]
+        for helper, request in zip(helpers, requests):
+            helper.send(*request)
+        for helper in helpers:
+            (status, _, text), = helper.answers()
+            assert status == TIMED_OUT and b"does not answer" in text
+    listener.close()
+
+
+def test_a_fail2ban_that_is_busy_is_waited_for(tmp_path):
+    """Its queue has two places."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "socket"))
+    listener.listen(1)
+    with contextlib.ExitStack() as stack:
+        others = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(2)]
+        for other in others:
+            other.connect(str(tmp_path / "socket"))
+        with Helper(str(tmp_path / "socket")) as helper:
+            helper.socket.settimeout(0.5)
+            helper.send(LIFT, 1, packed("45.154.1.1"))
+            with pytest.raises(TimeoutError):
+                next(helper.answers())
+            helper.socket.settimeout(100)
+            for other in others:
+                listener.accept()[0].close()
+            client = listener.accept()[0]
+            assert client.recv(65536).endswith(END)
+            client.sendall(b"\x80\x05K\0K\x01\x86." + END)
+            (status, _, items), = helper.answers()
+            assert status == OK and items == b"\1"
+            client.close()
+    listener.close()
+
+
+def test_what_goes_wrong_inside_fail2ban_is_said_in_its_words(fail2ban):
+    """sqlite3's exceptions have a state, which is a dictionary."""
+    database = os.path.join(str(fail2ban.directory), "fail2ban.sqlite3")
+    with sqlite3.connect(database, timeout=60) as other:
+        other.execute("DROP TABLE bans")
+    with Helper(socket_of(fail2ban)) as helper:
+        (status, _, text), = helper.ask(LIFT, 1, packed("45.154.1.1"))
+        assert status == REFUSED
+        assert text == b'fail2ban says no to "set shared unbanip": no such table: bans'
+
+
+def test_fail2ban_that_goes_down_and_comes_back(fail2ban):
+    with Helper(socket_of(fail2ban)) as helper:
+        assert helper.lift(["45.154.1.1"]) == []
+        fail2ban.stop()
+        (status, _, text), = helper.ask(LIFT, 1, packed("45.154.1.1"))
+        assert status == NO_FAIL2BAN and b"fail2ban.sock: " in text
+        fail2ban.start()
+        wait_until(lambda: os.path.exists(socket_of(fail2ban)), "its socket")
+        assert helper.lift(["45.154.1.1"]) == []
 
 
 def test_fail2ban_that_is_not_there(tmp_path):
