@@ -25,13 +25,15 @@
 typedef struct {
     helper_request_t record;
     jailer_lifted_fn *lifted;
+    jailer_counted_fn *counted;
     jailer_tickets_fn *tickets;
     jailer_source_fn *source;
     jailer_done_fn *done;
     void *arg;
     mono_t limit;
     bool held[JAILER_LIFT_MAX];
-    size_t held_count;
+    uint8_t jails[JAILER_LIFT_MAX];
+    size_t lifted_count;
 } asked_t;
 
 struct jailer {
@@ -76,9 +78,8 @@ static void program_path(char path[static PATH_MAX])
 }
 
 /* With the socket as its standard input, nothing else of ours, and no signal blocked. */
-static int spawn(jailer_t *self, int fd)
+static int spawn(jailer_t *self, const char *path, int fd)
 {
-    char path[PATH_MAX];
     char *const arguments[] = {(char[]){PROGRAM},
                                (char[]){"--jail"},
                                self->settings->shared.jail,
@@ -89,7 +90,6 @@ static int spawn(jailer_t *self, int fd)
     posix_spawnattr_t attributes;
     sigset_t none;
     sigemptyset(&none);
-    program_path(path);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, fd, STDIN_FILENO);
     posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
@@ -105,36 +105,47 @@ static int spawn(jailer_t *self, int fd)
     return error == 0 ? 0 : -1;
 }
 
-/* A socket to a child; -1 and errno. */
+/* A socket to a child; -1 and the fault. */
 static int start_child(jailer_t *self)
 {
+    char path[PATH_MAX];
     int pair[2];
+    program_path(path);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
-        return -1;
-    int rc = spawn(self, pair[1]);
-    int saved = errno;
-    close(pair[1]);
-    if (rc == -1) {
-        close(pair[0]);
-        pair[0] = -1;
+        return fault_set(&self->fault, "no socket for a helper: %s", strerror(errno));
+    if (spawn(self, path, pair[1]) == 0) {
+        close(pair[1]);
+        return pair[0];
     }
-    errno = saved;
-    return pair[0];
+    fault_set(&self->fault, "no banmesh-helper at \"%s\", and cannot start %.200s: %s",
+              self->settings->helper.socket, path, strerror(errno));
+    close(pair[0]);
+    close(pair[1]);
+    return -1;
 }
 
 static int serve(zloop_t *loop, zmq_pollitem_t *item, void *arg);
 
-/* Returns 0, or -1 with the fault. */
-static int have_helper(jailer_t *self)
+/* A socket, or -1 and the fault. */
+static int reach(jailer_t *self)
 {
     const char *path = self->settings->helper.socket;
+    int fd = unix_socket_connect(path, SOCK_SEQPACKET | SOCK_NONBLOCK, 0);
+    if (fd != -1)
+        return fd;
+    if (*path == '\0' || geteuid() == 0)
+        return start_child(self);
+    return fault_set(&self->fault, "no banmesh-helper at \"%s\": %s", path, strerror(errno));
+}
+
+/* Returns 0, or -1 and the fault. */
+static int have_helper(jailer_t *self)
+{
     if (self->item.fd != -1)
         return 0;
-    int fd = unix_socket_connect(path, SOCK_SEQPACKET | SOCK_NONBLOCK, 0);
-    if (fd == -1 && (*path == '\0' || geteuid() == 0))
-        fd = start_child(self);
+    int fd = reach(self);
     if (fd == -1)
-        return fault_set(&self->fault, "no banmesh-helper at %s: %s", path, strerror(errno));
+        return -1;
     self->item = (zmq_pollitem_t){.fd = fd, .events = ZMQ_POLLIN};
     zloop_poller(self->loop, &self->item, serve, self);
     zloop_poller_set_tolerant(self->loop, &self->item);
@@ -159,13 +170,16 @@ static void pause_after(jailer_t *self, jailer_status_t status)
 
 static void end(jailer_t *self, jailer_status_t status)
 {
-    const asked_t asked = self->asked;
+    const asked_t asked = self->asked; /* who is told may ask for more at once */
+    size_t count = status == JAILER_OK ? asked.lifted_count : 0;
     if (!self->asking)
         return;
     self->asking = false;
     pause_after(self, status);
     if (asked.lifted != NULL)
-        asked.lifted(asked.arg, status, asked.held, status == JAILER_OK ? asked.held_count : 0);
+        asked.lifted(asked.arg, status, asked.held, count);
+    else if (asked.counted != NULL)
+        asked.counted(asked.arg, status, asked.jails, count);
     else
         asked.done(asked.arg, status);
 }
@@ -192,13 +206,14 @@ static jailer_status_t status_of(helper_status_t status)
     }
 }
 
-static bool take_held(asked_t *asked, const helper_answer_t *answer)
+static bool take_lifted(asked_t *asked, const helper_answer_t *answer)
 {
     if (!answer->last || answer->count != asked->record.count)
         return false;
     for (size_t i = 0; i < answer->count; i++)
         asked->held[i] = answer->items[i] != 0;
-    asked->held_count = answer->count;
+    memcpy(asked->jails, answer->items, answer->count);
+    asked->lifted_count = answer->count;
     return true;
 }
 
@@ -233,7 +248,7 @@ static bool take_items(jailer_t *self, const helper_answer_t *answer)
     switch (answer->what) {
     case HELPER_LIFT:
     case HELPER_LIFT_ALL:
-        return take_held(&self->asked, answer);
+        return take_lifted(&self->asked, answer);
     case HELPER_LIST:
         return take_tickets(&self->asked, answer);
     case HELPER_JAILS:
@@ -245,7 +260,10 @@ static bool take_items(jailer_t *self, const helper_answer_t *answer)
 static void take_record(jailer_t *self, const uint8_t *record, size_t size)
 {
     helper_answer_t answer;
-    if (!self->asking || helper_answer_read(record, size, &answer) == -1 || answer.tag != self->tag)
+    if (!self->asking) {
+        fault_set(&self->fault, "banmesh-helper: an answer though nobody asked");
+        pause_after(self, JAILER_FAILED);
+    } else if (helper_answer_read(record, size, &answer) == -1 || answer.tag != self->tag)
         fail(self, JAILER_FAILED, "an answer that nobody asked for");
     else if (answer.status != HELPER_OK)
         fail(self, status_of(answer.status), answer.text);
@@ -322,24 +340,25 @@ static bool ask(jailer_t *self, const asked_t *asked)
     return true;
 }
 
-static bool ask_to_lift(jailer_t *self, helper_what_t what, const addr_t *addresses, size_t count,
-                        jailer_lifted_fn *done, void *arg)
+static bool ask_to_lift(jailer_t *self, asked_t *asked, const addr_t *addresses, size_t count)
 {
-    asked_t asked = {.record = {.what = what, .count = count}, .lifted = done, .arg = arg};
-    memcpy(asked.record.addresses, addresses, count * sizeof *addresses);
-    return ask(self, &asked);
+    asked->record.count = count;
+    memcpy(asked->record.addresses, addresses, count * sizeof *addresses);
+    return ask(self, asked);
 }
 
 bool jailer_lift(jailer_t *self, const addr_t *addresses, size_t count, jailer_lifted_fn *done,
                  void *arg)
 {
-    return ask_to_lift(self, HELPER_LIFT, addresses, count, done, arg);
+    asked_t asked = {.record = {.what = HELPER_LIFT}, .lifted = done, .arg = arg};
+    return ask_to_lift(self, &asked, addresses, count);
 }
 
 bool jailer_lift_everywhere(jailer_t *self, const addr_t *addresses, size_t count,
-                            jailer_lifted_fn *done, void *arg)
+                            jailer_counted_fn *done, void *arg)
 {
-    return ask_to_lift(self, HELPER_LIFT_ALL, addresses, count, done, arg);
+    asked_t asked = {.record = {.what = HELPER_LIFT_ALL}, .counted = done, .arg = arg};
+    return ask_to_lift(self, &asked, addresses, count);
 }
 
 bool jailer_list(jailer_t *self, const char *jail, jailer_tickets_fn *portion, jailer_done_fn *done,

@@ -1,8 +1,9 @@
 /* jailer - asks banmesh-helper to do in fail2ban what this user may not: let go of addresses, and
  * list what is held. Never waits: one request at a time, its answer comes on the loop. The helper
- * listens at helper / socket; if that is "", or nobody
- * listens and banmeshd runs as root, banmeshd starts one as its child. A helper that is missing,
- * dies, hangs or answers nonsense costs the request, and a pause before the next one. */
+ * listens at helper / socket; if that is "", or nobody listens and banmeshd runs as root, the one
+ * that lies beside banmeshd's own program is started as a child. A helper that is missing, dies,
+ * hangs or answers nonsense costs the request, and a pause before the next one: a second, twice as
+ * long each time, up to a minute. */
 #ifndef BANMESH_NODE_JAILER_H
 #define BANMESH_NODE_JAILER_H
 
@@ -29,6 +30,8 @@ typedef helper_ticket_t jailer_ticket_t;
 jailer_t *jailer_new(zloop_t *loop, const settings_t *settings);
 void jailer_destroy(jailer_t **self_p);
 
+/* If jail, fail2ban or socket changed: a request that runs ends in this call, without a helper, and
+ * the next one may be made at once. */
 void jailer_set(jailer_t *self, const settings_t *settings);
 
 /* A request may be made: none runs, and no pause. */
@@ -40,13 +43,18 @@ const fault_t *jailer_fault(const jailer_t *self);
 /* The requests. Each calls done once, later, unless the jailer is destroyed before; false: it is
  * not free, and nothing is called. What they are given is copied. */
 
-/* Let go of 1 to JAILER_LIFT_MAX addresses in the shared jail, or in all jails.
- *   held  of each: whether fail2ban held it; count of them if it is JAILER_OK */
+/* Let go of 1 to JAILER_LIFT_MAX addresses in the shared jail.
+ *   held  of each: whether fail2ban held it; count of them if it is JAILER_OK, else 0 */
 typedef void(jailer_lifted_fn)(void *arg, jailer_status_t status, const bool *held, size_t count);
 bool jailer_lift(jailer_t *self, const addr_t *addresses, size_t count, jailer_lifted_fn *done,
                  void *arg);
+
+/* In all jails; no networks.
+ *   jails  of each: how many held it, at most 255 */
+typedef void(jailer_counted_fn)(void *arg, jailer_status_t status, const uint8_t *jails,
+                                size_t count);
 bool jailer_lift_everywhere(jailer_t *self, const addr_t *addresses, size_t count,
-                            jailer_lifted_fn *done, void *arg);
+                            jailer_counted_fn *done, void *arg);
 
 /* What a jail holds, some at a time. */
 typedef void(jailer_tickets_fn)(void *arg, const jailer_ticket_t *tickets, size_t count);
