@@ -3,6 +3,7 @@
 import contextlib
 import ipaddress
 import os
+import pickle
 import socket
 import sqlite3
 import struct
@@ -104,7 +105,8 @@ class Helper:
 def fail2ban_fixture(tmp_path):
     log = tmp_path / "auth.log"
     log.touch()
-    jails = "[shared]\naction = nothing\n[sshd]\nenabled = true\nlogpath = %s\n" % log
+    jails = ("[shared]\naction = nothing\n"
+             "[sshd]\nenabled = true\nbackend = auto\nlogpath = %s\n" % log)
     with Fail2banServer(str(tmp_path / "f2b"), jails) as server:
         yield server
 
@@ -203,11 +205,12 @@ def test_a_malformed_request_is_answered_and_the_next_one_served(fail2ban, recor
 
 
 class Impostor(threading.Thread):
-    """Listens where fail2ban would, and sends what it is given."""
+    """Listens where fail2ban would, and sends what it is given, one after the other and the last
+    one again and again."""
 
-    def __init__(self, path, answer):
+    def __init__(self, path, *answers):
         super().__init__(daemon=True)
-        self.answer = answer
+        self.answers = list(answers)
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(path)
         self.listener.listen(5)
@@ -221,7 +224,7 @@ class Impostor(threading.Thread):
                 return
             with client:
                 client.recv(65536)
-                client.sendall(self.answer)
+                client.sendall(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
 
     def stop(self):
         self.listener.shutdown(socket.SHUT_RDWR)
@@ -241,6 +244,58 @@ def test_a_socket_that_is_not_fail2bans(tmp_path, answer):
         assert status == NONSENSE and b"not fail2ban's" in text
         (status, _, _), = helper.ask(JAILS, 0)
         assert status == NONSENSE
+    impostor.stop()
+
+
+def says(value, code=0):
+    return pickle.dumps((code, value), pickle.HIGHEST_PROTOCOL) + END
+
+
+def test_a_jail_that_reads_the_journal(tmp_path):
+    """As fail2ban answers where it has systemd's module."""
+    path = str(tmp_path / "socket")
+    impostor = Impostor(
+        path, says([("Number of jail", 1), ("Jail list", "sshd")]), says([]),
+        says([["_SYSTEMD_UNIT=ssh.service", "+", "_COMM=sshd"], ["_COMM=x"]]), says(["nftables"]))
+    with Helper(path) as helper:
+        assert helper.jails() == {"sshd": [
+            (3, ""), (1, "_SYSTEMD_UNIT=ssh.service + _COMM=sshd"), (1, "_COMM=x"),
+            (2, "nftables")]}
+    impostor.stop()
+
+
+def test_jails_are_not_said_to_have_no_logs_if_fail2ban_went_away(tmp_path):
+    path = str(tmp_path / "socket")
+    impostor = Impostor(path, says([("Number of jail", 1), ("Jail list", "sshd")]), b"")
+    with Helper(path) as helper:
+        assert [status for status, _, _ in helper.ask(JAILS, 0)] == [OK, NO_FAIL2BAN]
+    impostor.stop()
+
+
+def test_a_list_that_breaks_off_is_not_whole(tmp_path):
+    path = str(tmp_path / "socket")
+    whole = says(["45.%d.%d.1 \t2026-11-21 12:00:00 + 600 = 2026-11-21 12:10:00"
+                  % (154 + i // 256, i % 256) for i in range(5000)])
+    for cut in (len(whole) // 2, len(whole) - 3):
+        impostor = Impostor(path, whole[:cut])
+        with Helper(path) as helper:
+            answers = helper.ask(LIST, 0, b"shared".ljust(64, b"\0"))
+            assert [status for status, _, _ in answers[:-1]] == [OK] * (len(answers) - 1)
+            assert answers[-1][0] == NONSENSE and sum(count for _, count, _ in answers) >= 2000
+        impostor.stop()
+        os.unlink(path)
+
+
+def test_what_is_no_address_and_no_time_is_passed_over(tmp_path):
+    path = str(tmp_path / "socket")
+    good = "45.154.1.1 \t2026-11-21 12:00:00 + -1 = 9999-12-31 23:59:59"
+    impostor = Impostor(path, says([
+        "host.example \t2026-11-21 12:00:00 + 600 = x", "", "45.154.1.1", 7, None, ["x"], good,
+        "45.154.1.2 \t99999999999-11-21 12:00:00 + 600 = x", "1" * 70000,
+        "45.154.1.3 \t2026-11-21 12:00:00 + 99999999999999999999999 = x"]))
+    with Helper(path) as helper:
+        assert [ticket[0::2] for ticket in helper.tickets("shared")][:1] == [("45.154.1.1", -1)]
+        assert "45.154.1.2" not in [ticket[0] for ticket in helper.tickets("shared")]
     impostor.stop()
 
 
