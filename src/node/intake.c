@@ -158,6 +158,16 @@ static void note_unknown(intake_t *self, const own_feed_item_t *item, bool spool
     log_debug("%s", answer->text);
 }
 
+/* What was lifted before, the index knows since then. */
+static void note_applier(intake_t *self, const own_feed_item_t *item)
+{
+    if (item->result == OWN_FEED_LIFTED) {
+        const event_t pardon = own_feed_pardon(item);
+        applier_note_own_grace(self->applier, &pardon);
+    } else if (!item->lifted)
+        applier_note_own(self->applier, item->ban, item->nid);
+}
+
 /* spooled: it came from there */
 static void note_stored(intake_t *self, const own_feed_item_t *item, bool spooled, answer_t *answer)
 {
@@ -177,10 +187,7 @@ static void note_stored(intake_t *self, const own_feed_item_t *item, bool spoole
     self->counts[results[item->result].count]++;
     snprintf(answer->text, sizeof answer->text, REQUEST_ANSWER_OK " nid=%" PRId64 " %s", item->nid,
              results[item->result].word);
-    if (item->lifted)
-        applier_note_own_lift(self->applier, item->ban, item->nid);
-    else
-        applier_note_own(self->applier, item->ban, item->nid);
+    note_applier(self, item);
 }
 
 /* Store a group of bans. Returns 0; -1: none is stored, and why is in errno. */

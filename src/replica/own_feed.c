@@ -142,25 +142,25 @@ static int add_ban(own_feed_t *self, const feed_ref_t *ref, own_feed_item_t *ite
     return 0;
 }
 
-/* Not later than now: a clock that was ahead while the record was spooled. */
-static int64_t lifted_at(const own_feed_t *self, const own_feed_item_t *item)
+event_t own_feed_pardon(const own_feed_item_t *item)
 {
-    return item->at_ms < self->now.ms ? item->at_ms : self->now.ms;
-}
-
-static int put_pardon(own_feed_t *self, const feed_ref_t *ref, const own_feed_item_t *item,
-                      const event_position_t *ban)
-{
-    event_t event = {.kind = EVENT_PARDON};
+    event_t event = {.kind = EVENT_PARDON, .original = item->place};
     grace_t *pardon = &event.grace;
     pardon->network = item->ban->address;
-    pardon->time_ms = lifted_at(self, item);
-    pardon->bans[0] = *ban;
+    pardon->time_ms = item->at_ms;
+    pardon->bans[0] = item->named;
     pardon->ban_count = 1;
     memcpy(pardon->text, UNBAN_REASON, sizeof UNBAN_REASON);
+    return event;
+}
+
+static int put_pardon(own_feed_t *self, const feed_ref_t *ref, own_feed_item_t *item)
+{
+    event_t event = own_feed_pardon(item);
     size_t size = wire_event_size(&event);
     if (make_room(self, ref, size) == -1)
         return -1;
+    item->place = next_place(self, ref);
     put_event(self, &event, size);
     return 0;
 }
@@ -173,11 +173,14 @@ static int add_unban(own_feed_t *self, const feed_ref_t *ref, own_feed_item_t *i
     item->nid = 0;
     if (found != 1)
         return found;
-    int lifted = attempts_lift(self->attempts, &attempt.position, lifted_at(self, item));
+    if (item->at_ms > self->now.ms) /* a clock that was ahead while the record was spooled */
+        item->at_ms = self->now.ms;
+    int lifted = attempts_lift(self->attempts, &attempt.position, item->at_ms);
+    item->named = attempt.position;
     item->nid = nid_of(&ref->id.origin, &attempt.position);
     item->result = lifted == 1 ? OWN_FEED_LIFTED : OWN_FEED_REPEATED;
     item->lifted = true;
-    return lifted == 1 ? put_pardon(self, ref, item, &attempt.position) : lifted;
+    return lifted == 1 ? put_pardon(self, ref, item) : lifted;
 }
 
 static int add_item(own_feed_t *self, const feed_ref_t *ref, own_feed_item_t *item)

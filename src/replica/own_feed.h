@@ -20,10 +20,12 @@ typedef enum {
 typedef struct {
     const ban_t *ban;         /* in: passes event_check_ban; borrowed for the call */
     bool is_unban;            /* in: the ban that attempts_find_near finds was lifted */
-    int64_t at_ms;            /* in, of an unban: when; what is to come counts as now */
+    int64_t at_ms;            /* in, of an unban: when; what is to come becomes now */
     own_feed_result_t result; /* out */
     bool lifted;              /* out: it is, now or since before */
     int64_t nid;              /* out: of the ban; 0: unknown */
+    event_position_t named;   /* out, of an unban that lifted: the ban's identity */
+    event_position_t place;   /* and where the pardon stands */
 } own_feed_item_t;
 
 typedef struct own_feed own_feed_t;
@@ -44,6 +46,9 @@ int own_feed_append(own_feed_t *self, own_feed_item_t *items, size_t count);
 /* Append a pardon or an allowance that somebody ordered here; it passes event_check. Sets its
  * original to its place. Returns as own_feed_append. */
 int own_feed_append_grace(own_feed_t *self, event_t *event);
+
+/* The pardon that an unban became: one with the result OWN_FEED_LIFTED. */
+event_t own_feed_pardon(const own_feed_item_t *item);
 
 /* Let go of what is not needed at the beginning of our log (compaction.h): copy what still counts,
  * and raise floors, in one transaction; end the epochs that this emptied. One small step a call;

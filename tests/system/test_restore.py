@@ -330,6 +330,9 @@ def test_a_state_directory_of_a_version_before_is_taken_over(tmp_path, version, 
                     db.execute(f"PRAGMA user_version = {version}")
                     db.commit()
             node.start()
+            with contextlib.closing(sqlite3.connect(
+                    os.path.join(node.dir, "state", "peers.db"))) as db:
+                assert not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'backlog'").fetchall()
         mx1.publish("80.94.95.113", jail="my jail")
         mx2.wait_reported(["80.94.95.112", "80.94.95.113"])
         assert list(mx1.status()["jails"].values()) == ["my jail"]

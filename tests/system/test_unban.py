@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+import zlib
 
 import pytest
 
@@ -98,11 +99,20 @@ def wait_intake(node, word, count):
     assert intake(node, word) == count
 
 
+def reports(node, address):
+    said = subprocess.run([program("banmesh"), "why", address, "--config", node.conf, "--json"],
+                          stdout=subprocess.PIPE, check=False).stdout
+    return json.loads(said)["reports"]
+
+
 def outcomes(node, address):
     """{jail: what a node says of the ban}"""
-    said = subprocess.run([program("banmesh"), "why", address, "--config", node.conf, "--json"],
-                          stdout=subprocess.PIPE, check=True).stdout
-    return {report["jail"]: report["outcome"] for report in json.loads(said)["reports"]}
+    return {report["jail"]: report["outcome"] for report in reports(node, address)}
+
+
+def lifted_at(node, address):
+    """When each ban of it was lifted that was, as a node says."""
+    return [report["lifted"]["time"] for report in reports(node, address) if "lifted" in report]
 
 
 def packed(address):
@@ -228,6 +238,29 @@ def test_what_was_lifted_while_the_node_was_down_is_announced_later(mesh):
     for _, time_ms, _ in found:
         assert before_ms - 1 <= time_ms <= after_ms
     assert mx1.status()["intake"] == {"stored": 1, "lifted": 2, "from-spool": 3}
+
+
+def spooled_unban(address, when, at):
+    request = b"unban jail=sshd ip=%s time=%d bantime=3600 at=%d" % (address.encode(), when, at)
+    return request + b" crc=%08x\n" % zlib.crc32(request)
+
+
+def test_the_origin_says_the_same_time_of_an_unban_as_its_peers(mesh):
+    """Not when the node took it in from the spool."""
+    mx1, mx2 = mesh.nodes
+    now = int(time.time())
+    mx1.stop()
+    with open(os.path.join(mx1.spool, "spool"), "wb") as spool:
+        spool.write(spool_record(IPV4, now - 1800))
+        spool.write(spooled_unban(IPV4, now - 1800, now - 900))
+    mx1.start()
+    for node in mesh.nodes:
+        wait_until(lambda: lifted_at(node, IPV4), "the pardon to count")
+        assert lifted_at(node, IPV4) == [now - 900]
+    mx1.stop()
+    mx1.start()
+    wait_until(lambda: lifted_at(mx1, IPV4), "the index of the restarted node")
+    assert lifted_at(mx1, IPV4) == [now - 900]
 
 
 def ask(node, *requests):

@@ -375,6 +375,9 @@ TEST(an_unban_is_a_pardon_that_names_the_first_event_of_its_attempt)
     assert_int_equal(event.grace.bans[0].epoch, feed_own_current(world.feed)->id.epoch);
     assert_int_equal(event.grace.bans[0].seq, 1);
     assert_int_equal(event.grace.bans[0].index, 0);
+    event_t told = own_feed_pardon(&item);
+    support_assert_same_event(&told, &event);
+    assert_true(event_position_equal(&told.original, &event.original));
 }
 
 TEST(the_time_of_an_unban_is_not_one_to_come)
