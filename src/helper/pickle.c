@@ -336,36 +336,10 @@ static bool read_memoize(pickle_t *self, reader_t *in, size_t bytes)
     return get_number(in, bytes, &number) && memoize_at(self, number);
 }
 
-/* One opcode. False: not one of fail2ban's, or cut off. */
-static bool step(pickle_t *self, reader_t *in, uint8_t opcode)
+/* One opcode of those that put what is there together. */
+static bool step_frame(pickle_t *self, reader_t *in, uint8_t opcode)
 {
     switch (opcode) {
-    case 0x80: /* PROTO */
-        return skip(in, 1);
-    case 0x95: /* FRAME */
-        return skip(in, 8);
-    case 'N':
-        return push_nothing(self);
-    case 0x88: /* NEWTRUE */
-    case 0x89: /* NEWFALSE */
-        return push_integer(self, opcode == 0x88);
-    case 'J': /* BININT */
-        return read_integer(self, in, 4);
-    case 'K': /* BININT1 */
-        return read_integer(self, in, 1);
-    case 'M': /* BININT2 */
-        return read_integer(self, in, 2);
-    case 0x8a: /* LONG1 */
-        return read_long(self, in);
-    case 'G': /* BINFLOAT */
-        return read_float(self, in);
-    case 'C':  /* SHORT_BINBYTES, in some exceptions */
-    case 0x8c: /* SHORT_BINUNICODE */
-        return read_text(self, in, 1);
-    case 'X': /* BINUNICODE */
-        return read_text(self, in, 4);
-    case 0x8d: /* BINUNICODE8 */
-        return read_text(self, in, 8);
     case ']': /* EMPTY_LIST */
     case ')': /* EMPTY_TUPLE */
     case '}': /* EMPTY_DICT */
@@ -404,6 +378,41 @@ static bool step(pickle_t *self, reader_t *in, uint8_t opcode)
         return read_recall(self, in, 4);
     default:
         return false;
+    }
+}
+
+/* One opcode. False: not one of fail2ban's, or cut off. */
+static bool step(pickle_t *self, reader_t *in, uint8_t opcode)
+{
+    switch (opcode) {
+    case 0x80: /* PROTO */
+        return skip(in, 1);
+    case 0x95: /* FRAME */
+        return skip(in, 8);
+    case 'N':
+        return push_nothing(self);
+    case 0x88: /* NEWTRUE */
+    case 0x89: /* NEWFALSE */
+        return push_integer(self, opcode == 0x88);
+    case 'J': /* BININT */
+        return read_integer(self, in, 4);
+    case 'K': /* BININT1 */
+        return read_integer(self, in, 1);
+    case 'M': /* BININT2 */
+        return read_integer(self, in, 2);
+    case 0x8a: /* LONG1 */
+        return read_long(self, in);
+    case 'G': /* BINFLOAT */
+        return read_float(self, in);
+    case 'C':  /* SHORT_BINBYTES, in some exceptions */
+    case 0x8c: /* SHORT_BINUNICODE */
+        return read_text(self, in, 1);
+    case 'X': /* BINUNICODE */
+        return read_text(self, in, 4);
+    case 0x8d: /* BINUNICODE8 */
+        return read_text(self, in, 8);
+    default:
+        return step_frame(self, in, opcode);
     }
 }
 
