@@ -2,9 +2,10 @@
 
 #include "zpl.h"
 
+#include <fnmatch.h>
 #include <inttypes.h>
 
-typedef enum { TEXT, NAME, PATH, NUMBER, BIND, TEXT_LIST, ADDR_LIST } kind_t;
+typedef enum { TEXT, NAME, PATH, NUMBER, BIND, TEXT_LIST, ADDR_LIST, PATTERNS, QUORUMS } kind_t;
 
 #define IDLE true /* read, and nothing acts on it yet */
 
@@ -22,6 +23,7 @@ typedef struct {
 #define AT(member) offsetof(settings_t, member)
 #define FLAG       0, 1
 #define DAY_S      86400
+#define QUORUM_MAX 1000
 
 static const entry_t schema[] = {
     {"node", "name", NAME, AT(node.name), NULL, 0, 0, false},
@@ -46,12 +48,23 @@ static const entry_t schema[] = {
     {"shared", "pace", NUMBER, AT(shared.pace), "100", 0, 1000000, false},
     {"shared", "fail2ban", PATH, AT(shared.fail2ban), "/run/fail2ban/fail2ban.sock", 0, 0, false},
     {"guard", "protect", ADDR_LIST, AT(guard.protect), "", 0, 0, false},
-    {"guard", "quorum", NUMBER, AT(guard.quorum), "1", 1, 1000, IDLE},
-    {"guard", "renew-below", NUMBER, AT(guard.renew_below_percent), "40", 0, 100, IDLE},
+    {"guard", "jails", PATTERNS, AT(guard.jails), "*", 0, 0, false},
+    {"guard", "not-jails", PATTERNS, AT(guard.not_jails), "", 0, 0, false},
+    {"guard", "quorum", NUMBER, AT(guard.quorum), "1", 1, QUORUM_MAX, false},
+    {"guard", "jail-quorum", QUORUMS, AT(guard.jail_quorum), "", 0, 0, false},
+    {"guard", "quorum-window", NUMBER, AT(guard.quorum_window_s), "86400", 1, 3650LL * DAY_S,
+     false},
+    {"guard", "widest-ipv4", NUMBER, AT(guard.widest_v4), "32", 8, 32, false},
+    {"guard", "widest-ipv6", NUMBER, AT(guard.widest_v6), "64", 16, 128, false},
+    {"guard", "operator-widest-ipv4", NUMBER, AT(guard.operator_widest_v4), "24", 8, 32, false},
+    {"guard", "operator-widest-ipv6", NUMBER, AT(guard.operator_widest_v6), "48", 16, 128, false},
     {"guard", "max-ban", NUMBER, AT(guard.max_ban_s), "31536000", 1, 3650LL * DAY_S, false},
-    {"guard", "rate", NUMBER, AT(guard.rate), "50", 0, 10000000, IDLE},
-    {"guard", "max-active", NUMBER, AT(guard.max_active), "1000000", 1, 100000000, IDLE},
+    {"guard", "rate", NUMBER, AT(guard.rate), "50", 0, 10000000, false},
+    {"guard", "max-active", NUMBER, AT(guard.max_active), "1000000", 1, 100000000, false},
+    {"guard", "max-bans", NUMBER, AT(guard.max_bans), "4000000", 1, 1000000000, false},
+    {"guard", "dry-run", NUMBER, AT(guard.dry_run), "0", FLAG, false},
     {"guard", "allow-special", NUMBER, AT(guard.allow_special), "0", FLAG, false},
+    {"guard", "renew-below", NUMBER, AT(guard.renew_below), "40", 0, 100, IDLE},
     {"store", "endpoints", TEXT_LIST, AT(store.endpoints),
      "unix:/run/keydb/keydb.sock 127.0.0.1:6379", 0, 0, false},
     {"store", "user", TEXT, AT(store.user), "", 0, 0, false},
@@ -157,6 +170,62 @@ static int set_addr_list(addr_list_t *list, const char *value, fault_t *fault)
     return rc;
 }
 
+/* Names in which '*' may stand. */
+static int set_patterns(text_list_t *list, const char *value, fault_t *fault)
+{
+    set_text_list(list, value);
+    for (size_t i = 0; i < list->size; i++) {
+        char plain[EVENT_NAME_MAX + 1];
+        snprintf(plain, sizeof plain, "%s", list->items[i]);
+        for (char *star = plain; (star = strchr(star, '*')) != NULL;)
+            *star = '-';
+        if (strlen(list->items[i]) > EVENT_NAME_MAX || !event_name_valid(plain, strlen(plain)))
+            return fault_set(fault,
+                             "\"%.80s\": expected names of jails, in which * stands for any "
+                             "characters, with spaces between",
+                             list->items[i]);
+    }
+    return 0;
+}
+
+static void clear_quorums(jail_quorum_list_t *list)
+{
+    for (size_t i = 0; i < list->size; i++)
+        free(list->items[i].jail);
+    free(list->items);
+    *list = (jail_quorum_list_t){0};
+}
+
+/* sshd=2 */
+static int add_quorum(jail_quorum_list_t *list, char *word, fault_t *fault)
+{
+    int64_t origins;
+    fault_t inner;
+    char *sign = strchr(word, '=');
+    if (sign == NULL || !event_name_valid(word, (size_t)(sign - word)) ||
+        set_number(&origins, sign + 1, 1, QUORUM_MAX, &inner) == -1)
+        return fault_set(fault,
+                         "\"%.80s\": expected JAIL=NUMBER with a number from 1 to %d, as in "
+                         "\"sshd=2 recidive=1\"",
+                         word, QUORUM_MAX);
+    *sign = '\0';
+    list->items = xrealloc(list->items, (list->size + 1) * sizeof *list->items);
+    list->items[list->size++] = (jail_quorum_t){xstrdup(word), origins};
+    return 0;
+}
+
+static int set_quorums(jail_quorum_list_t *list, const char *value, fault_t *fault)
+{
+    text_list_t words = {0};
+    int rc = 0;
+    set_text_list(&words, value);
+    clear_quorums(list);
+    for (size_t i = 0; i < words.size && rc == 0; i++)
+        rc = add_quorum(list, words.items[i], fault);
+    clear_list(&words);
+    return rc;
+}
+
 static int set_value(settings_t *self, const entry_t *entry, const char *value, fault_t *fault)
 {
     void *out = field(self, entry);
@@ -177,6 +246,10 @@ static int set_value(settings_t *self, const entry_t *entry, const char *value, 
         return 0;
     case ADDR_LIST:
         return set_addr_list(out, value, fault);
+    case PATTERNS:
+        return set_patterns(out, value, fault);
+    case QUORUMS:
+        return set_quorums(out, value, fault);
     }
     return 0;
 }
@@ -295,7 +368,11 @@ static void clear_field(settings_t *self, const entry_t *entry)
         free(*(char **)field(self, entry));
         break;
     case TEXT_LIST:
+    case PATTERNS:
         clear_list(field(self, entry));
+        break;
+    case QUORUMS:
+        clear_quorums(field(self, entry));
         break;
     case ADDR_LIST:
         free(((addr_list_t *)field(self, entry))->items);
@@ -354,4 +431,21 @@ bool text_list_has(const text_list_t *list, const char *text)
         if (streq(list->items[i], text))
             return true;
     return false;
+}
+
+bool text_list_matches(const text_list_t *list, const char *text)
+{
+    for (size_t i = 0; i < list->size; i++)
+        if (streq(list->items[i], "*") || fnmatch(list->items[i], text, FNM_NOESCAPE) == 0)
+            return true;
+    return false;
+}
+
+int64_t settings_quorum(const settings_t *self, const char *jail)
+{
+    const jail_quorum_list_t *list = &self->guard.jail_quorum;
+    for (size_t i = 0; i < list->size; i++)
+        if (streq(list->items[i].jail, jail))
+            return list->items[i].origins;
+    return self->guard.quorum;
 }

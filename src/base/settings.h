@@ -17,6 +17,16 @@ typedef struct {
 } addr_list_t;
 
 typedef struct {
+    char *jail;
+    int64_t origins;
+} jail_quorum_t;
+
+typedef struct {
+    jail_quorum_t *items;
+    size_t size;
+} jail_quorum_list_t;
+
+typedef struct {
     char *name;
     char *endpoint;
     char *replay;
@@ -62,12 +72,22 @@ typedef struct {
     } shared;
     struct {
         addr_list_t protect;
-        int64_t quorum;
-        int64_t renew_below_percent;
+        text_list_t jails; /* patterns, text_list_matches */
+        text_list_t not_jails;
+        int64_t quorum; /* origins */
+        jail_quorum_list_t jail_quorum;
+        int64_t quorum_window_s;
+        int64_t widest_v4; /* the shortest prefix that is taken */
+        int64_t widest_v6;
+        int64_t operator_widest_v4;
+        int64_t operator_widest_v6;
         int64_t max_ban_s;
-        int64_t rate;
-        int64_t max_active;
+        int64_t rate;       /* bans a second of one origin; 0: no limit */
+        int64_t max_active; /* bans of one origin */
+        int64_t max_bans;   /* in all */
+        int64_t dry_run;
         int64_t allow_special;
+        int64_t renew_below; /* gone; read, so that older settings still load */
     } guard;
     struct {
         text_list_t endpoints; /* "unix:PATH" or "HOST:PORT" */
@@ -95,5 +115,11 @@ void settings_destroy(settings_t **self_p);
 void settings_idle(const settings_t *self, void (*tell)(const char *name, void *arg), void *arg);
 
 bool text_list_has(const text_list_t *list, const char *text);
+
+/* Whether one of the patterns of a list matches: names in which '*' stands for any characters. */
+bool text_list_matches(const text_list_t *list, const char *text);
+
+/* How many origins must have banned an address in this jail. */
+int64_t settings_quorum(const settings_t *self, const char *jail);
 
 #endif

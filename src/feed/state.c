@@ -208,10 +208,12 @@ static int open_both(state_t *self, const state_tables_t *more, fault_t *fault)
     const char *const own_steps[STATE_VERSION] = {
         [4] = more->own_5 != NULL ? more->own_5 : SAME,
         [5] = more->own_6 != NULL ? more->own_6 : SAME,
+        [6] = more->own_7 != NULL ? more->own_7 : SAME,
     };
     const char *const peers_steps[STATE_VERSION] = {
         [4] = SAME,
         [5] = more->peers_6 != NULL ? more->peers_6 : SAME,
+        [6] = more->peers_7 != NULL ? more->peers_7 : SAME,
     };
     file_t own = {.schema = {STATE_VERSION, own_tables, own_steps}, .durable = true};
     file_t peers = {.schema = {STATE_VERSION, peers_tables, peers_steps}};

@@ -19,7 +19,7 @@ typedef struct state state_t;
 
 /* A change of shape of any table raises the version of both databases, and brings its migration;
  * what was before version 4 was never released. */
-#define STATE_VERSION    6
+#define STATE_VERSION    7
 #define STATE_TABLES_MAX 4
 
 /* The tables of rooms above, each as the SQL that makes it, declared where it is used: the first
@@ -31,6 +31,8 @@ typedef struct {
     const char *own_5;
     const char *own_6;
     const char *peers_6;
+    const char *own_7;
+    const char *peers_7;
     const char *rekeyed; /* SQL that removes from own.db what belonged to another key; NULL: none */
 } state_tables_t;
 

@@ -92,15 +92,21 @@ static void survey_deaf(mesh_t *self)
 
 /* ---- what nodes tell each other of themselves ---- */
 
+int64_t mesh_heard_ms(const mesh_t *self, const pubkey_t *node)
+{
+    size_t count;
+    peer_t *const *peers = link_peers(self->link, &count);
+    for (size_t i = 0; i < count; i++)
+        if (pubkey_equal(&peer_node(peers[i])->sign_public, node))
+            return peer_heard_ms(peers[i]);
+    return -1;
+}
+
 static void tell(void *arg, const trusted_t *asker, const wire_survey_t *asked, const char *address,
                  wire_heard_t *out)
 {
     mesh_t *self = arg;
-    size_t count;
-    peer_t *const *peers = link_peers(self->link, &count);
-    for (size_t i = 0; i < count; i++)
-        if (pubkey_equal(&peer_node(peers[i])->sign_public, &asker->sign_public))
-            out->ms_ago = peer_heard_ms(peers[i]);
+    out->ms_ago = mesh_heard_ms(self, &asker->sign_public);
     if (asked->run != 0)
         out->elsewhere =
             twins_note(self->twins, asker, asked->run, address, mono_now(), out->other);

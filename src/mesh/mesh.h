@@ -54,6 +54,9 @@ void mesh_publish(mesh_t *self, const uint8_t *envelope, size_t size);
 /* True if addr touches an address that a peer's messages came from last. */
 bool mesh_is_peer_address(const mesh_t *self, const addr_t *addr);
 
+/* How long ago a node was heard itself, ms; -1: never, or not over a connection of its own. */
+int64_t mesh_heard_ms(const mesh_t *self, const pubkey_t *node);
+
 /* The operator's word: a node that was quarantined for a fork counts again. Returns how many forks
  * that was about; 0 if there are none or no such node; -1 and errno of db_step. */
 int mesh_reset(mesh_t *self, const char *name);

@@ -2,10 +2,11 @@
 
 #include "attention.h"
 #include "census.h"
+#include "entries.h"
 #include "orders.h"
+#include "origin_orders.h"
 #include "questions.h"
 #include "refill.h"
-#include "standing.h"
 #include "stored.h"
 #include "ticker.h"
 
@@ -20,7 +21,6 @@
 #define DRAIN_MS       100 /* how often the backlog gets what the pace allows */
 #define REFRESH_MS     60000
 #define SWEEP_MS       600000
-#define BANS_MAX       4000000
 
 /* A jump of the wall clock, either way, by less changes nothing that was decided. */
 #define CLOCK_JUMP_MS 10000
@@ -36,8 +36,11 @@ struct applier {
     lifts_t *lifts;
     census_t *census;
     uint64_t starts; /* of fail2ban, that the census knows of */
+    memo_t *memo;
     judge_t *judge;
     standing_t *standing;
+    admission_t *admission;
+    entries_t *entries;
     refill_t *refill;
     ticker_t *ticker;
     bool behind;  /* some of what is stored was not taken as it came; if not, only ticks look */
@@ -73,14 +76,18 @@ static int finish(applier_t *self)
 static void take_batch(applier_t *self, const feed_ref_t *feed, const wire_batch_t *batch)
 {
     event_t event;
-    standing_place_t at = {
+    uint16_t origin = index_origin(self->index, &feed->id.origin);
+    entries_place_t at = {
         .feed = feed,
         .seq = batch->seq,
-        .origin = index_origin(self->index, &feed->id.origin),
+        .origin = origin,
     };
+    if (*memo_origin(self->memo, origin)->name == '\0')
+        judge_note_name(self->judge, origin);
+    admission_hear(self->admission, feed, origin, standing_steady(self->standing));
     for (; at.number < batch->event_count; at.number++) {
         event_error_t malformed = wire_event(self->wire, at.number, &event);
-        standing_take(self->standing, &at, malformed, &event);
+        entries_take(self->entries, &at, malformed, &event);
     }
     sink_move(self->sink, feed, batch->seq);
 }
@@ -107,7 +114,7 @@ static void taken_back(void *arg)
     applier_t *self = arg;
     self->behind = true;
     sink_take_back(self->sink, standing_untold, self->standing);
-    standing_drop_lost(self->standing);
+    entries_drop_lost(self->entries);
 }
 
 /* ---- what the replica has got ---- */
@@ -220,7 +227,8 @@ static bool run_jail(applier_t *self)
         self->starts = sink_starts(self->sink);
         census_begin(self->census);
     }
-    lifts_step(self->lifts);
+    if (service_settings(self->service)->guard.dry_run == 0)
+        lifts_step(self->lifts);
     return census_step(self->census);
 }
 
@@ -232,7 +240,8 @@ static void run(applier_t *self)
     standing_look_at_clock(self->standing);
     if (finish(self) == -1 || (self->behind && (events = run_feeds(self)) == -1))
         return;
-    bool more = standing_step(self->standing, is_catching_up(self));
+    bool more = admission_step(self->admission);
+    more = standing_step(self->standing, is_catching_up(self)) || more;
     more = run_jail(self) || more;
     if (finish(self) == -1)
         return;
@@ -264,6 +273,8 @@ static void look_for_jump(applier_t *self)
     self->clock_ms += ahead_ms;
     if (llabs(ahead_ms) < CLOCK_JUMP_MS)
         return;
+    if (ahead_ms > 0)
+        memo_forget_begins(self->memo);
     log_warnx("the clock went %s by %" PRId64 " s: all bans that still count are decided anew",
               ahead_ms > 0 ? "on" : "back", (int64_t)((llabs(ahead_ms) + MS_PER_S / 2) / MS_PER_S));
     refill_begin(self->refill);
@@ -272,11 +283,13 @@ static void look_for_jump(applier_t *self)
 /* A tenth of an origin's share has become free: who found no place may find one. */
 static void look_for_places(applier_t *self)
 {
-    size_t share = (size_t)service_settings(self->service)->guard.max_active;
+    const settings_t *settings = service_settings(self->service);
+    size_t share = (size_t)settings->guard.max_active;
+    size_t all = (size_t)settings->guard.max_bans;
     for (size_t i = 0; i < index_origin_count(self->index) && !refill_goes_on(self->refill); i++) {
         const index_origin_t *origin = index_origin_at(self->index, (uint16_t)i);
         if (origin->left_out > 0 && origin->bans <= share - share / 10 &&
-            index_bans(self->index) < BANS_MAX - BANS_MAX / 10)
+            index_bans(self->index) <= all - all / 10)
             refill_begin(self->refill);
     }
 }
@@ -287,10 +300,11 @@ static void now_and_then(applier_t *self)
         judge_refresh(self->judge);
         standing_sweep(self->standing);
         look_for_places(self);
+        memo_keep_rates(self->memo);
         self->refreshed_at = mono_now();
     }
     if (mono_since_ms(self->swept_at) >= SWEEP_MS) {
-        if (sink_sweep(self->sink) == -1)
+        if (sink_sweep(self->sink) == -1 || memo_sweep(self->memo, wall_now()) == -1)
             log_warn("ended bans stay in the state directory for now");
         self->swept_at = mono_now();
     }
@@ -301,6 +315,8 @@ static void tick(void *arg)
     applier_t *self = arg;
     fault_t fault;
     now_and_then(self);
+    standing_look_at_clock(self->standing);
+    admission_tick(self->admission, standing_steady(self->standing));
     self->failed = false;
     self->behind = true;
     look_for_jump(self);
@@ -323,7 +339,7 @@ static void lifted(void *arg, uint32_t slot, uint32_t again_s)
 
 static void differs(void *arg, uint32_t slot)
 {
-    standing_differs(((applier_t *)arg)->standing, slot);
+    standing_changed(((applier_t *)arg)->standing, slot);
 }
 
 static void jailer_done(void *arg)
@@ -345,26 +361,45 @@ static void start_jailer(applier_t *self, const settings_t *settings)
 
 void applier_note_own(applier_t *self, const ban_t *ban, int64_t nid)
 {
-    standing_take_own(self->standing, ban, nid);
-}
-
-void applier_note_own_lift(applier_t *self, const ban_t *ban, int64_t nid)
-{
-    standing_take_own_lift(self->standing, &ban->address, nid);
+    entries_take_own(self->entries, ban, nid);
 }
 
 void applier_note_own_grace(applier_t *self, const event_t *event)
 {
-    standing_take_own_grace(self->standing, event);
+    entries_take_own_grace(self->entries, event);
+}
+
+/* A slice that is half done is finished first: the order is stored behind the lines it follows. */
+int applier_note_lift_by_hand(applier_t *self, const addr_t *address, int64_t at_ms)
+{
+    standing_look_at_clock(self->standing);
+    uint32_t slot = index_find(self->index, address);
+    if (slot == INDEX_NONE || !standing_lift_by_hand(self->standing, slot, at_ms))
+        return 0;
+    arm(self, 1);
+    return finish(self) == 0 ? 1 : -1;
 }
 
 static void set_limits(applier_t *self)
 {
     const index_limits_t limits = {
-        .all = BANS_MAX,
+        .all = (size_t)service_settings(self->service)->guard.max_bans,
         .of_origin = (size_t)service_settings(self->service)->guard.max_active,
     };
     index_set_limits(self->index, &limits);
+}
+
+static void start_deciding(applier_t *self)
+{
+    const standing_parts_t standing = {self->service, self->index, self->graces, self->judge,
+                                       self->memo,    self->sink,  self->lifts};
+    self->standing = standing_new(&standing);
+    self->admission =
+        admission_new(self->service, self->index, self->memo, standing_changed, self->standing);
+    const entries_parts_t entries = {self->service, self->index,     self->graces,  self->judge,
+                                     self->memo,    self->admission, self->standing};
+    self->entries = entries_new(&entries);
+    self->refill = refill_new(self->service, self->index, self->entries);
 }
 
 static void build(applier_t *self)
@@ -390,17 +425,16 @@ applier_t *applier_new(service_t *service, fault_t *fault)
     self->index = index_new();
     self->graces = graces_new();
     set_limits(self);
-    self->sink = sink_new(self->feed, self->index, settings, fault);
+    self->memo = memo_new(self->feed, self->index, fault);
+    if (self->memo != NULL)
+        self->sink = sink_new(self->feed, self->index, self->memo, settings, fault);
     if (self->sink == NULL) {
         applier_destroy(&self);
         return NULL;
     }
-    self->judge = judge_new(service, self->index, self->graces);
+    self->judge = judge_new(service, self->index, self->graces, self->memo);
     start_jailer(self, settings);
-    const standing_parts_t parts = {service,     self->index, self->graces,
-                                    self->judge, self->sink,  self->lifts};
-    self->standing = standing_new(&parts);
-    self->refill = refill_new(service, self->index, self->standing);
+    start_deciding(self);
     build(self);
     if (sink_check(self->sink, &log_fault) == -1)
         fail(self, &log_fault);
@@ -419,12 +453,15 @@ void applier_destroy(applier_t **self_p)
     mesh_follow(service_mesh(self->service), NULL);
     ticker_destroy(&self->ticker);
     refill_destroy(&self->refill);
+    entries_destroy(&self->entries);
+    admission_destroy(&self->admission);
     standing_destroy(&self->standing);
     judge_destroy(&self->judge);
     census_destroy(&self->census);
     lifts_destroy(&self->lifts);
     jailer_destroy(&self->jailer);
     sink_destroy(&self->sink);
+    memo_destroy(&self->memo);
     graces_destroy(&self->graces);
     index_destroy(&self->index);
     free(self);
@@ -444,13 +481,22 @@ void applier_reload(applier_t *self)
 
 /* ---- the operator ---- */
 
+static json_t *carry_out_on_origin(applier_t *self, const char *line)
+{
+    const origin_orders_parts_t parts = {self->index, self->memo, self->admission, self->standing};
+    return origin_orders_carry_out(&parts, line);
+}
+
 json_t *applier_command(applier_t *self, const char *line)
 {
-    const questions_parts_t parts = {self->service, self->index, self->graces, self->judge};
+    const questions_parts_t parts = {self->service, self->index, self->graces, self->judge,
+                                     self->memo};
     standing_look_at_clock(self->standing);
     json_t *answer = questions_answer(&parts, line);
     if (answer == NULL)
-        answer = orders_carry_out(&parts, self->standing, line);
+        answer = orders_carry_out(&parts, self->entries, line);
+    if (answer == NULL)
+        answer = carry_out_on_origin(self, line);
     arm(self, 1);
     return answer;
 }
@@ -472,6 +518,19 @@ static json_t *shared_log(const applier_t *self)
                      (json_int_t)counts->lines_again);
 }
 
+/* Bans of each origin that wait for its rate. */
+static json_t *waiting_of_origins(const applier_t *self)
+{
+    json_t *all = json_object();
+    for (size_t i = 0; i < index_origin_count(self->index); i++) {
+        const index_origin_t *origin = index_origin_at(self->index, (uint16_t)i);
+        if (origin->waiting > 0)
+            json_object_set_new(all, judge_name(self->judge, &origin->key),
+                                json_integer(origin->waiting));
+    }
+    return all;
+}
+
 void applier_status(const applier_t *self, json_t *status)
 {
     judge_attention(self->judge, status);
@@ -483,6 +542,8 @@ void applier_status(const applier_t *self, json_t *status)
         attention_add(status, "%s cannot be written: bans of peers wait",
                       service_settings(self->service)->shared.log);
     standing_status(self->standing, status);
+    entries_status(self->entries, json_object_get(status, "outcomes"));
+    json_object_set_new(status, "over_rate", waiting_of_origins(self));
     json_object_set_new(status, "census", census_status(self->census));
     json_object_set_new(status, "shared_log", shared_log(self));
 }

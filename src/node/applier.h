@@ -20,11 +20,13 @@ void applier_reload(applier_t *self);
 /* One of this host's own jails banned: it is on disk in our feed. */
 void applier_note_own(applier_t *self, const ban_t *ban, int64_t nid);
 
-/* ... or lifted that ban; what its bans and pardons come to is the same in any order. */
-void applier_note_own_lift(applier_t *self, const ban_t *ban, int64_t nid);
-
 /* A pardon or an allowance of this host that came back from peers, its place as original. */
 void applier_note_own_grace(applier_t *self, const event_t *event);
+
+/* The shared jail says that somebody lifted an address in it, at that time. Returns 1 once that is
+ * stored; 0: nothing stands of it here, or the node had asked for it; -1: it cannot be stored now.
+ */
+int applier_note_lift_by_hand(applier_t *self, const addr_t *address, int64_t at_ms);
 
 /* Answer an operator's question, or carry out an order (questions.h, orders.h); NULL: neither. */
 json_t *applier_command(applier_t *self, const char *line);

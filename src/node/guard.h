@@ -15,11 +15,16 @@ typedef enum {
     GUARD_UNKNOWN_KIND, /* of a newer version */
     GUARD_SPECIAL,      /* private, loopback, ... or a network that contains such */
     GUARD_PROTECTED,    /* own, peer's, gateway, resolver, protect list */
-    GUARD_TOO_WIDE,     /* IPv4 wider than /32, IPv6 wider than /64 */
+    GUARD_TOO_WIDE,     /* a network wider than is taken of its origin */
     GUARD_SHARED_JAIL,  /* it says that it came from a shared jail: a loop */
+    GUARD_JAIL,         /* bans of its jail are not wanted here */
     GUARD_PARDONED,     /* its origin or an operator took it back */
     GUARD_ALLOWED,      /* an operator allows the address, for now */
+    GUARD_UNDONE,       /* all that its origin banned was made void here, when it was removed */
+    GUARD_BY_HAND,      /* somebody lifted it in the shared jail */
     GUARD_EXPIRED,      /* it has ended */
+    GUARD_RATE,         /* its origin bans too fast: it waits */
+    GUARD_QUORUM,       /* too few origins ban the address */
     GUARD_LEFT_OUT,     /* no place for it among the bans that are considered */
     GUARD_OUTCOME_COUNT,
 } guard_outcome_t;
@@ -35,11 +40,20 @@ typedef struct {
     int64_t duration_s;       /* -1: for ever */
     const char *protected_by; /* why its address is protected; NULL: it is not */
     event_kind_t void_by;     /* EVENT_PARDON, EVENT_ALLOW; EVENT_UNKNOWN: nothing */
+    bool undone;
+    bool lifted_by_hand;
+    bool waits;       /* for the rate of its origin */
+    bool by_operator; /* its origin is one: it needs no quorum, and may ban wider networks */
+    int64_t origins;  /* that ban the address, this one included: quorum.h */
     wall_t now;
     wall_t steady; /* ends are judged by this time: a clock that jumps ahead ends nothing */
     const char *shared_jail;
     bool allow_special;
+    bool jail_wanted;
+    int64_t widest_v4; /* the shortest prefix that is taken of this origin */
+    int64_t widest_v6;
     int64_t max_ban_s;
+    int64_t quorum; /* origins */
 } guard_case_t;
 
 typedef struct {

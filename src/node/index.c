@@ -2,6 +2,7 @@
 
 #include "jail_names.h"
 #include "log.h"
+#include "nets.h"
 
 #include <sodium.h>
 #include <stdlib.h>
@@ -35,6 +36,7 @@ struct index {
     size_t origin_count;
     jail_names_t *jails;
     index_limits_t limits;
+    nets_t *nets;   /* NULL: nobody asks */
     store_t due;    /* of each slot, by its number: when it is to be looked at, s; 0: never */
     uint32_t now_s; /* of the pass that goes on */
     uint32_t next;  /* slot that it comes to */
@@ -119,6 +121,7 @@ void index_destroy(index_t **self_p)
     free_items(&self->bans);
     free_items(&self->due);
     jail_names_destroy(&self->jails);
+    nets_destroy(&self->nets);
     free(self->tags);
     free(self->table);
     free(self->origins);
@@ -239,6 +242,8 @@ uint32_t index_make(index_t *self, const addr_t *address)
         take_item(&self->due);
     *index_slot(self, slot) = (index_slot_t){.address = *address, .first = INDEX_NONE};
     put_place(self, slot);
+    if (self->nets != NULL && nets_takes(address))
+        nets_add(self->nets, slot, address);
     return slot;
 }
 
@@ -262,8 +267,38 @@ void index_tidy(index_t *self, uint32_t number)
         return;
     index_set_due(self, number, 0);
     cut_place(self, find_place(self, &slot->address, &tag));
+    if (self->nets != NULL && nets_takes(&slot->address))
+        nets_remove(self->nets, number, &slot->address);
     slot->flags = INDEX_FREE;
     give_item(&self->slots, number);
+}
+
+void index_know_nets(index_t *self, bool wanted)
+{
+    if (wanted == (self->nets != NULL))
+        return;
+    nets_destroy(&self->nets);
+    if (!wanted)
+        return;
+    self->nets = nets_new();
+    for (uint32_t i = 0; i < self->slots.reach; i++) {
+        const index_slot_t *slot = index_slot(self, i);
+        if ((slot->flags & INDEX_FREE) == 0 && nets_takes(&slot->address))
+            nets_add(self->nets, i, &slot->address);
+    }
+}
+
+uint32_t index_near(const index_t *self, uint32_t slot, uint32_t from)
+{
+    const addr_t *address = &index_slot(self, slot)->address;
+    if (self->nets == NULL || !nets_takes(address))
+        return INDEX_NONE;
+    uint32_t at =
+        from == INDEX_NONE ? nets_first(self->nets, address) : nets_next(self->nets, from);
+    while (at != NETS_NONE &&
+           (at == slot || !nets_are_near(address, &index_slot(self, at)->address)))
+        at = nets_next(self->nets, at);
+    return at;
 }
 
 uint32_t index_reach(const index_t *self)
@@ -320,7 +355,7 @@ static index_result_t renew(index_ban_t *ban, const index_entry_t *entry)
     uint32_t duration_s = clip_duration(entry->duration_s);
     if (entry->place != 0) {
         ban->feed = entry->feed;
-        ban->place = entry->place;
+        ban->place = entry->place & INDEX_PLACE_MAX;
     }
     if (!entry->is_clamped)
         ban->time_ms = entry->time_ms;
@@ -349,7 +384,7 @@ index_result_t index_put(index_t *self, const index_entry_t *entry, uint32_t *sl
     *ban_at(self, number) = (index_ban_t){
         .nid = entry->nid,
         .time_ms = entry->time_ms,
-        .place = entry->place,
+        .place = entry->place & INDEX_PLACE_MAX,
         .feed = entry->feed,
         .duration_s = clip_duration(entry->duration_s),
         .next = of->first,
@@ -371,7 +406,24 @@ void index_remove(index_t *self, uint32_t slot, const index_ban_t *ban)
     uint32_t number = *link;
     *link = ban->next;
     self->origins[ban->origin].bans--;
+    self->origins[ban->origin].waiting -= ban->waits;
     give_item(&self->bans, number);
+}
+
+index_ban_t *index_find_ban(const index_t *self, uint32_t slot, int64_t nid)
+{
+    index_ban_t *ban = index_first(self, slot);
+    while (ban != NULL && ban->nid != nid)
+        ban = index_next(self, ban);
+    return ban;
+}
+
+void index_set_waits(index_t *self, index_ban_t *ban, bool waits)
+{
+    index_origin_t *origin = &self->origins[ban->origin];
+    origin->waiting -= ban->waits;
+    origin->waiting += waits;
+    ban->waits = waits;
 }
 
 void index_forget_left_out(index_t *self)

@@ -14,6 +14,8 @@ typedef struct index index_t;
 #define INDEX_FOREVER UINT32_MAX /* a duration */
 
 #define INDEX_EVENT_BITS 9 /* an event's place in its batch */
+#define INDEX_PLACE_BITS 62
+#define INDEX_PLACE_MAX  ((1ULL << INDEX_PLACE_BITS) - 1)
 
 /* Bans of one origin on one address: more are left out, as those beyond its share are. An address
  * is looked at ban by ban. */
@@ -23,8 +25,11 @@ typedef struct index index_t;
 typedef struct {
     int64_t nid;
     int64_t time_ms; /* when it began, by its origin's clock */
-    uint64_t place;  /* seq << INDEX_EVENT_BITS | event: where it stands in its feed; 0: our own */
-    uint32_t feed;   /* number of that feed in peers.db */
+    /* seq << INDEX_EVENT_BITS | event: where it stands in its feed; 0: our own */
+    uint64_t place : INDEX_PLACE_BITS;
+    uint64_t waits : 1;   /* for the rate of its origin: index_set_waits */
+    uint64_t by_hand : 1; /* somebody lifted it in the shared jail: memo.h knows when */
+    uint32_t feed;        /* number of that feed in peers.db */
     uint32_t duration_s;
     uint32_t next; /* of the same address */
     uint16_t origin;
@@ -53,6 +58,7 @@ typedef struct {
 typedef struct {
     pubkey_t key;
     uint32_t bans;       /* in the index */
+    uint32_t waiting;    /* of these, for its rate */
     uint64_t left_out;   /* that run and found no place, since it was built last */
     uint32_t jail_names; /* that it brought in */
 } index_origin_t;
@@ -86,6 +92,13 @@ index_slot_t *index_slot(const index_t *self, uint32_t slot);
 /* Forget an address of which there is neither a ban nor a hold nor anything to do. */
 void index_tidy(index_t *self, uint32_t number);
 
+/* Have slots found by their IPv6 /64, or no longer. It looks at each. */
+void index_know_nets(index_t *self, bool wanted);
+
+/* The slots of one IPv6 /64 besides a slot, the newest first: from INDEX_NONE on; INDEX_NONE: no
+ * more, or they are not to be found. */
+uint32_t index_near(const index_t *self, uint32_t slot, uint32_t from);
+
 /* Slots have numbers below this; some of them are free (INDEX_FREE). */
 uint32_t index_reach(const index_t *self);
 
@@ -117,6 +130,11 @@ index_result_t index_put(index_t *self, const index_entry_t *entry, uint32_t *sl
 index_ban_t *index_first(const index_t *self, uint32_t slot);
 index_ban_t *index_next(const index_t *self, const index_ban_t *ban);
 void index_remove(index_t *self, uint32_t slot, const index_ban_t *ban);
+
+/* Of a slot; NULL: it is not there. */
+index_ban_t *index_find_ban(const index_t *self, uint32_t slot, int64_t nid);
+
+void index_set_waits(index_t *self, index_ban_t *ban, bool waits);
 
 /* All that runs is about to be put in again. */
 void index_forget_left_out(index_t *self);

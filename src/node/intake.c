@@ -26,6 +26,8 @@ typedef enum {
     INTAKE_REPEATED,
     INTAKE_LIFTED,
     INTAKE_UNKNOWN_ATTEMPT,
+    INTAKE_BY_HAND,
+    INTAKE_NOT_BY_HAND,
     INTAKE_SPECIAL,
     INTAKE_SHARED_JAIL,
     INTAKE_MALFORMED,
@@ -43,6 +45,8 @@ static const char *const count_names[INTAKE_COUNT] = {
     [INTAKE_REPEATED] = "repeated",
     [INTAKE_LIFTED] = "lifted",
     [INTAKE_UNKNOWN_ATTEMPT] = "unknown-attempt",
+    [INTAKE_BY_HAND] = "lifted-by-hand",
+    [INTAKE_NOT_BY_HAND] = "let-go",
     [INTAKE_SPECIAL] = "special-address",
     [INTAKE_SHARED_JAIL] = "shared-jail",
     [INTAKE_MALFORMED] = "malformed",
@@ -110,6 +114,34 @@ static void say(answer_t *answer, const char *word, const char *format, ...)
     va_start(args, format);
     vsnprintf(answer->text + used, sizeof answer->text - (size_t)used, format, args);
     va_end(args);
+}
+
+/* The shared jail let go of an address (action.d/banmesh-lifted.conf). Returns 0, -1 if that cannot
+ * be stored. */
+static int take_lift(intake_t *self, const ban_t *ban, int64_t at_ms, answer_t *answer)
+{
+    char address[ADDR_TEXT_MAX];
+    int rc =
+        applier_note_lift_by_hand(self->applier, &ban->address, at_ms >= 0 ? at_ms : wall_now().ms);
+    addr_print(&ban->address, address);
+    if (rc == -1) {
+        self->counts[INTAKE_FAILED]++;
+        say(answer, REQUEST_ANSWER_FAILED, "the lift of %s cannot be stored", address);
+        return -1;
+    }
+    self->counts[rc == 1 ? INTAKE_BY_HAND : INTAKE_NOT_BY_HAND]++;
+    if (rc == 1)
+        log_info("%s was lifted by hand in the jail %s: what was reported of it stands no longer "
+                 "on this host",
+                 address, ban->jail);
+    say(answer, REQUEST_ANSWER_SKIPPED, "%s: %s", address,
+        rc == 1 ? "lifted by hand" : "the mesh has nothing of it that stands");
+    return 0;
+}
+
+static bool is_lift(const intake_t *self, request_verb_t verb, const ban_t *ban)
+{
+    return verb == REQUEST_UNBAN && streq(ban->jail, service_settings(self->service)->shared.jail);
 }
 
 /* Well-formed, but not for others. True if so, with the answer. */
@@ -325,8 +357,12 @@ static void take_request(connection_t *connection, const char *line, size_t leng
         waiting->ban = request.ban;
         waiting->verb = request.verb;
         waiting->at_ms = request.at_ms;
-        waiting->decided = is_refused(self, connection, &request, &waiting->answer) ||
-                           is_skipped(self, &waiting->ban, &waiting->answer);
+        waiting->decided = is_refused(self, connection, &request, &waiting->answer);
+        if (!waiting->decided && is_lift(self, request.verb, &request.ban)) {
+            take_lift(self, &request.ban, request.at_ms, &waiting->answer);
+            waiting->decided = true;
+        } else if (!waiting->decided)
+            waiting->decided = is_skipped(self, &waiting->ban, &waiting->answer);
     }
     if (self->waiting_count == WIRE_EVENTS_MAX)
         flush(self);
@@ -466,7 +502,10 @@ static int take_spooled(void *arg, const request_t *requests, size_t count)
         bans[i] = requests[i].ban;
         jails_name(self->jails, requests[i].jail, bans[i].jail);
         note_call(self, bans[i].jail);
-        if (!is_skipped(self, &bans[i], &answer))
+        if (is_lift(self, requests[i].verb, &bans[i])) {
+            if (take_lift(self, &bans[i], requests[i].at_ms, &answer) == -1)
+                return -1;
+        } else if (!is_skipped(self, &bans[i], &answer))
             items[kept++] = item_of(&bans[i], requests[i].verb, requests[i].at_ms);
     }
     if (store(self, items, kept) == -1)

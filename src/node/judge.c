@@ -4,13 +4,21 @@
 #include "attention.h"
 #include "protect.h"
 
+#include <inttypes.h>
+#include <string.h>
+
 #define KEY_NAME_BYTES 4 /* shown of the key of a node without a name */
 
 struct judge {
     service_t *service;
     const settings_t *settings; /* as of the last refresh: each reload is one */
-    const index_t *index;
+    index_t *index;
     const graces_t *graces;
+    memo_t *memo;
+    quorum_t quorum;  /* of the slot that is open */
+    bool asks_quorum; /* of any jail */
+    uint8_t *roles;   /* of each origin, as far as asked: role_t */
+    size_t role_count;
     mesh_t *mesh;
     protect_t *protect;
     ahead_t *ahead;
@@ -19,12 +27,13 @@ struct judge {
     char key_name[sizeof "key-" + 2 * KEY_NAME_BYTES];
 };
 
-judge_t *judge_new(service_t *service, const index_t *index, const graces_t *graces)
+judge_t *judge_new(service_t *service, index_t *index, const graces_t *graces, memo_t *memo)
 {
     judge_t *self = xcalloc(1, sizeof *self);
     self->service = service;
     self->index = index;
     self->graces = graces;
+    self->memo = memo;
     self->mesh = service_mesh(service);
     self->protect = protect_new(service_loop(service));
     self->ahead = ahead_new();
@@ -41,12 +50,47 @@ void judge_destroy(judge_t **self_p)
     *self_p = NULL;
     protect_destroy(&self->protect);
     ahead_destroy(&self->ahead);
+    free(self->roles);
     free(self);
+}
+
+/* What stands of a node that is gone is still called by its name. */
+void judge_note_name(judge_t *self, uint16_t number)
+{
+    const pubkey_t *key = &index_origin_at(self->index, number)->key;
+    const trusted_t *node = trust_by_sign(mesh_trust(self->mesh), key);
+    const memo_origin_t *known = memo_origin(self->memo, number);
+    if (node != NULL && (known->removed_ms != 0 || strcmp(known->name, node->name) != 0)) {
+        memo_origin_t *origin = memo_change_origin(self->memo, number);
+        snprintf(origin->name, sizeof origin->name, "%s", node->name);
+        origin->removed_ms = 0;
+    } else if (node == NULL && *known->name != '\0' && known->removed_ms == 0) {
+        memo_change_origin(self->memo, number)->removed_ms = self->now.ms;
+        log_warnx("%s is not trusted any more: its bans that run here stand, %" PRIu32
+                  " of them; banmesh trust remove %s --undo-bans makes them void",
+                  known->name, index_origin_at(self->index, number)->bans, known->name);
+    }
+}
+
+static bool asks_quorum(const settings_t *settings)
+{
+    const jail_quorum_list_t *list = &settings->guard.jail_quorum;
+    bool asks = settings->guard.quorum > 1;
+    for (size_t i = 0; i < list->size; i++)
+        asks = asks || list->items[i].origins > 1;
+    return asks;
 }
 
 void judge_refresh(judge_t *self)
 {
     self->settings = service_settings(self->service);
+    self->role_count = 0;
+    self->asks_quorum = asks_quorum(self->settings);
+    index_know_nets(self->index, self->asks_quorum);
+    for (size_t i = 0; i < index_origin_count(self->index); i++)
+        if (!feed_is_ours(service_feed(self->service),
+                          &index_origin_at(self->index, (uint16_t)i)->key))
+            judge_note_name(self, (uint16_t)i);
     protect_refresh(self->protect, service_cert(self->service), mesh_trust(self->mesh),
                     self->settings);
 }
@@ -72,14 +116,30 @@ bool judge_is_operator(const judge_t *self, const pubkey_t *origin)
     return node != NULL && text_list_has(&self->settings->roles.operators, node->name);
 }
 
-static bool holds_for_all(void *arg, uint16_t origin)
+typedef enum { ROLE_UNKNOWN, ROLE_OPERATOR, ROLE_OTHER } role_t;
+
+/* Asked for each ban. */
+static bool is_operator(judge_t *self, uint16_t origin)
 {
-    const judge_t *self = arg;
-    return judge_is_operator(self, &index_origin_at(self->index, origin)->key);
+    if (origin >= self->role_count) {
+        size_t count = index_origin_count(self->index);
+        self->roles = xrealloc(self->roles, count);
+        memset(self->roles + self->role_count, ROLE_UNKNOWN, count - self->role_count);
+        self->role_count = count;
+    }
+    uint8_t *role = &self->roles[origin];
+    if (*role == ROLE_UNKNOWN)
+        *role = judge_is_operator(self, &index_origin_at(self->index, origin)->key) ? ROLE_OPERATOR
+                                                                                    : ROLE_OTHER;
+    return *role == ROLE_OPERATOR;
 }
 
-const grace_entry_t *judge_grace(const judge_t *self, const index_slot_t *slot,
-                                 const index_ban_t *ban)
+static bool holds_for_all(void *arg, uint16_t origin)
+{
+    return is_operator(arg, origin);
+}
+
+const grace_entry_t *judge_grace(judge_t *self, const index_slot_t *slot, const index_ban_t *ban)
 {
     const graces_ban_t asked = {
         .address = &slot->address,
@@ -88,19 +148,28 @@ const grace_entry_t *judge_grace(const judge_t *self, const index_slot_t *slot,
         .origin = ban->origin,
         .now = self->steady,
     };
-    return graces_find(self->graces, &asked, holds_for_all, (void *)self);
+    return graces_find(self->graces, &asked, holds_for_all, self);
 }
 
-const grace_entry_t *judge_allowance(const judge_t *self, const addr_t *address)
+const grace_entry_t *judge_allowance(judge_t *self, const addr_t *address)
 {
-    return graces_allowance(self->graces, address, self->steady, holds_for_all, (void *)self);
+    return graces_allowance(self->graces, address, self->steady, holds_for_all, self);
 }
 
-guard_verdict_t judge_ban(const judge_t *self, const index_slot_t *slot, const index_ban_t *ban)
+static bool is_wanted(const settings_t *settings, const char *jail)
+{
+    return text_list_matches(&settings->guard.jails, jail) &&
+           !text_list_matches(&settings->guard.not_jails, jail);
+}
+
+/* origins, quorum: of the address */
+static guard_verdict_t decide(judge_t *self, const index_slot_t *slot, const index_ban_t *ban,
+                              int64_t origins, int64_t quorum)
 {
     const settings_t *settings = self->settings;
     const pubkey_t *origin = &index_origin_at(self->index, ban->origin)->key;
     const grace_entry_t *grace = judge_grace(self, slot, ban);
+    bool by_operator = is_operator(self, ban->origin);
     const guard_case_t in = {
         .from_ourselves = feed_is_ours(service_feed(self->service), origin),
         .address = &slot->address,
@@ -109,13 +178,64 @@ guard_verdict_t judge_ban(const judge_t *self, const index_slot_t *slot, const i
         .duration_s = index_duration_s(ban),
         .protected_by = judge_protected_by(self, &slot->address),
         .void_by = grace != NULL ? grace->kind : EVENT_UNKNOWN,
+        .undone = memo_origin(self->memo, ban->origin)->undone_ms >= ban->time_ms,
+        .lifted_by_hand = ban->by_hand,
+        .waits = ban->waits,
+        .by_operator = by_operator,
+        .origins = origins,
         .now = self->now,
         .steady = self->steady,
         .shared_jail = settings->shared.jail,
         .allow_special = settings->guard.allow_special != 0,
+        .jail_wanted = is_wanted(settings, index_jail(self->index, ban)),
+        .widest_v4 = by_operator ? settings->guard.operator_widest_v4 : settings->guard.widest_v4,
+        .widest_v6 = by_operator ? settings->guard.operator_widest_v6 : settings->guard.widest_v6,
         .max_ban_s = settings->guard.max_ban_s,
+        .quorum = quorum,
     };
     return guard_decide(&in);
+}
+
+/* Those of which only a quorum may be missing have a vote, and this host's own. */
+static void add_votes(judge_t *self, uint32_t number)
+{
+    const index_slot_t *slot = index_slot(self->index, number);
+    for (const index_ban_t *ban = index_first(self->index, number); ban != NULL;
+         ban = index_next(self->index, ban)) {
+        guard_verdict_t verdict = decide(self, slot, ban, 1, 1);
+        if (verdict.until_ms > self->steady.ms &&
+            (verdict.outcome == GUARD_STANDS || verdict.outcome == GUARD_OURSELVES))
+            quorum_add(&self->quorum, ban->origin, verdict.begin_ms);
+    }
+}
+
+void judge_open(judge_t *self, uint32_t number)
+{
+    if (!self->asks_quorum)
+        return;
+    quorum_clear(&self->quorum);
+    add_votes(self, number);
+    uint32_t near = index_near(self->index, number, INDEX_NONE);
+    for (int i = 0; near != INDEX_NONE && i < JUDGE_NEAR_MAX; i++) {
+        add_votes(self, near);
+        near = index_near(self->index, number, near);
+    }
+    quorum_close(&self->quorum);
+}
+
+int64_t judge_origins(judge_t *self, const index_ban_t *ban)
+{
+    int64_t begin_ms = ban->time_ms < self->now.ms ? ban->time_ms : self->now.ms;
+    return quorum_origins(&self->quorum, begin_ms,
+                          self->settings->guard.quorum_window_s * MS_PER_S);
+}
+
+guard_verdict_t judge_ban(judge_t *self, uint32_t number, const index_ban_t *ban)
+{
+    int64_t quorum =
+        self->asks_quorum ? settings_quorum(self->settings, index_jail(self->index, ban)) : 1;
+    int64_t origins = quorum > 1 ? judge_origins(self, ban) : 1;
+    return decide(self, index_slot(self->index, number), ban, origins, quorum);
 }
 
 const char *judge_name(judge_t *self, const pubkey_t *origin)
@@ -123,6 +243,12 @@ const char *judge_name(judge_t *self, const pubkey_t *origin)
     const trusted_t *node = trust_by_sign(mesh_trust(self->mesh), origin);
     if (node != NULL)
         return node->name;
+    for (size_t i = 0; i < index_origin_count(self->index); i++) {
+        const memo_origin_t *known = memo_origin(self->memo, (uint16_t)i);
+        if (*known->name != '\0' &&
+            pubkey_equal(&index_origin_at(self->index, (uint16_t)i)->key, origin))
+            return known->name;
+    }
     char *out = stpcpy(self->key_name, "key-");
     for (size_t i = 0; i < KEY_NAME_BYTES; i++, out += 2)
         snprintf(out, 3, "%02x", origin->bytes[i]);

@@ -57,7 +57,7 @@ static void set_behind(grace_t *grace, int64_t latest_ms)
     grace->until_ms += grace->until_ms != 0 ? ahead_ms : 0;
 }
 
-static json_t *carry_out(const questions_parts_t *parts, standing_t *standing, order_t *order)
+static json_t *carry_out(const questions_parts_t *parts, entries_t *entries, order_t *order)
 {
     questions_covered_t covered;
     char network[ADDR_TEXT_MAX];
@@ -70,14 +70,14 @@ static json_t *carry_out(const questions_parts_t *parts, standing_t *standing, o
         return refuse("the state directory cannot be written: %s", strerror(errno));
     }
     if (!order->dry_run)
-        standing_take_own_grace(standing, &order->event);
+        entries_take_own_grace(entries, &order->event);
     return json_pack("{s:s, s:o, s:I, s:I, s:I, s:b}", "network",
                      addr_print(&grace->network, network), "covered", reports, "covered_count",
                      (json_int_t)covered.count, "time", (json_int_t)(grace->time_ms / MS_PER_S),
                      "until", (json_int_t)(grace->until_ms / MS_PER_S), "done", !order->dry_run);
 }
 
-static json_t *run(const questions_parts_t *parts, standing_t *standing, event_kind_t kind,
+static json_t *run(const questions_parts_t *parts, entries_t *entries, event_kind_t kind,
                    bool withdraws, const char *text)
 {
     order_t order = {0};
@@ -91,16 +91,16 @@ static json_t *run(const questions_parts_t *parts, standing_t *standing, event_k
         grace->until_ms = grace->time_ms;
     else if (kind == EVENT_ALLOW && grace->until_ms == 0)
         return refuse("expected for how long");
-    return carry_out(parts, standing, &order);
+    return carry_out(parts, entries, &order);
 }
 
-json_t *orders_carry_out(const questions_parts_t *parts, standing_t *standing, const char *line)
+json_t *orders_carry_out(const questions_parts_t *parts, entries_t *entries, const char *line)
 {
     if (strncmp(line, "pardon ", 7) == 0)
-        return run(parts, standing, EVENT_PARDON, false, line + 7);
+        return run(parts, entries, EVENT_PARDON, false, line + 7);
     if (strncmp(line, "allow ", 6) == 0)
-        return run(parts, standing, EVENT_ALLOW, false, line + 6);
+        return run(parts, entries, EVENT_ALLOW, false, line + 6);
     if (strncmp(line, "disallow ", 9) == 0)
-        return run(parts, standing, EVENT_ALLOW, true, line + 9);
+        return run(parts, entries, EVENT_ALLOW, true, line + 9);
     return NULL;
 }

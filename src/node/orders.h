@@ -4,12 +4,12 @@
 #ifndef BANMESH_NODE_ORDERS_H
 #define BANMESH_NODE_ORDERS_H
 
+#include "entries.h"
 #include "questions.h"
-#include "standing.h"
 
 /* Carry out "pardon ORDER", "allow ORDER" or "disallow ORDER". ORDER is a JSON object: network,
  * text, for_s (how long; a pardon may be without), dry_run. The answer says which bans are void by
  * it, and how many peers have it announced. NULL: none of these. */
-json_t *orders_carry_out(const questions_parts_t *parts, standing_t *standing, const char *line);
+json_t *orders_carry_out(const questions_parts_t *parts, entries_t *entries, const char *line);
 
 #endif

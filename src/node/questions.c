@@ -62,22 +62,46 @@ static json_t *grace_of(const questions_parts_t *parts, const grace_entry_t *ent
     return out;
 }
 
-static json_t *report_of(const questions_parts_t *parts, const index_slot_t *slot,
-                         const index_ban_t *ban)
+/* What an outcome alone does not say. */
+static void add_reason(const questions_parts_t *parts, uint32_t number, const index_ban_t *ban,
+                       const guard_verdict_t *verdict, json_t *report)
+{
+    const settings_t *settings = service_settings(parts->service);
+    const memo_ban_t *memo = memo_ban(parts->memo, ban->nid);
+    const memo_origin_t *origin = memo_origin(parts->memo, ban->origin);
+    const grace_entry_t *grace = judge_grace(parts->judge, index_slot(parts->index, number), ban);
+    if (grace != NULL)
+        json_object_set_new(report, "lifted", grace_of(parts, grace));
+    if (verdict->outcome == GUARD_BY_HAND && memo != NULL)
+        json_object_set_new(report, "lifted_by_hand", seconds(memo->lifted_ms));
+    if (verdict->outcome == GUARD_UNDONE)
+        json_object_set_new(report, "undone", seconds(origin->undone_ms));
+    if (origin->removed_ms != 0)
+        json_object_set_new(report, "origin_removed", seconds(origin->removed_ms));
+    if (verdict->outcome != GUARD_QUORUM)
+        return;
+    json_object_set_new(report, "origins", json_integer(judge_origins(parts->judge, ban)));
+    json_object_set_new(report, "quorum",
+                        json_integer(settings_quorum(settings, index_jail(parts->index, ban))));
+    json_object_set_new(report, "quorum_until",
+                        seconds(verdict->begin_ms + settings->guard.quorum_window_s * MS_PER_S));
+}
+
+/* Of a slot that is open. */
+static json_t *report_of(const questions_parts_t *parts, uint32_t number, const index_ban_t *ban)
 {
     char address[ADDR_TEXT_MAX];
-    guard_verdict_t verdict = judge_ban(parts->judge, slot, ban);
-    const grace_entry_t *grace = judge_grace(parts->judge, slot, ban);
+    guard_verdict_t verdict = judge_ban(parts->judge, number, ban);
     const pubkey_t *origin = &index_origin_at(parts->index, ban->origin)->key;
     json_t *out =
-        json_pack("{s:s, s:s, s:s, s:I, s:s}", "address", addr_print(&slot->address, address),
-                  "origin", judge_name(parts->judge, origin), "jail", index_jail(parts->index, ban),
-                  "nid", (json_int_t)ban->nid, "outcome", guard_outcome_name(verdict.outcome));
+        json_pack("{s:s, s:s, s:s, s:I, s:s}", "address",
+                  addr_print(&index_slot(parts->index, number)->address, address), "origin",
+                  judge_name(parts->judge, origin), "jail", index_jail(parts->index, ban), "nid",
+                  (json_int_t)ban->nid, "outcome", guard_outcome_name(verdict.outcome));
     json_object_set_new(out, "time", seconds(ban->time_ms));
     json_object_set_new(out, "duration", json_integer(index_duration_s(ban)));
     json_object_set_new(out, "until", seconds(verdict.until_ms));
-    if (grace != NULL)
-        json_object_set_new(out, "lifted", grace_of(parts, grace));
+    add_reason(parts, number, ban, &verdict, out);
     return out;
 }
 
@@ -100,10 +124,10 @@ static json_t *hold_of(const index_slot_t *slot)
 static json_t *reports_of(const questions_parts_t *parts, uint32_t number)
 {
     json_t *all = json_array();
-    const index_slot_t *slot = index_slot(parts->index, number);
     const index_ban_t *ban = index_first(parts->index, number);
+    judge_open(parts->judge, number);
     for (; ban != NULL; ban = index_next(parts->index, ban)) {
-        json_t *report = report_of(parts, slot, ban);
+        json_t *report = report_of(parts, number, ban);
         add_details(parts, ban, report);
         json_array_append_new(all, report);
     }
@@ -120,9 +144,11 @@ json_t *questions_covered(const questions_parts_t *parts, const addr_t *network,
         if ((slot->flags & INDEX_FREE) != 0 || !addr_contains(network, &slot->address))
             continue;
         const index_ban_t *ban = index_first(parts->index, i);
+        if (covered->count < max)
+            judge_open(parts->judge, i);
         for (; ban != NULL; ban = index_next(parts->index, ban)) {
             if (covered->count++ < max)
-                json_array_append_new(all, report_of(parts, slot, ban));
+                json_array_append_new(all, report_of(parts, i, ban));
             if (ban->time_ms > covered->latest_ms)
                 covered->latest_ms = ban->time_ms;
         }
@@ -203,9 +229,10 @@ static json_t *filtered(const questions_parts_t *parts, const filter_t *filter)
         if ((slot->flags & INDEX_FREE) != 0)
             continue;
         const index_ban_t *ban = index_first(parts->index, i);
+        judge_open(parts->judge, i);
         for (; ban != NULL; ban = index_next(parts->index, ban))
             if (passes(parts, filter, slot, ban))
-                json_array_append_new(all, report_of(parts, slot, ban));
+                json_array_append_new(all, report_of(parts, i, ban));
     }
     return json_pack("{s:o, s:o}", "bans", all, "next", i < end ? json_integer(i) : json_null());
 }

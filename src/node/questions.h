@@ -13,6 +13,7 @@ typedef struct {
     index_t *index;
     graces_t *graces;
     judge_t *judge;
+    memo_t *memo;
 } questions_parts_t;
 
 /* Answer "why ADDRESS", "bans FILTERS" (JSON: origin, jail, network; from, as the

@@ -15,19 +15,19 @@ struct refill {
     feed_t *feed;
     wire_t *wire;
     index_t *index;
-    standing_t *standing;
+    entries_t *entries;
     size_t note; /* reach_t */
     uint64_t run;
     bool goes_on;
 };
 
-refill_t *refill_new(service_t *service, index_t *index, standing_t *standing)
+refill_t *refill_new(service_t *service, index_t *index, entries_t *entries)
 {
     refill_t *self = xcalloc(1, sizeof *self);
     self->feed = service_feed(service);
     self->wire = service_wire(service);
     self->index = index;
-    self->standing = standing;
+    self->entries = entries;
     self->note = feed_reserve(self->feed, sizeof(reach_t), NULL, NULL);
     return self;
 }
@@ -56,9 +56,9 @@ bool refill_goes_on(const refill_t *self)
 static void put_own(refill_t *self, const feed_ref_t *feed, const event_t *event)
 {
     if (event->kind == EVENT_BAN)
-        standing_take_own(self->standing, &event->ban, nid_of(&feed->id.origin, &event->original));
+        entries_take_own(self->entries, &event->ban, nid_of(&feed->id.origin, &event->original));
     else if (event->kind != EVENT_UNKNOWN)
-        standing_take_own_grace(self->standing, event);
+        entries_take_own_grace(self->entries, event);
 }
 
 static void put_batch(refill_t *self, const feed_ref_t *feed, uint64_t seq)
@@ -68,7 +68,7 @@ static void put_batch(refill_t *self, const feed_ref_t *feed, uint64_t seq)
     if (stored_batch(self->feed, self->wire, feed, seq, &batch) != STORED_BATCH)
         return;
     bool is_ours = feed_is_ours(self->feed, &feed->id.origin);
-    standing_place_t at = {
+    entries_place_t at = {
         .feed = feed,
         .seq = seq,
         .origin = index_origin(self->index, &feed->id.origin),
@@ -77,7 +77,7 @@ static void put_batch(refill_t *self, const feed_ref_t *feed, uint64_t seq)
     for (; at.number < batch.event_count; at.number++) {
         event_error_t malformed = wire_event(self->wire, at.number, &event);
         if (!is_ours)
-            standing_take(self->standing, &at, malformed, &event);
+            entries_take(self->entries, &at, malformed, &event);
         else if (malformed == EVENT_OK)
             put_own(self, feed, &event);
     }

@@ -4,12 +4,12 @@
 #ifndef BANMESH_NODE_REFILL_H
 #define BANMESH_NODE_REFILL_H
 
-#include "standing.h"
+#include "entries.h"
 
 typedef struct refill refill_t;
 
 /* All borrowed for as long as it lives. */
-refill_t *refill_new(service_t *service, index_t *index, standing_t *standing);
+refill_t *refill_new(service_t *service, index_t *index, entries_t *entries);
 void refill_destroy(refill_t **self_p);
 
 /* From the beginning of all feeds. */

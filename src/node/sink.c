@@ -16,6 +16,7 @@ struct sink {
     size_t note; /* of no size: a slice that is half done holds feeds */
     db_t *db;    /* peers.db */
     index_t *index;
+    memo_t *memo;
     const settings_t *settings;
     held_t *held;
     size_t held_count;
@@ -106,13 +107,15 @@ static int recall_holder(sink_t *self)
     return 0;
 }
 
-sink_t *sink_new(feed_t *feed, index_t *index, const settings_t *settings, fault_t *fault)
+sink_t *sink_new(feed_t *feed, index_t *index, memo_t *memo, const settings_t *settings,
+                 fault_t *fault)
 {
     sink_t *self = xcalloc(1, sizeof *self);
     self->feed = feed;
     self->note = feed_reserve(feed, 0, leave, self);
     self->db = feed_peers_db(feed);
     self->index = index;
+    self->memo = memo;
     self->settings = settings;
     self->log = shared_log_new(settings->shared.log);
     self->fail2ban = fail2ban_new(settings->shared.fail2ban);
@@ -194,7 +197,7 @@ bool sink_takes(const sink_t *self, const feed_ref_t *feed, uint64_t seq)
 
 bool sink_is_begun(const sink_t *self)
 {
-    return !slice_is_empty(&self->slice);
+    return !slice_is_empty(&self->slice) || memo_is_dirty(self->memo);
 }
 
 bool sink_is_full(const sink_t *self)
@@ -249,7 +252,7 @@ int sink_finish(sink_t *self, sink_untold_fn *untold, void *arg, fault_t *fault)
         self->lines = 0;
     }
     self->lines_stand = true;
-    if (slice_commit(slice, self->db, self->feed, self->held) == -1)
+    if (slice_commit(slice, self->db, self->feed, self->held, self->memo) == -1)
         return state_fault(self, fault);
     self->lines_stand = false;
     unrecorded_commit(self->unrecorded);

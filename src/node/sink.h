@@ -3,21 +3,23 @@
  * how many lines the pace allows, and when fail2ban may have missed some; knows no policy.
  *
  * What is told is gathered in a slice; finishing it writes and syncs the lines, then commits the
- * rows and the consumer's cursor in one transaction. So after a crash lines may stand without their
- * rows, never rows without their lines. */
+ * rows, the memo and the consumer's cursor in one transaction. So after a crash lines may stand
+ * without their rows, never rows without their lines. */
 #ifndef BANMESH_NODE_SINK_H
 #define BANMESH_NODE_SINK_H
 
 #include "index.h"
+#include "memo.h"
 #include "settings.h"
 #include "shared_log.h"
 #include "slice.h"
 
 typedef struct sink sink_t;
 
-/* Read back what is held, into slots of the index. feed and index are borrowed for as long as the
- * sink lives, settings until sink_set. NULL with the fault: the state directory says no. */
-sink_t *sink_new(feed_t *feed, index_t *index, const settings_t *settings, fault_t *fault);
+/* Read back what is held, into slots of the index. feed, index and memo are borrowed for as long
+ * as the sink lives, settings until sink_set. NULL with the fault: the state directory says no. */
+sink_t *sink_new(feed_t *feed, index_t *index, memo_t *memo, const settings_t *settings,
+                 fault_t *fault);
 void sink_destroy(sink_t **self_p);
 
 void sink_set(sink_t *self, const settings_t *settings);

@@ -82,10 +82,13 @@ static int put_rows(const slice_t *self, feed_t *feed, held_t *held)
     return 0;
 }
 
-int slice_commit(const slice_t *self, db_t *db, feed_t *feed, held_t *held)
+int slice_commit(const slice_t *self, db_t *db, feed_t *feed, held_t *held, memo_t *memo)
 {
-    if (db_begin(db) == 0 && put_rows(self, feed, held) == 0 && db_commit(db) == 0)
+    if (db_begin(db) == 0 && put_rows(self, feed, held) == 0 && memo_write(memo) == 0 &&
+        db_commit(db) == 0) {
+        memo_written(memo);
         return 0;
+    }
     int saved = errno;
     db_rollback(db);
     feed_forget(feed);

@@ -6,6 +6,7 @@
 
 #include "feed.h"
 #include "held.h"
+#include "memo.h"
 
 #define SLICE_FEEDS 64
 #define SLICE_HOLDS 4096 /* soft: a batch is never cut */
@@ -51,9 +52,10 @@ bool slice_is_full(const slice_t *self);
 /* It has room, and all before seq is done, or will be with the slice. */
 bool slice_takes(const slice_t *self, const feed_ref_t *feed, uint64_t seq);
 
-/* Write all of it in one transaction of peers.db. Returns 0 once it is committed; -1 and errno of
- * db_step: nothing is written, and the slice is as it was. db: peers.db of feed. */
-int slice_commit(const slice_t *self, db_t *db, feed_t *feed, held_t *held);
+/* Write all of it in one transaction of peers.db, and what changed in the memo. Returns 0 once it
+ * is committed; -1 and errno of db_step: nothing is written, and the slice is as it was. db:
+ * peers.db of feed. */
+int slice_commit(const slice_t *self, db_t *db, feed_t *feed, held_t *held, memo_t *memo);
 
 /* Empty it; what it has allocated stays. */
 void slice_clear(slice_t *self);

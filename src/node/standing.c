@@ -1,8 +1,6 @@
 #include "standing.h"
 
-#include "ahead.h"
 #include "backlog.h"
-#include "nid.h"
 #include "steady.h"
 
 #include <inttypes.h>
@@ -23,24 +21,23 @@ typedef enum {
     TOLD_HELD,  /* the jail holds the address for as long already */
     TOLD_LATER, /* ... for a shorter time: a line follows before that is over */
     TOLD_WAITS, /* for the pace */
+    TOLD_DRY,   /* nothing is told: guard / dry-run */
     TOLD_COUNT,
 } told_t;
 
 static const char *const told_names[TOLD_COUNT] = {
-    [TOLD_LINE] = "applied",
-    [TOLD_HELD] = "already-held",
-    [TOLD_LATER] = "later",
-    [TOLD_WAITS] = "paced",
+    [TOLD_LINE] = "applied", [TOLD_HELD] = "already-held", [TOLD_LATER] = "later",
+    [TOLD_WAITS] = "paced",  [TOLD_DRY] = "dry-run",
 };
 
 struct standing {
     service_t *service;
-    feed_t *feed;
     const settings_t *settings;
     index_t *index;
     graces_t *graces;
     int64_t allowed_until_ms; /* when the first allowance ends */
     judge_t *judge;
+    memo_t *memo;
     sink_t *sink;
     lifts_t *lifts;
     backlog_t *backlog;
@@ -52,20 +49,17 @@ struct standing {
     uint32_t swept; /* slots looked at by the sweep that goes on; INDEX_NONE: none does */
     uint64_t told[TOLD_COUNT];
     uint64_t outcomes[GUARD_OUTCOME_COUNT];
-    uint64_t from_future; /* besides their outcome */
-    uint64_t graces_taken;
-    uint64_t graces_left_out;
 };
 
 standing_t *standing_new(const standing_parts_t *parts)
 {
     standing_t *self = xcalloc(1, sizeof *self);
     self->service = parts->service;
-    self->feed = service_feed(parts->service);
     self->index = parts->index;
     self->graces = parts->graces;
     self->allowed_until_ms = EVENT_FOREVER;
     self->judge = parts->judge;
+    self->memo = parts->memo;
     self->sink = parts->sink;
     self->lifts = parts->lifts;
     self->backlog = backlog_new();
@@ -94,6 +88,16 @@ void standing_look_at_clock(standing_t *self)
     self->settings = service_settings(self->service);
 }
 
+wall_t standing_now(const standing_t *self)
+{
+    return self->now;
+}
+
+wall_t standing_steady(const standing_t *self)
+{
+    return self->steady_now;
+}
+
 static uint32_t now_s(const standing_t *self)
 {
     return (uint32_t)(self->now.ms / MS_PER_S);
@@ -108,6 +112,7 @@ typedef struct {
     int64_t until_ms;
     int64_t newest_ms; /* when the newest that stands began */
     uint32_t next_s;   /* when the first of all of them ends; UINT32_MAX: none */
+    bool waits;        /* one of them for the rate of its origin only */
 } view_t;
 
 static void add_to_view(view_t *view, const index_ban_t *ban, const guard_verdict_t *verdict)
@@ -115,6 +120,7 @@ static void add_to_view(view_t *view, const index_ban_t *ban, const guard_verdic
     uint32_t end_s = index_seconds(verdict->until_ms);
     if (end_s < view->next_s)
         view->next_s = end_s;
+    view->waits = view->waits || verdict->outcome == GUARD_RATE;
     if (verdict->outcome != GUARD_STANDS)
         return;
     if (view->strongest == NULL || verdict->begin_ms > view->newest_ms)
@@ -126,20 +132,35 @@ static void add_to_view(view_t *view, const index_ban_t *ban, const guard_verdic
     view->until_ms = verdict->until_ms;
 }
 
+/* What is known of an address changed, and its neighbours in an IPv6 /64 may have a quorum with it.
+ */
+static void look_at_near(standing_t *self, uint32_t number)
+{
+    uint32_t near = index_near(self->index, number, INDEX_NONE);
+    for (int i = 0; near != INDEX_NONE && i < JUDGE_NEAR_MAX; i++) {
+        index_set_due(self->index, near, now_s(self));
+        near = index_near(self->index, number, near);
+    }
+}
+
 /* Decide all bans of an address; those that have ended go. */
 static view_t look(standing_t *self, uint32_t number)
 {
-    const index_slot_t *slot = index_slot(self->index, number);
     view_t view = {.next_s = UINT32_MAX};
     index_ban_t *next;
+    bool removed = false;
+    judge_open(self->judge, number);
     for (index_ban_t *ban = index_first(self->index, number); ban != NULL; ban = next) {
         next = index_next(self->index, ban);
-        guard_verdict_t verdict = judge_ban(self->judge, slot, ban);
-        if (verdict.until_ms <= self->steady_now.ms)
+        guard_verdict_t verdict = judge_ban(self->judge, number, ban);
+        if (verdict.until_ms <= self->steady_now.ms) {
             index_remove(self->index, number, ban);
-        else
+            removed = true;
+        } else
             add_to_view(&view, ban, &verdict);
     }
+    if (removed)
+        look_at_near(self, number);
     return view;
 }
 
@@ -244,10 +265,12 @@ static told_t settle(standing_t *self, uint32_t number)
         return TOLD_LATER; /* when the answer is in, it is settled */
     view_t view = look(self, number);
     note_end_of_hold(self, number);
-    if (view.strongest != NULL) {
+    if (self->settings->guard.dry_run != 0)
+        told = view.strongest != NULL ? TOLD_DRY : TOLD_COUNT;
+    else if (view.strongest != NULL) {
         lifts_drop(self->lifts, number);
         told = want(self, number, &view);
-    } else if (slot->held_until_s != 0 || (slot->flags & INDEX_RECHECK) != 0)
+    } else if ((slot->held_until_s != 0 || (slot->flags & INDEX_RECHECK) != 0) && !view.waits)
         lifts_push(self->lifts, number, view.next_s != UINT32_MAX);
     index_set_due(self->index, number, due_of(self, slot, &view));
     return told;
@@ -261,91 +284,57 @@ static void count_told(standing_t *self, told_t told)
         self->told[told]++;
 }
 
-/* A ban is new here: say what it is worth. */
-static void settle_new(standing_t *self, uint32_t number, int64_t nid)
+void standing_settle_new(standing_t *self, uint32_t number, int64_t nid)
 {
-    const index_slot_t *slot = index_slot(self->index, number);
-    index_ban_t *ban = index_first(self->index, number);
-    while (ban->nid != nid)
-        ban = index_next(self->index, ban);
-    guard_verdict_t verdict = judge_ban(self->judge, slot, ban);
+    judge_open(self->judge, number);
+    guard_verdict_t verdict =
+        judge_ban(self->judge, number, index_find_ban(self->index, number, nid));
     told_t told = settle(self, number);
+    look_at_near(self, number);
     if (verdict.outcome == GUARD_STANDS)
         count_told(self, told);
     else
         self->outcomes[verdict.outcome]++;
 }
 
-static guard_outcome_t outcome_of_kind(event_error_t malformed, const event_t *event)
+void standing_count_known(standing_t *self)
 {
-    if (malformed != EVENT_OK)
-        return GUARD_MALFORMED;
-    return event->kind == EVENT_UNKNOWN ? GUARD_UNKNOWN_KIND : GUARD_STANDS;
+    self->told[TOLD_HELD]++;
 }
 
-/* It cannot count any more, whatever the settings. */
-static bool has_ended(const standing_t *self, const ban_t *ban)
+void standing_count(standing_t *self, guard_outcome_t outcome)
 {
-    return ban_end_ms(ban) <= self->steady_now.ms;
+    self->outcomes[outcome]++;
 }
 
-/* A ban from the future begins when it comes. Once its time has come, it was this host's clock that
- * was behind: put in again, it began when its origin says. */
-static void put(standing_t *self, index_entry_t *entry, bool anew)
+/* An address of which nothing is left goes; not while its line may be taken back. */
+static void visit(standing_t *self, uint32_t number)
 {
-    uint32_t slot;
-    entry->is_clamped = entry->time_ms > self->now.ms;
-    if (entry->is_clamped)
-        entry->time_ms = self->now.ms;
-    index_result_t result = index_put(self->index, entry, &slot);
-    if (anew)
-        return;
-    if (result == INDEX_LEFT_OUT)
-        self->outcomes[GUARD_LEFT_OUT]++;
-    else if (result == INDEX_KNOWN)
-        self->told[TOLD_HELD]++;
-    else
-        settle_new(self, slot, entry->nid);
+    count_told(self, settle(self, number) == TOLD_LINE ? TOLD_LINE : TOLD_COUNT);
+    index_tidy(self->index, number);
+}
+
+void standing_changed(void *arg, uint32_t number)
+{
+    visit(arg, number);
 }
 
 /* ---- pardons and allowances ---- */
 
-static void visit(standing_t *self, uint32_t number);
-
 /* The one address right away; of a network, all that may lie in it. */
-static void settle_covered(standing_t *self, const addr_t *network)
+void standing_note_grace(standing_t *self, const grace_entry_t *grace)
 {
-    uint32_t slot = index_find(self->index, network);
-    if (slot != INDEX_NONE)
-        visit(self, slot);
-    if (!addr_is_host(network))
-        standing_sweep(self);
-}
-
-static void take_grace(standing_t *self, const pubkey_t *key, const event_t *event, bool anew)
-{
-    const grace_t *grace = &event->grace;
-    const grace_entry_t entry = {
-        .network = grace->network,
-        .kind = event->kind,
-        .origin = index_origin(self->index, key),
-        .nid = nid_of(key, &event->original),
-        .time_ms = grace->time_ms,
-        .until_ms = grace_until_ms(grace),
-        .text = (char *)grace->text,
-    };
-    int64_t nids[EVENT_PARDON_BANS_MAX];
-    for (size_t i = 0; i < grace->ban_count; i++)
-        nids[i] = nid_of(key, &grace->bans[i]);
-    graces_result_t result = graces_put(self->graces, &entry, nids, grace->ban_count);
-    self->graces_left_out += result == GRACES_TOO_MANY && !anew;
-    if (result != GRACES_ADDED)
+    if (grace->kind == EVENT_ALLOW && grace->until_ms < self->allowed_until_ms)
+        self->allowed_until_ms = grace->until_ms;
+    if (!self->begun)
         return;
-    if (event->kind == EVENT_ALLOW && entry.until_ms < self->allowed_until_ms)
-        self->allowed_until_ms = entry.until_ms;
-    self->graces_taken += !anew;
-    if (self->begun)
-        settle_covered(self, &grace->network);
+    uint32_t slot = index_find(self->index, &grace->network);
+    if (slot != INDEX_NONE) {
+        look_at_near(self, slot);
+        visit(self, slot);
+    }
+    if (!addr_is_host(&grace->network))
+        standing_sweep(self);
 }
 
 /* What was allowed is not any more. */
@@ -357,78 +346,39 @@ static void step_graces(standing_t *self)
     standing_sweep(self);
 }
 
-/* ---- events ---- */
+/* ---- lifted by hand ---- */
 
-static void take_ban(standing_t *self, const standing_place_t *at, const event_t *event)
+/* All that stood then; a ban that began later counts. */
+static bool mark_by_hand(standing_t *self, uint32_t number, int64_t at_ms)
 {
-    const pubkey_t *origin = &at->feed->id.origin;
-    const ban_t *ban = &event->ban;
-    if (has_ended(self, ban)) {
-        self->outcomes[GUARD_EXPIRED] += !at->anew;
-        return;
+    bool marked = false;
+    judge_open(self->judge, number);
+    for (index_ban_t *ban = index_first(self->index, number); ban != NULL;
+         ban = index_next(self->index, ban)) {
+        guard_verdict_t verdict = judge_ban(self->judge, number, ban);
+        if (verdict.outcome != GUARD_STANDS || verdict.begin_ms > at_ms)
+            continue;
+        const memo_ban_t *known = memo_ban(self->memo, ban->nid);
+        memo_ban_t memo = known != NULL ? *known : (memo_ban_t){.nid = ban->nid};
+        memo.lifted_ms = at_ms;
+        if (memo.until_ms < verdict.until_ms)
+            memo.until_ms = verdict.until_ms;
+        memo_set_ban(self->memo, &memo);
+        ban->by_hand = true;
+        marked = true;
     }
-    if (!at->anew) {
-        judge_note_clock(self->judge, origin, ban->time_ms);
-        self->from_future += ban->time_ms > self->now.ms + AHEAD_FUTURE_MS;
-    }
-    index_entry_t entry = {
-        .address = &ban->address,
-        .jail = ban->jail,
-        .nid = nid_of(origin, &event->original),
-        .time_ms = ban->time_ms,
-        .duration_s = ban->duration_s,
-        .origin = at->origin,
-        .feed = (uint32_t)at->feed->number,
-        .place = at->seq << INDEX_EVENT_BITS | at->number,
-    };
-    put(self, &entry, at->anew);
+    return marked;
 }
 
-void standing_take(standing_t *self, const standing_place_t *at, event_error_t malformed,
-                   const event_t *event)
+bool standing_lift_by_hand(standing_t *self, uint32_t number, int64_t at_ms)
 {
-    guard_outcome_t outcome = outcome_of_kind(malformed, event);
-    if (outcome != GUARD_STANDS)
-        self->outcomes[outcome] += !at->anew;
-    else if (event->kind == EVENT_BAN)
-        take_ban(self, at, event);
-    else
-        take_grace(self, &at->feed->id.origin, event, at->anew);
-}
-
-void standing_take_own_grace(standing_t *self, const event_t *event)
-{
-    take_grace(self, &service_cert(self->service)->sign_public, event, true);
-}
-
-void standing_take_own_lift(standing_t *self, const addr_t *address, int64_t nid)
-{
-    const grace_entry_t entry = {
-        .network = *address,
-        .kind = EVENT_PARDON,
-        .origin = index_origin(self->index, &service_cert(self->service)->sign_public),
-        .time_ms = self->now.ms,
-        .text = (char[]){"unban"},
-    };
-    if (graces_put(self->graces, &entry, &nid, 1) == GRACES_ADDED)
-        settle_covered(self, address);
-}
-
-void standing_take_own(standing_t *self, const ban_t *ban, int64_t nid)
-{
-    uint32_t slot;
-    if (has_ended(self, ban))
-        return;
-    const index_entry_t entry = {
-        .address = &ban->address,
-        .jail = ban->jail,
-        .nid = nid,
-        .time_ms = ban->time_ms,
-        .duration_s = ban->duration_s,
-        .origin = index_origin(self->index, &service_cert(self->service)->sign_public),
-    };
-    if (index_put(self->index, &entry, &slot) != INDEX_LEFT_OUT)
-        settle(self, slot);
+    index_slot_t *slot = index_slot(self->index, number);
+    if ((slot->flags & INDEX_ASKED) != 0 || !mark_by_hand(self, number, at_ms))
+        return false;
+    set_waiting(self, slot, false);
+    sink_note_free(self->sink, number);
+    visit(self, number);
+    return true;
 }
 
 void standing_untold(void *arg, uint32_t slot)
@@ -436,61 +386,6 @@ void standing_untold(void *arg, uint32_t slot)
     standing_t *self = arg;
     self->told[TOLD_LINE]--;
     index_set_due(self->index, slot, now_s(self)); /* soon again */
-}
-
-/* ---- what was stored, and is not ---- */
-
-/* Feeds by the number of their row, to look many up. */
-typedef struct {
-    uint64_t *have;
-    size_t count;
-} reach_t;
-
-static reach_t reach_of_feeds(feed_t *feeds)
-{
-    reach_t reach = {0};
-    for (size_t i = 0; i < feed_count(feeds); i++) {
-        const feed_ref_t *feed = feed_at(feeds, i);
-        size_t number = (size_t)feed->number;
-        if (feed->own_db)
-            continue;
-        if (number >= reach.count) {
-            reach.have = xrealloc(reach.have, (number + 1) * sizeof *reach.have);
-            memset(reach.have + reach.count, 0, (number + 1 - reach.count) * sizeof *reach.have);
-            reach.count = number + 1;
-        }
-        reach.have[number] = feed->have;
-    }
-    return reach;
-}
-
-static bool is_lost(const reach_t *reach, const index_ban_t *ban)
-{
-    return ban->place != 0 &&
-           (ban->feed >= reach->count || ban->place >> INDEX_EVENT_BITS > reach->have[ban->feed]);
-}
-
-static bool drop_lost_of(standing_t *self, uint32_t number, const reach_t *reach)
-{
-    bool dropped = false;
-    index_ban_t *next;
-    for (index_ban_t *ban = index_first(self->index, number); ban != NULL; ban = next) {
-        next = index_next(self->index, ban);
-        if (is_lost(reach, ban)) {
-            index_remove(self->index, number, ban);
-            dropped = true;
-        }
-    }
-    return dropped;
-}
-
-void standing_drop_lost(standing_t *self)
-{
-    reach_t reach = reach_of_feeds(self->feed);
-    for (uint32_t i = 0; i < index_reach(self->index); i++)
-        if ((index_slot(self->index, i)->flags & INDEX_FREE) == 0 && drop_lost_of(self, i, &reach))
-            index_set_due(self->index, i, now_s(self));
-    free(reach.have);
 }
 
 /* ---- steps ---- */
@@ -509,18 +404,6 @@ void standing_sweep(standing_t *self)
 static bool is_over(mono_t until)
 {
     return mono_now().ms >= until.ms;
-}
-
-/* An address of which nothing is left goes; not while its line may be taken back. */
-static void visit(standing_t *self, uint32_t number)
-{
-    count_told(self, settle(self, number) == TOLD_LINE ? TOLD_LINE : TOLD_COUNT);
-    index_tidy(self->index, number);
-}
-
-void standing_differs(standing_t *self, uint32_t number)
-{
-    visit(self, number);
 }
 
 void standing_lifted(standing_t *self, uint32_t number, uint32_t again_s)
@@ -565,6 +448,8 @@ static bool take_turn(standing_t *self, uint32_t number)
     if ((slot->flags & INDEX_WAITS) == 0 || (slot->flags & INDEX_FREE) != 0)
         return false;
     set_waiting(self, slot, false);
+    if (self->settings->guard.dry_run != 0)
+        return false;
     view_t view = look(self, number);
     if (view.strongest == NULL)
         self->outcomes[GUARD_EXPIRED]++;
@@ -615,7 +500,7 @@ size_t standing_backlog(const standing_t *self)
     return self->waiting;
 }
 
-static void add_count(json_t *all, const char *name, uint64_t count)
+void standing_add_count(json_t *all, const char *name, uint64_t count)
 {
     if (count > 0)
         json_object_set_new(all, name, json_integer((json_int_t)count));
@@ -627,12 +512,9 @@ void standing_status(const standing_t *self, json_t *status)
     json_object_set_new(outcomes, told_names[TOLD_LINE],
                         json_integer((json_int_t)self->told[TOLD_LINE]));
     for (int i = TOLD_LINE + 1; i < TOLD_COUNT; i++)
-        add_count(outcomes, told_names[i], self->told[i]);
+        standing_add_count(outcomes, told_names[i], self->told[i]);
     for (int i = GUARD_STANDS + 1; i < GUARD_OUTCOME_COUNT; i++)
-        add_count(outcomes, guard_outcome_name((guard_outcome_t)i), self->outcomes[i]);
-    add_count(outcomes, "from-the-future", self->from_future);
-    add_count(outcomes, "grace", self->graces_taken);
-    add_count(outcomes, "grace-left-out", self->graces_left_out);
+        standing_add_count(outcomes, guard_outcome_name((guard_outcome_t)i), self->outcomes[i]);
     json_object_set_new(status, "outcomes", outcomes);
     json_object_set_new(status, "clocks_ahead", judge_clocks(self->judge));
     json_object_set_new(status, "running", json_integer((json_int_t)index_bans(self->index)));

@@ -16,6 +16,7 @@ typedef struct {
     index_t *index;
     graces_t *graces;
     judge_t *judge;
+    memo_t *memo;
     sink_t *sink;
     lifts_t *lifts;
 } standing_parts_t;
@@ -31,29 +32,30 @@ void standing_begin(standing_t *self);
 /* The clock of what follows; call before anything else in a turn of the loop. */
 void standing_look_at_clock(standing_t *self);
 
+/* The time of this turn; and the same, but for jumps. */
+wall_t standing_now(const standing_t *self);
+wall_t standing_steady(const standing_t *self);
+
 /* ---- what comes in ---- */
 
-/* An event of a batch of a peer, and where that batch stands. */
-typedef struct {
-    const feed_ref_t *feed;
-    uint64_t seq;
-    size_t number; /* of the event in it */
-    uint16_t origin;
-    bool anew; /* it was counted before: it is put in again */
-} standing_place_t;
+/* A ban was put into a slot that was not there, or was shorter: settle the slot and count what it
+ * came to. */
+void standing_settle_new(standing_t *self, uint32_t number, int64_t nid);
 
-void standing_take(standing_t *self, const standing_place_t *at, event_error_t malformed,
-                   const event_t *event);
+/* A ban came that is known; or one that came to something without being put in. */
+void standing_count_known(standing_t *self);
+void standing_count(standing_t *self, guard_outcome_t outcome);
 
-/* A ban of this host itself; a pardon or an allowance, with its place as original. */
-void standing_take_own(standing_t *self, const ban_t *ban, int64_t nid);
-void standing_take_own_grace(standing_t *self, const event_t *event);
+/* Something else of a slot changed. Also as admission_fn. */
+void standing_changed(void *arg, uint32_t number);
 
-/* One of this host's own bans was lifted by its jail. */
-void standing_take_own_lift(standing_t *self, const addr_t *address, int64_t nid);
+/* A pardon or an allowance was put in. */
+void standing_note_grace(standing_t *self, const grace_entry_t *grace);
 
-/* What was put in since the last commit is not stored: take it out. Looks at each. */
-void standing_drop_lost(standing_t *self);
+/* Somebody lifted the address of a slot in the shared jail, at that time: what stands of it does so
+ * no longer, nor does the jail hold it. Not if we had asked for it. Returns whether that changed
+ * anything. */
+bool standing_lift_by_hand(standing_t *self, uint32_t number, int64_t at_ms);
 
 /* ---- what is to be done ---- */
 
@@ -71,12 +73,12 @@ void standing_untold(void *arg, uint32_t slot);
  * be asked again then. 0: it need not be. */
 void standing_lifted(standing_t *self, uint32_t number, uint32_t again_s);
 
-/* The book and the jail differed about a slot. */
-void standing_differs(standing_t *self, uint32_t number);
-
 /* ---- for the status ---- */
 
 size_t standing_backlog(const standing_t *self); /* addresses whose lines wait for the pace */
+
+/* Add a count to the outcomes of a status, if it is one. */
+void standing_add_count(json_t *outcomes, const char *name, uint64_t count);
 
 /* Add outcomes, and what is held and waits. */
 void standing_status(const standing_t *self, json_t *status);

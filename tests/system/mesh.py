@@ -143,10 +143,12 @@ class Node:
                      "heartbeat": self.mesh.heartbeat},
             "publish": {"socket": self.socket, "spool": self.spool},
             "admin": {"socket": self.admin},
-            # Most tests send floods that fail2ban would not keep up with; test_sink.py paces.
+            # Most tests send floods that fail2ban would not keep up with, and no origin may ban
+            # as fast; test_sink.py paces, test_guard.py sets a rate.
             "helper": {"socket": ""},  # its own child
             "shared": {"log": self.shared_log, "pace": 0,
                        "fail2ban": os.path.join(self.dir, "f2b", "fail2ban.sock")},
+            "guard": {"rate": 0},
         }
         for more in (self.mesh.extra, self.settings, extra or {}):
             for section, values in more.items():

@@ -58,6 +58,51 @@ static void set_void(scene_t *scene, const char *value)
     scene->in.void_by = strcmp(value, "pardon") == 0 ? EVENT_PARDON : EVENT_ALLOW;
 }
 
+static bool is_yes(const char *value)
+{
+    return strcmp(value, "yes") == 0;
+}
+
+static void set_undone(scene_t *scene, const char *value)
+{
+    scene->in.undone = is_yes(value);
+}
+
+static void set_by_hand(scene_t *scene, const char *value)
+{
+    scene->in.lifted_by_hand = is_yes(value);
+}
+
+static void set_waits(scene_t *scene, const char *value)
+{
+    scene->in.waits = is_yes(value);
+}
+
+static void set_operator(scene_t *scene, const char *value)
+{
+    scene->in.by_operator = is_yes(value);
+}
+
+static void set_wanted(scene_t *scene, const char *value)
+{
+    scene->in.jail_wanted = is_yes(value);
+}
+
+static void set_origins(scene_t *scene, const char *value)
+{
+    scene->in.origins = seconds(value);
+}
+
+static void set_quorum(scene_t *scene, const char *value)
+{
+    scene->in.quorum = seconds(value);
+}
+
+static void set_widest(scene_t *scene, const char *value)
+{
+    scene->in.widest_v4 = scene->in.widest_v6 = seconds(value);
+}
+
 static void set_steady(scene_t *scene, const char *value)
 {
     scene->in.steady.ms = NOW_MS + seconds(value) * MS_PER_S;
@@ -93,6 +138,14 @@ static const struct {
     {"shared", set_shared},
     {"special", set_special},
     {"max-ban", set_max_ban},
+    {"undone", set_undone},
+    {"by-hand", set_by_hand},
+    {"waits", set_waits},
+    {"operator", set_operator},
+    {"wanted", set_wanted},
+    {"origins", set_origins},
+    {"quorum", set_quorum},
+    {"widest", set_widest},
 };
 
 static void set_input(scene_t *scene, char *field)
@@ -118,6 +171,11 @@ static void make_ordinary(scene_t *scene)
         .now = {NOW_MS},
         .steady = {NOW_MS},
         .shared_jail = scene->shared_jail,
+        .jail_wanted = true,
+        .widest_v4 = 32,
+        .widest_v6 = 64,
+        .origins = 1,
+        .quorum = 1,
         .max_ban_s = 31536000,
     };
     set_ip(scene, "45.154.244.193");

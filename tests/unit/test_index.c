@@ -295,6 +295,79 @@ TEST(what_is_held_is_not_forgotten_with_its_last_ban)
     assert_int_equal(index_find(all, &address), INDEX_NONE);
 }
 
+static addr_t in_net(unsigned net, unsigned host)
+{
+    uint8_t bytes[16] = {0x20, 1, 0xd, 0xb8, 0, 0, (uint8_t)(net >> 8), (uint8_t)net};
+    addr_t address;
+    bytes[14] = (uint8_t)(host >> 8);
+    bytes[15] = (uint8_t)host;
+    addr_from_bytes(bytes, sizeof bytes, 128, &address);
+    return address;
+}
+
+static size_t count_near(uint32_t slot, unsigned net)
+{
+    size_t count = 0;
+    for (uint32_t at = index_near(all, slot, INDEX_NONE); at != INDEX_NONE;
+         at = index_near(all, slot, at)) {
+        assert_true(at != slot);
+        assert_int_equal(index_slot(all, at)->address.bytes[7], (uint8_t)net);
+        count++;
+    }
+    return count;
+}
+
+/* Nets of 0 to 19 addresses; made known before or after they came, some of them gone. */
+static void check_near(bool known_before)
+{
+    index_know_nets(all, known_before);
+    for (unsigned net = 1; net < 20; net++)
+        for (unsigned host = 0; host < net; host++) {
+            addr_t address = in_net(net, host);
+            index_make(all, &address);
+        }
+    index_make(all, &(addr_t){.family = 4, .prefix = 32, .bytes = {45, 1, 2, 3}});
+    index_know_nets(all, true);
+    for (unsigned net = 1; net < 20; net++) {
+        addr_t address = in_net(net, net - 1);
+        assert_int_equal(count_near(index_find(all, &address), net), net - 1);
+        addr_t first = in_net(net, 0);
+        index_tidy(all, index_find(all, &first));
+        if (net > 1)
+            assert_int_equal(count_near(index_find(all, &address), net), net - 2);
+    }
+    index_know_nets(all, false);
+    addr_t address = in_net(9, 3);
+    assert_int_equal(index_near(all, index_find(all, &address), INDEX_NONE), INDEX_NONE);
+}
+
+TEST(addresses_of_one_net_are_found_from_each_of_them)
+{
+    check_near(true);
+}
+
+TEST(nets_are_found_when_they_are_asked_for_later)
+{
+    check_near(false);
+}
+
+TEST(those_that_wait_are_counted_at_their_origin)
+{
+    put(0, 0, 0, 60);
+    put(0, 0, 1, 60);
+    addr_t address = numbered(0);
+    index_ban_t *ban = index_first(all, index_find(all, &address));
+    index_set_waits(all, ban, true);
+    index_set_waits(all, ban, true);
+    assert_int_equal(index_origin_at(all, ban->origin)->waiting, 1);
+    index_set_waits(all, ban, false);
+    assert_int_equal(index_origin_at(all, ban->origin)->waiting, 0);
+    index_set_waits(all, ban, true);
+    uint16_t origin = ban->origin;
+    index_remove(all, index_find(all, &address), ban);
+    assert_int_equal(index_origin_at(all, origin)->waiting, 0);
+}
+
 static int start_sodium(void **state)
 {
     (void)state;
@@ -311,6 +384,9 @@ int main(void)
         with_index(an_origin_that_makes_up_jails_takes_no_name_from_others),
         with_index(what_was_clamped_stays_so_and_what_was_not_is_corrected),
         with_index(what_is_held_is_not_forgotten_with_its_last_ban),
+        with_index(addresses_of_one_net_are_found_from_each_of_them),
+        with_index(nets_are_found_when_they_are_asked_for_later),
+        with_index(those_that_wait_are_counted_at_their_origin),
     };
     return cmocka_run_group_tests_name("index", tests, start_sodium, NULL);
 }

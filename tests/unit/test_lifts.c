@@ -8,6 +8,7 @@
 #define BANTIME_S 100000
 
 static index_t *all;
+static memo_t *memo;
 static sink_t *sink;
 static lifts_t *lifts;
 
@@ -76,7 +77,8 @@ static int start(void **state)
     world.settings.shared.bantime_s = BANTIME_S;
     world.settings.shared.pace = 0;
     all = index_new();
-    sink = sink_new(world.feed, all, &world.settings, &fault);
+    memo = memo_new(world.feed, all, &fault);
+    sink = sink_new(world.feed, all, memo, &world.settings, &fault);
     const lifts_parts_t parts = {.index = all,
                                  .sink = sink,
                                  .answered = note_answer,
@@ -91,6 +93,7 @@ static int end(void **state)
 {
     lifts_destroy(&lifts);
     sink_destroy(&sink);
+    memo_destroy(&memo);
     index_destroy(&all);
     return world_end(state);
 }

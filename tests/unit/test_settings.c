@@ -95,6 +95,13 @@ TEST(what_is_not_said_has_its_default)
     assert_string_equal(self->shared.fail2ban, "/run/fail2ban/fail2ban.sock");
     assert_int_equal(self->guard.protect.size, 0);
     assert_int_equal(self->guard.quorum, 1);
+    assert_true(text_list_matches(&self->guard.jails, "sshd"));
+    assert_false(text_list_matches(&self->guard.not_jails, "sshd"));
+    assert_int_equal(self->guard.rate, 50);
+    assert_int_equal(self->guard.widest_v4, 32);
+    assert_int_equal(self->guard.widest_v6, 64);
+    assert_int_equal(self->guard.dry_run, 0);
+    assert_int_equal(self->guard.max_bans, 4000000);
     assert_int_equal(self->guard.max_ban_s, 31536000);
     assert_int_equal(self->guard.allow_special, 0);
     assert_int_equal(self->store.endpoints.size, 2);
@@ -120,6 +127,15 @@ static void check_everything(const settings_t *self)
     assert_int_equal(self->guard.protect.size, 3);
     assert_true(addr_equal(&self->guard.protect.items[1], &expected));
     assert_int_equal(self->guard.rate, 0);
+    assert_int_equal(settings_quorum(self, "sshd"), 3);
+    assert_int_equal(settings_quorum(self, "recidive"), 1);
+    assert_int_equal(settings_quorum(self, "postfix"), 2);
+    assert_int_equal(self->guard.quorum_window_s, 600);
+    assert_true(text_list_matches(&self->guard.jails, "postfix-sasl"));
+    assert_true(text_list_matches(&self->guard.jails, "sshd"));
+    assert_false(text_list_matches(&self->guard.jails, "sshd2"));
+    assert_true(text_list_matches(&self->guard.not_jails, "my-test"));
+    assert_false(text_list_matches(&self->guard.not_jails, "my-tests"));
     assert_string_equal(self->geoip.country, "");
     assert_string_equal(self->store.user, "banmesh");
 }

@@ -10,6 +10,7 @@
 #define BANTIME_S 600
 
 static index_t *index_of_all;
+static memo_t *memo;
 static sink_t *sink;
 static wall_t now;
 
@@ -17,13 +18,15 @@ static int open_sink(void)
 {
     fault_t fault;
     index_of_all = index_new();
-    sink = sink_new(world.feed, index_of_all, &world.settings, &fault);
+    memo = memo_new(world.feed, index_of_all, &fault);
+    sink = sink_new(world.feed, index_of_all, memo, &world.settings, &fault);
     return sink != NULL ? 0 : -1;
 }
 
 static void close_sink(void)
 {
     sink_destroy(&sink);
+    memo_destroy(&memo);
     index_destroy(&index_of_all);
 }
 
