@@ -48,5 +48,6 @@ extern const command_t command_why;
 extern const command_t command_bans;
 extern const command_t command_pardon;
 extern const command_t command_allow;
+extern const command_t command_admit;
 
 #endif

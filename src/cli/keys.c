@@ -250,22 +250,50 @@ static int trust_list(const command_options_t *options, const store_t *store, in
     return COMMAND_OK;
 }
 
-static int say_removed(const command_options_t *options, const store_t *store, const char *name)
+/* What becomes of the bans that were taken before; NULL: the service does not run, or never heard
+ * of the node. */
+static json_t *ask_of_bans(const command_options_t *options, const char *name, bool undo)
+{
+    char line[sizeof "origin " + EVENT_NAME_MAX];
+    snprintf(line, sizeof line, "%s %s", undo ? "undo" : "origin", name);
+    return ask_node(options, line);
+}
+
+static void say_bans(const char *name, const json_t *bans, bool undo)
+{
+    json_int_t count = ask_number(bans, undo ? "undone" : "bans");
+    if (undo)
+        printf("its %" JSON_INTEGER_FORMAT " bans that run here are void now\n", count);
+    else if (count > 0)
+        printf("its %" JSON_INTEGER_FORMAT " bans that run here stand: banmesh trust remove %s "
+               "--undo-bans makes them void\n",
+               count, name);
+}
+
+static int say_removed(const command_options_t *options, const store_t *store, const char *name,
+                       bool undo)
 {
     json_t *answer = tell_service(store);
     bool gone = answer == NULL || !trusts(answer, name);
+    json_t *bans = answer != NULL || undo ? ask_of_bans(options, name, undo) : NULL;
     if (!gone)
         log_errorx("%s%s is removed from %s, but the running service trusts another directory, or "
                    "cannot read it",
                    name, CERT_PUBLIC_SUFFIX, store->directory);
     else if (options->json)
-        printf("{\"removed\": \"%s\"}\n", name);
+        printf("{\"removed\": \"%s\", \"bans\": %" JSON_INTEGER_FORMAT
+               ", \"undone\": %" JSON_INTEGER_FORMAT "}\n",
+               name, ask_number(bans, "bans"), ask_number(bans, "undone"));
     else if (answer != NULL)
         printf("%s is trusted no longer, and cut off\n", name);
     else
         printf("%s is no longer in %s; %s\n", name, store->directory, not_asked);
+    if (bans != NULL && gone && !options->json)
+        say_bans(name, bans, undo);
+    bool done = gone && (!undo || bans != NULL);
+    json_decref(bans);
     json_decref(answer);
-    return gone ? COMMAND_OK : COMMAND_FAILED;
+    return done ? COMMAND_OK : COMMAND_FAILED;
 }
 
 /* A copy of the certificate did not count beside it; alone it does. */
@@ -284,6 +312,7 @@ static int trust_remove(const command_options_t *options, const store_t *store, 
                         char **argv)
 {
     char path[PATH_MAX];
+    bool undo = command_flag(&argc, argv, "--undo-bans");
     if (!command_expects(&command_trust, argc, argv, 1))
         return COMMAND_USAGE;
     if (!event_name_valid(argv[1], strlen(argv[1])) || argv[1][0] == '.') {
@@ -292,13 +321,13 @@ static int trust_remove(const command_options_t *options, const store_t *store, 
     }
     snprintf(path, sizeof path, "%s/%s%s", store->directory, argv[1], CERT_PUBLIC_SUFFIX);
     cert_t *cert = cert_load_public(path, NULL);
-    int rc = unlink(path);
-    if (rc == -1)
+    bool is_gone = unlink(path) == 0 || (undo && errno == ENOENT); /* it may be long gone */
+    if (!is_gone)
         log_error("%s", path);
     else
         warn_of_copy(store->directory, cert);
     cert_destroy(&cert);
-    return rc == 0 ? say_removed(options, store, argv[1]) : COMMAND_FAILED;
+    return is_gone ? say_removed(options, store, argv[1], undo) : COMMAND_FAILED;
 }
 
 /* The running service holds the quarantine, not the directory. */
@@ -368,7 +397,7 @@ const command_t command_trust = {
     .usage =
         "usage: banmesh trust add FILE [--as NAME]\n"
         "       banmesh trust list\n"
-        "       banmesh trust remove NAME\n"
+        "       banmesh trust remove NAME [--undo-bans]\n"
         "       banmesh trust reset NAME\n"
         "\n"
         "The trust store is a directory of public certificates (node / trust in the\n"
@@ -381,6 +410,9 @@ const command_t command_trust = {
         "A node that signed two different batches under one number is in quarantine on each\n"
         "host that saw both: its key is in use twice (a copied server), or stolen. Once that\n"
         "is mended, `reset` asks the banmeshd of this host to take its batches in again.\n"
+        "\n"
+        "What a node banned before it is removed stands until it ends. With --undo-bans it is\n"
+        "void on this host; also later, when the certificate is gone already.\n"
         "\n"
         "  --as NAME   the name on this host (default: the file's)\n"
         "  --dir DIR   another directory than the settings'\n"

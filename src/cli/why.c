@@ -21,6 +21,12 @@ static const struct {
     {"too-wide", "refused: a network wider than this host takes"},
     {"shared-jail", "refused: it comes from a shared jail"},
     {"expired", "over"},
+    {"jail-not-wanted",
+     "refused: bans of that jail are not wanted here (guard / jails, not-jails)"},
+    {"undone", "void: that node was removed, and its bans undone"},
+    {"lifted-by-hand", "lifted by hand in the shared jail"},
+    {"over-rate", "waits: that node bans faster than guard / rate (banmesh admit lets it in)"},
+    {"quorum", "waits for a quorum"},
 };
 
 static const char *meaning(const char *word)
@@ -49,6 +55,30 @@ static void print_grace(const json_t *grace)
     printf("\n");
 }
 
+static void print_moment(const json_t *report, const char *name, const char *text)
+{
+    char when[ASK_TIME_MAX];
+    if (json_object_get(report, name) != NULL)
+        printf("        %s %s\n", text, ask_time(ask_number(report, name), when));
+}
+
+static void print_details(const json_t *report)
+{
+    char until[ASK_TIME_MAX];
+    print_moment(report, "lifted_by_hand", "lifted at");
+    print_moment(report, "undone", "undone at");
+    print_moment(report, "origin_removed", "its node is not trusted any more since");
+    if (json_object_get(report, "quorum") == NULL)
+        return;
+    printf("        %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " origins: ",
+           ask_number(report, "origins"), ask_number(report, "quorum"));
+    if (ask_number(report, "quorum_until") > (int64_t)time(NULL))
+        printf("it waits for another one until %s\n",
+               ask_time(ask_number(report, "quorum_until"), until));
+    else
+        printf("no other one banned it within guard / quorum-window\n");
+}
+
 static void print_report(const json_t *report, bool with_address)
 {
     char span[ASK_TIME_MAX];
@@ -64,6 +94,7 @@ static void print_report(const json_t *report, bool with_address)
     printf(": %s\n", meaning(ask_text(report, "outcome")));
     if (json_object_get(report, "lifted") != NULL)
         print_grace(json_object_get(report, "lifted"));
+    print_details(report);
 }
 
 /* Of the reports that stand, the one that ends last; NULL: none stands. */

@@ -534,6 +534,10 @@ static json_t *waiting_of_origins(const applier_t *self)
 void applier_status(const applier_t *self, json_t *status)
 {
     judge_attention(self->judge, status);
+    if (service_settings(self->service)->guard.dry_run != 0)
+        attention_add(status,
+                      "a dry run (guard / dry-run): bans of peers are decided, and nothing is "
+                      "told to the shared jail");
     if (jailer_fault(self->jailer) != NULL)
         attention_add(status, "the jail %s lets go of nothing: %s",
                       service_settings(self->service)->shared.jail,

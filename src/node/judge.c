@@ -266,9 +266,39 @@ static void add_attention(void *arg, const fault_t *fault)
     attention_add(arg, "%s: a ban of that could not be kept away from here", fault->text);
 }
 
+/* Those that may publish, this host among them. */
+static int64_t count_origins(const judge_t *self)
+{
+    const trust_t *trust = mesh_trust(self->mesh);
+    int64_t count = 1;
+    for (size_t i = 0; i < trust_size(trust); i++) {
+        const trusted_t *node = trust_at(trust, i);
+        count += !feed_is_ours(service_feed(self->service), &node->sign_public) &&
+                 !text_list_has(&self->settings->roles.aggregators, node->name);
+    }
+    return count;
+}
+
+static void add_quorum_attention(const judge_t *self, json_t *status)
+{
+    int64_t origins = count_origins(self);
+    const jail_quorum_list_t *list = &self->settings->guard.jail_quorum;
+    if (self->settings->guard.quorum > origins)
+        attention_add(status,
+                      "guard / quorum = %" PRId64 ", but the mesh has %" PRId64
+                      " nodes: no ban of a peer counts, besides those of operators",
+                      self->settings->guard.quorum, origins);
+    for (size_t i = 0; i < list->size; i++)
+        if (list->items[i].origins > origins)
+            attention_add(status,
+                          "guard / jail-quorum: %s=%" PRId64 ", but the mesh has %" PRId64 " nodes",
+                          list->items[i].jail, list->items[i].origins, origins);
+}
+
 void judge_attention(const judge_t *self, json_t *status)
 {
     protect_complain(self->protect, add_attention, status);
+    add_quorum_attention(self, status);
 }
 
 json_t *judge_clocks(const judge_t *self)

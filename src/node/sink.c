@@ -107,6 +107,14 @@ static int recall_holder(sink_t *self)
     return 0;
 }
 
+/* Of what was let go of meanwhile, or lifted by hand, no line is to come back. */
+static bool is_held(void *arg, const addr_t *address)
+{
+    const sink_t *self = arg;
+    uint32_t slot = index_find(self->index, address);
+    return slot != INDEX_NONE && index_slot(self->index, slot)->held_until_s != 0;
+}
+
 sink_t *sink_new(feed_t *feed, index_t *index, memo_t *memo, const settings_t *settings,
                  fault_t *fault)
 {
@@ -118,6 +126,7 @@ sink_t *sink_new(feed_t *feed, index_t *index, memo_t *memo, const settings_t *s
     self->memo = memo;
     self->settings = settings;
     self->log = shared_log_new(settings->shared.log);
+    shared_log_filter(self->log, is_held, self);
     self->fail2ban = fail2ban_new(settings->shared.fail2ban);
     self->pace = pace_of(settings->shared.pace, mono_now());
     self->held = held_new(self->db);

@@ -167,6 +167,21 @@ bool shared_line_parse(const char *text, size_t size, wall_t *stamp, int64_t *ni
            parse_number(number, size - (size_t)(number - text), nid);
 }
 
+bool shared_line_address(const char *text, size_t size, addr_t *address)
+{
+    static const char behind[] = ": reported by ";
+    char word[ADDR_TEXT_MAX];
+    const char *begin = text + STAMP_BYTES + 2;
+    if (size < STAMP_BYTES + 2)
+        return false;
+    const char *end = memmem(begin, size - STAMP_BYTES - 2, behind, strlen(behind));
+    if (end == NULL || (size_t)(end - begin) >= sizeof word)
+        return false;
+    memcpy(word, begin, (size_t)(end - begin));
+    word[end - begin] = '\0';
+    return addr_parse(word, address) == ADDR_OK;
+}
+
 bool shared_line_parse_head(const char *text, size_t size, wall_t *stamp)
 {
     return size == STAMP_BYTES + strlen(HEAD_WORDS) &&

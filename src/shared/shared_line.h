@@ -41,4 +41,7 @@ bool shared_line_parse_head(const char *text, size_t size, wall_t *stamp);
  * if it is not one of ours. */
 bool shared_line_parse(const char *text, size_t size, wall_t *stamp, int64_t *nid);
 
+/* The address of a line that shared_line_parse takes. */
+bool shared_line_address(const char *text, size_t size, addr_t *address);
+
 #endif

@@ -36,6 +36,8 @@ struct shared_log {
     recent_t *recent;
     mono_t nudge_at; /* 0: not at all */
     shared_log_counts_t counts;
+    shared_log_wanted_fn *wanted; /* NULL: all are */
+    void *arg;
 };
 
 shared_log_t *shared_log_new(const char *path)
@@ -124,8 +126,31 @@ static uint64_t count_lines(const char *text, size_t size)
     return lines;
 }
 
-/* Lines that were written before, at the start of a file or behind what is there. */
-static int append_again(shared_log_t *self, file_t *file, const char *text, size_t size)
+void shared_log_filter(shared_log_t *self, shared_log_wanted_fn *wanted, void *arg)
+{
+    self->wanted = wanted;
+    self->arg = arg;
+}
+
+/* Returns the bytes of the lines that may be written again. */
+static size_t choose(const shared_log_t *self, const char *text, size_t size, char *out)
+{
+    size_t used = 0;
+    const char *end;
+    for (const char *line = text; (end = memchr(line, '\n', size - (size_t)(line - text))) != NULL;
+         line = end + 1) {
+        addr_t address;
+        size_t length = (size_t)(end - line);
+        if (self->wanted != NULL && shared_line_address(line, length, &address) &&
+            !self->wanted(self->arg, &address))
+            continue;
+        memcpy(out + used, line, length + 1);
+        used += length + 1;
+    }
+    return used;
+}
+
+static int append_chosen(shared_log_t *self, file_t *file, const char *text, size_t size)
 {
     struct stat before;
     char head[SHARED_LINE_MAX];
@@ -136,6 +161,17 @@ static int append_again(shared_log_t *self, file_t *file, const char *text, size
         return -1;
     self->counts.lines_again += count_lines(text, size);
     return 0;
+}
+
+/* Lines that were written before, at the start of a file or behind what is there. */
+static int append_again(shared_log_t *self, file_t *file, const char *text, size_t size)
+{
+    char *chosen = xmalloc(size);
+    int rc = append_chosen(self, file, chosen, choose(self, text, size, chosen));
+    int saved = errno;
+    free(chosen);
+    errno = saved;
+    return rc;
 }
 
 typedef struct {

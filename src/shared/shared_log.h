@@ -4,8 +4,8 @@
  * Whoever rotates it takes lines away that fail2ban may not have read yet. So when the file was
  * renamed or removed, its last lines are copied into the new one; when it was truncated
  * (copytruncate), they are written again from memory. Which these are says the caller: those
- * stamped after a time, `since`. They keep their stamps, so a line that fail2ban had read already
- * changes nothing. */
+ * stamped after a time, `since`; of these, only lines of addresses that are still to be held. They
+ * keep their stamps, so a line that fail2ban had read already changes nothing. */
 #ifndef BANMESH_SHARED_SHARED_LOG_H
 #define BANMESH_SHARED_SHARED_LOG_H
 
@@ -23,6 +23,10 @@ typedef struct {
 /* The file is opened, or made, at the first check or write. */
 shared_log_t *shared_log_new(const char *path);
 void shared_log_destroy(shared_log_t **self_p);
+
+/* Whether a line of this address may be written again; without it, all may. */
+typedef bool(shared_log_wanted_fn)(void *arg, const addr_t *address);
+void shared_log_filter(shared_log_t *self, shared_log_wanted_fn *wanted, void *arg);
 
 /* Add a line to what shared_log_write will write. */
 void shared_log_add(shared_log_t *self, const shared_line_t *line, wall_t now);
