@@ -404,9 +404,13 @@ static void start_deciding(applier_t *self)
 
 static void build(applier_t *self)
 {
+    mono_t begun = mono_now();
     refill_begin(self->refill);
     while (refill_step(self->refill, BUILD_BATCHES))
         continue;
+    if (index_bans(self->index) > 0)
+        log_info("%zu bans that run were read back in %" PRId64 " ms", index_bans(self->index),
+                 mono_since_ms(begun));
     standing_begin(self->standing);
 }
 

@@ -14,8 +14,8 @@ typedef struct {
     standing_t *standing;
 } origin_orders_parts_t;
 
-/* Carry out "admit ORIGIN" or "undo ORIGIN", ORIGIN by its name, or answer "origin ORIGIN": how many
- * bans of it run here, and how many of these wait. NULL: none of these. */
+/* Carry out "admit ORIGIN" or "undo ORIGIN", ORIGIN by its name, or answer "origin ORIGIN": how
+ * many bans of it run here, and how many of these wait. NULL: none of these. */
 json_t *origin_orders_carry_out(const origin_orders_parts_t *parts, const char *line);
 
 #endif

@@ -2,6 +2,8 @@
 
 #include "log.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,6 +17,7 @@
 
 struct fail2ban {
     char *path;
+    bool has_pid_file; /* there was one: without it the socket alone says nothing */
     bool known;
     bool gone;
     fail2ban_id_t seen;
@@ -44,7 +47,7 @@ void fail2ban_set_path(fail2ban_t *self, const char *path)
         return;
     free(self->path);
     self->path = xstrdup(path);
-    self->known = self->gone = false;
+    self->known = self->gone = self->has_pid_file = false;
 }
 
 bool fail2ban_id_equal(const fail2ban_id_t *one, const fail2ban_id_t *other)
@@ -79,11 +82,38 @@ static void note_end(fail2ban_t *self)
     self->before.ms = self->seen_at.ms - unsure_ms;
 }
 
+/* fail2ban.sock and fail2ban.pid. False: its name is another. */
+static bool look_at_pid_file(const char *path, struct stat *file)
+{
+    static const char suffix[] = ".sock";
+    char pid_file[PATH_MAX];
+    size_t length = strlen(path);
+    if (length < strlen(suffix) || length >= sizeof pid_file ||
+        strcmp(path + length - strlen(suffix), suffix) != 0)
+        return false;
+    snprintf(pid_file, sizeof pid_file, "%.*s.pid", (int)(length - strlen(suffix)), path);
+    return stat(pid_file, file) == 0;
+}
+
+/* False: it does not run. */
+static bool find(fail2ban_t *self, fail2ban_id_t *id)
+{
+    struct stat socket;
+    struct stat process;
+    if (*self->path == '\0' || stat(self->path, &socket) == -1)
+        return false;
+    bool has_pid_file = look_at_pid_file(self->path, &process);
+    *id = id_of(has_pid_file ? &process : &socket);
+    if (!has_pid_file && self->has_pid_file)
+        return false;
+    self->has_pid_file = has_pid_file;
+    return true;
+}
+
 bool fail2ban_look(fail2ban_t *self, wall_t now)
 {
-    struct stat file;
-    bool there = *self->path != '\0' && stat(self->path, &file) == 0;
-    fail2ban_id_t id = there ? id_of(&file) : (fail2ban_id_t){0};
+    fail2ban_id_t id = {0};
+    bool there = find(self, &id);
     bool anew = there && self->known && (self->gone || !fail2ban_id_equal(&id, &self->seen));
     if (self->known && !self->gone && (!there || anew))
         note_end(self);

@@ -1,4 +1,6 @@
-/* fail2ban - whether the fail2ban of this host runs, seen from outside: by its socket.
+/* fail2ban - whether the fail2ban of this host runs, seen from outside: by its socket, and by the
+ * file with its process id beside that, if there is one. systemd may hold the socket over a restart
+ * (fail2ban 1.1.1); the other file each start writes anew.
  *
  * What fail2ban has read but not yet banned when it ends is lost: its place in the log is behind
  * those lines. So whoever writes the log wants to know that it started anew, and from when on lines
@@ -16,7 +18,7 @@
 
 typedef struct fail2ban fail2ban_t;
 
-/* Which one it is, as its socket shows. All zero: none. */
+/* Which one it is, as that file shows, or its socket. All zero: none. */
 typedef struct {
     int64_t device;
     int64_t inode;

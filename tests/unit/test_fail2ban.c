@@ -1,4 +1,4 @@
-/* fail2ban: seen by its socket alone; here a file stands for it. */
+/* fail2ban: seen by its socket, and the file with its process id; here a file stands for each. */
 #include "fail2ban.h"
 #include "support.h"
 
@@ -8,16 +8,22 @@
 #include <unistd.h>
 
 #define SOCKET    "fail2ban.sock"
+#define PID_FILE  "fail2ban.pid"
 #define MINUTE_MS 60000
 
 /* A file of that modification time: a fail2ban that started then. */
+static wall_t begin_file(const char *path, int64_t started_s)
+{
+    support_write_text("new", "");
+    struct timespec times[2] = {{.tv_sec = started_s}, {.tv_sec = started_s}};
+    assert_int_equal(utimensat(AT_FDCWD, "new", times, 0), 0);
+    assert_int_equal(rename("new", path), 0);
+    return (wall_t){started_s * MS_PER_S};
+}
+
 static wall_t begin(int64_t started_s)
 {
-    support_write_text(SOCKET ".new", "");
-    struct timespec times[2] = {{.tv_sec = started_s}, {.tv_sec = started_s}};
-    assert_int_equal(utimensat(AT_FDCWD, SOCKET ".new", times, 0), 0);
-    assert_int_equal(rename(SOCKET ".new", SOCKET), 0);
-    return (wall_t){started_s * MS_PER_S};
+    return begin_file(SOCKET, started_s);
 }
 
 static void end(void)
@@ -135,6 +141,28 @@ TEST(other_rights_on_the_socket_are_no_new_start)
     fail2ban_destroy(&self);
 }
 
+TEST(a_socket_that_systemd_holds_says_nothing_and_the_pid_file_does)
+{
+    fail2ban_t *self = fail2ban_new(SOCKET);
+    begin(1000000);
+    wall_t first = begin_file(PID_FILE, 2000000);
+    assert_false(fail2ban_look(self, after(first, 86400000)));
+    begin_file(PID_FILE, 2086402); /* started anew, and nobody looked in between */
+    assert_true(fail2ban_look(self, after(first, 86402000)));
+    assert_int_equal(unlink(PID_FILE), 0);
+    assert_false(fail2ban_look(self, after(first, 86403000)));
+    assert_string_equal(fail2ban_state(self), "gone");
+    assert_false(fail2ban_look(self, after(first, 86404000)));
+    begin_file(PID_FILE, 2086405);
+    assert_true(fail2ban_look(self, after(first, 86406000)));
+    assert_string_equal(fail2ban_state(self), "runs");
+    end();
+    assert_false(fail2ban_look(self, after(first, 86407000)));
+    assert_string_equal(fail2ban_state(self), "gone");
+    assert_int_equal(unlink(PID_FILE), 0);
+    fail2ban_destroy(&self);
+}
+
 TEST(without_a_path_it_never_looks_and_with_another_it_begins_anew)
 {
     fail2ban_t *self = fail2ban_new("");
@@ -160,6 +188,7 @@ int main(void)
         in_directory(while_it_is_gone_all_since_then_is_unsure),
         in_directory(one_that_ends_soon_after_its_start_may_have_lost_all_since_then),
         in_directory(other_rights_on_the_socket_are_no_new_start),
+        in_directory(a_socket_that_systemd_holds_says_nothing_and_the_pid_file_does),
         in_directory(without_a_path_it_never_looks_and_with_another_it_begins_anew),
     };
     return cmocka_run_group_tests_name("fail2ban", tests, NULL, NULL);
