@@ -77,7 +77,7 @@ static void clamp_begin(entries_t *self, index_entry_t *entry)
 static void recall(entries_t *self, const entries_place_t *at, index_ban_t *ban, bool is_new)
 {
     const memo_ban_t *memo = memo_ban(self->parts.memo, ban->nid);
-    ban->by_hand = memo != NULL && memo->lifted_ms != 0;
+    ban->lifted = memo != NULL && memo->lifted_ms != 0;
     if (!is_new && !ban->waits)
         return; /* what was let in once is let in, wherever its origin copies it to */
     bool waits = at->anew

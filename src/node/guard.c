@@ -12,7 +12,7 @@ static const char *const outcome_names[GUARD_OUTCOME_COUNT] = {
     [GUARD_PARDONED] = "pardoned",       [GUARD_ALLOWED] = "allowed",
     [GUARD_EXPIRED] = "expired",         [GUARD_LEFT_OUT] = "left-out",
     [GUARD_JAIL] = "jail-not-wanted",    [GUARD_UNDONE] = "undone",
-    [GUARD_BY_HAND] = "lifted-by-hand",  [GUARD_RATE] = "over-rate",
+    [GUARD_LIFTED] = "lifted-by-hand",   [GUARD_RATE] = "over-rate",
     [GUARD_QUORUM] = "quorum",
 };
 
@@ -36,7 +36,7 @@ static guard_outcome_t refuse(const guard_case_t *in)
     if (in->undone)
         return GUARD_UNDONE;
     if (in->lifted_by_hand)
-        return GUARD_BY_HAND;
+        return GUARD_LIFTED;
     if (in->from_ourselves)
         return GUARD_OURSELVES;
     if (!in->allow_special && special_name(in->address) != NULL)

@@ -21,7 +21,7 @@ typedef enum {
     GUARD_PARDONED,     /* its origin or an operator took it back */
     GUARD_ALLOWED,      /* an operator allows the address, for now */
     GUARD_UNDONE,       /* all that its origin banned was made void here, when it was removed */
-    GUARD_BY_HAND,      /* somebody lifted it in the shared jail */
+    GUARD_LIFTED,       /* somebody lifted it in the shared jail */
     GUARD_EXPIRED,      /* it has ended */
     GUARD_RATE,         /* its origin bans too fast: it waits */
     GUARD_QUORUM,       /* too few origins ban the address */

@@ -27,9 +27,9 @@ typedef struct {
     int64_t time_ms; /* when it began, by its origin's clock */
     /* seq << INDEX_EVENT_BITS | event: where it stands in its feed; 0: our own */
     uint64_t place : INDEX_PLACE_BITS;
-    uint64_t waits : 1;   /* for the rate of its origin: index_set_waits */
-    uint64_t by_hand : 1; /* somebody lifted it in the shared jail: memo.h knows when */
-    uint32_t feed;        /* number of that feed in peers.db */
+    uint64_t waits : 1;  /* for the rate of its origin: index_set_waits */
+    uint64_t lifted : 1; /* somebody lifted it in the shared jail: memo.h knows when */
+    uint32_t feed;       /* number of that feed in peers.db */
     uint32_t duration_s;
     uint32_t next; /* of the same address */
     uint16_t origin;

@@ -26,8 +26,8 @@ typedef enum {
     INTAKE_REPEATED,
     INTAKE_LIFTED,
     INTAKE_UNKNOWN_ATTEMPT,
-    INTAKE_BY_HAND,
-    INTAKE_NOT_BY_HAND,
+    INTAKE_LIFTED_BY_HAND,
+    INTAKE_LET_GO,
     INTAKE_SPECIAL,
     INTAKE_SHARED_JAIL,
     INTAKE_MALFORMED,
@@ -45,8 +45,8 @@ static const char *const count_names[INTAKE_COUNT] = {
     [INTAKE_REPEATED] = "repeated",
     [INTAKE_LIFTED] = "lifted",
     [INTAKE_UNKNOWN_ATTEMPT] = "unknown-attempt",
-    [INTAKE_BY_HAND] = "lifted-by-hand",
-    [INTAKE_NOT_BY_HAND] = "let-go",
+    [INTAKE_LIFTED_BY_HAND] = "lifted-by-hand",
+    [INTAKE_LET_GO] = "let-go",
     [INTAKE_SPECIAL] = "special-address",
     [INTAKE_SHARED_JAIL] = "shared-jail",
     [INTAKE_MALFORMED] = "malformed",
@@ -129,7 +129,7 @@ static int take_lift(intake_t *self, const ban_t *ban, int64_t at_ms, answer_t *
         say(answer, REQUEST_ANSWER_FAILED, "the lift of %s cannot be stored", address);
         return -1;
     }
-    self->counts[rc == 1 ? INTAKE_BY_HAND : INTAKE_NOT_BY_HAND]++;
+    self->counts[rc == 1 ? INTAKE_LIFTED_BY_HAND : INTAKE_LET_GO]++;
     if (rc == 1)
         log_info("%s was lifted by hand in the jail %s: what was reported of it stands no longer "
                  "on this host",

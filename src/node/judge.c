@@ -179,7 +179,7 @@ static guard_verdict_t decide(judge_t *self, const index_slot_t *slot, const ind
         .protected_by = judge_protected_by(self, &slot->address),
         .void_by = grace != NULL ? grace->kind : EVENT_UNKNOWN,
         .undone = memo_origin(self->memo, ban->origin)->undone_ms >= ban->time_ms,
-        .lifted_by_hand = ban->by_hand,
+        .lifted_by_hand = ban->lifted,
         .waits = ban->waits,
         .by_operator = by_operator,
         .origins = origins,

@@ -72,7 +72,7 @@ static void add_reason(const questions_parts_t *parts, uint32_t number, const in
     const grace_entry_t *grace = judge_grace(parts->judge, index_slot(parts->index, number), ban);
     if (grace != NULL)
         json_object_set_new(report, "lifted", grace_of(parts, grace));
-    if (verdict->outcome == GUARD_BY_HAND && memo != NULL)
+    if (verdict->outcome == GUARD_LIFTED && memo != NULL)
         json_object_set_new(report, "lifted_by_hand", seconds(memo->lifted_ms));
     if (verdict->outcome == GUARD_UNDONE)
         json_object_set_new(report, "undone", seconds(origin->undone_ms));

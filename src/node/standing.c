@@ -364,7 +364,7 @@ static bool mark_by_hand(standing_t *self, uint32_t number, int64_t at_ms)
         if (memo.until_ms < verdict.until_ms)
             memo.until_ms = verdict.until_ms;
         memo_set_ban(self->memo, &memo);
-        ban->by_hand = true;
+        ban->lifted = true;
         marked = true;
     }
     return marked;
