@@ -20,7 +20,7 @@ void judge_destroy(judge_t **self_p);
 void judge_refresh(judge_t *self);
 
 /* Remember how this host calls an origin of the index; say if it is not trusted any more. */
-void judge_note_name(judge_t *self, uint16_t origin);
+void judge_note_name(judge_t *self, uint16_t number);
 
 /* The time of all decisions until the next call.
  *   steady  the same, but for jumps: steady.h */

@@ -500,10 +500,10 @@ size_t standing_backlog(const standing_t *self)
     return self->waiting;
 }
 
-void standing_add_count(json_t *all, const char *name, uint64_t count)
+void standing_add_count(json_t *outcomes, const char *name, uint64_t count)
 {
     if (count > 0)
-        json_object_set_new(all, name, json_integer((json_int_t)count));
+        json_object_set_new(outcomes, name, json_integer((json_int_t)count));
 }
 
 void standing_status(const standing_t *self, json_t *status)
