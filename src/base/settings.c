@@ -64,6 +64,8 @@ static const entry_t schema[] = {
     {"guard", "max-bans", NUMBER, AT(guard.max_bans), "4000000", 1, 1000000000, false},
     {"guard", "dry-run", NUMBER, AT(guard.dry_run), "0", FLAG, false},
     {"guard", "allow-special", NUMBER, AT(guard.allow_special), "0", FLAG, false},
+    {"guard", "allowed-file", PATH, AT(guard.allowed_file), "/run/banmesh/allowed", 0, 0, false},
+    {"guard", "local-allow", NUMBER, AT(guard.local_allow), "1", FLAG, false},
     {"guard", "renew-below", NUMBER, AT(guard.renew_below), "40", 0, 100, IDLE},
     {"store", "endpoints", TEXT_LIST, AT(store.endpoints),
      "unix:/run/keydb/keydb.sock 127.0.0.1:6379", 0, 0, false},
@@ -150,22 +152,44 @@ static void set_text_list(text_list_t *list, const char *value)
     free(copy);
 }
 
+static void clear_addr_list(addr_list_t *list)
+{
+    free(list->items);
+    clear_list(&list->names);
+    *list = (addr_list_t){0};
+}
+
+static void add_name(text_list_t *list, const char *word)
+{
+    char name[HOSTNAME_MAX + 1];
+    hostname_fold(word, name);
+    list->items = xrealloc(list->items, (list->size + 1) * sizeof *list->items);
+    list->items[list->size++] = xstrdup(name);
+}
+
+static int add_address(addr_list_t *list, const char *word, fault_t *fault)
+{
+    addr_error_t error = addr_parse(word, &list->items[list->size]);
+    if (strchr(word, ',') != NULL)
+        return fault_set(fault, "\"%.80s\": separate addresses with spaces, not commas", word);
+    if (error == ADDR_OK)
+        list->size++;
+    else if (hostname_valid(word))
+        add_name(&list->names, word);
+    else
+        return fault_set(fault, "\"%.80s\": %s", word, addr_error_text(error));
+    return 0;
+}
+
 static int set_addr_list(addr_list_t *list, const char *value, fault_t *fault)
 {
     text_list_t words = {0};
     int rc = 0;
     set_text_list(&words, value);
-    free(list->items);
-    list->items = xcalloc(words.size, sizeof *list->items);
-    list->size = words.size;
-    for (size_t i = 0; i < words.size && rc == 0; i++) {
-        addr_error_t error = addr_parse(words.items[i], &list->items[i]);
-        if (strchr(words.items[i], ',') != NULL)
-            rc = fault_set(fault, "\"%.80s\": separate addresses with spaces, not commas",
-                           words.items[i]);
-        else if (error != ADDR_OK)
-            rc = fault_set(fault, "\"%.80s\": %s", words.items[i], addr_error_text(error));
-    }
+    clear_addr_list(list);
+    list->items = xcalloc(words.size + 1, sizeof *list->items);
+    for (size_t i = 0; i < words.size && rc == 0; i++)
+        rc = add_address(list, words.items[i], fault);
     clear_list(&words);
     return rc;
 }
@@ -375,7 +399,7 @@ static void clear_field(settings_t *self, const entry_t *entry)
         clear_quorums(field(self, entry));
         break;
     case ADDR_LIST:
-        free(((addr_list_t *)field(self, entry))->items);
+        clear_addr_list(field(self, entry));
         break;
     case NUMBER:
         break;
@@ -408,7 +432,8 @@ static bool is_preset(const settings_t *self, const entry_t *entry)
     case TEXT_LIST:
         return ((const text_list_t *)value)->size == 0;
     case ADDR_LIST:
-        return ((const addr_list_t *)value)->size == 0;
+        return ((const addr_list_t *)value)->size == 0 &&
+               ((const addr_list_t *)value)->names.size == 0;
     default:
         return streq(*(char *const *)value, entry->preset);
     }

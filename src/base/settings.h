@@ -5,6 +5,7 @@
 #define BANMESH_BASE_SETTINGS_H
 
 #include "cert.h"
+#include "hostname.h"
 
 typedef struct {
     char **items;
@@ -14,6 +15,7 @@ typedef struct {
 typedef struct {
     addr_t *items;
     size_t size;
+    text_list_t names; /* host names that stood among them, folded */
 } addr_list_t;
 
 typedef struct {
@@ -87,6 +89,8 @@ typedef struct {
         int64_t max_bans;   /* in all */
         int64_t dry_run;
         int64_t allow_special;
+        char *allowed_file; /* "": none */
+        int64_t local_allow;
         int64_t renew_below; /* gone; read, so that older settings still load */
     } guard;
     struct {

@@ -320,6 +320,8 @@ static void tick(void *arg)
     self->failed = false;
     self->behind = true;
     look_for_jump(self);
+    if (judge_take_news(self->judge))
+        standing_sweep(self->standing);
     if (sink_check(self->sink, &fault) == -1)
         fail(self, &fault);
     else

@@ -95,6 +95,11 @@ void judge_refresh(judge_t *self)
                     self->settings);
 }
 
+bool judge_take_news(judge_t *self)
+{
+    return protect_take_news(self->protect);
+}
+
 void judge_set_time(judge_t *self, wall_t now, wall_t steady)
 {
     self->now = now;

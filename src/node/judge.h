@@ -21,6 +21,8 @@ void judge_refresh(judge_t *self);
 
 /* Remember how this host calls an origin of the index; say if it is not trusted any more. */
 void judge_note_name(judge_t *self, uint16_t number);
+/* Whether others may be protected since the last call, by a name that was looked up. */
+bool judge_take_news(judge_t *self);
 
 /* The time of all decisions until the next call.
  *   steady  the same, but for jumps: steady.h */

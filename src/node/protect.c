@@ -1,5 +1,6 @@
 #include "protect.h"
 
+#include "names.h"
 #include "places.h"
 #include "resolvers.h"
 #include "routes.h"
@@ -9,10 +10,13 @@
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define FAULTS_MAX 8
+#define FAULTS_MAX     8
+#define GIVEN_REASON   "guard / protect"
+#define NAMES_AGAIN_MS (5 * 60 * MS_PER_S)
 
 typedef struct {
     addr_t network;
@@ -29,6 +33,8 @@ typedef enum { GIVEN, INTERFACES, ROUTES, RESOLVERS, SOURCE_COUNT } source_t;
 
 struct protect {
     places_t *places;
+    names_t *names; /* of the operator's list */
+    bool has_news;
     list_t lists[SOURCE_COUNT];
     list_t fresh;               /* being read */
     fault_t faults[FAULTS_MAX]; /* of the last refresh */
@@ -36,9 +42,22 @@ struct protect {
     bool knows_resolvers;
 };
 
+static void note_news(void *arg)
+{
+    ((protect_t *)arg)->has_news = true;
+}
+
 protect_t *protect_new(zloop_t *loop)
 {
     protect_t *self = xcalloc(1, sizeof *self);
+    const names_rules_t rules = {
+        .again_ms = NAMES_AGAIN_MS,
+        .strict = true,
+        .consequence = "guard / protect: a ban of it could not be kept away from here",
+        .answered = note_news,
+        .arg = self,
+    };
+    self->names = names_new(loop, &rules);
     self->places = places_new(loop);
     return self;
 }
@@ -55,6 +74,7 @@ void protect_destroy(protect_t **self_p)
     if (*self_p == NULL)
         return;
     places_destroy(&(*self_p)->places);
+    names_destroy(&(*self_p)->names);
     free_lists(*self_p);
     free(*self_p);
     *self_p = NULL;
@@ -138,7 +158,7 @@ static void read_host(protect_t *self, const settings_t *settings)
     fault_t fault;
     self->fault_count = 0;
     for (size_t i = 0; i < settings->guard.protect.size; i++)
-        add(self, &settings->guard.protect.items[i], "protect list");
+        add(self, &settings->guard.protect.items[i], GIVEN_REASON);
     take(self, GIVEN, true);
     int rc = add_interfaces(self, &fault);
     if (rc == -1)
@@ -161,6 +181,17 @@ static bool has_fault(const fault_t *faults, size_t count, const fault_t *fault)
     return false;
 }
 
+static void take_names(protect_t *self, const text_list_t *names)
+{
+    char reason[HOSTNAME_MAX + sizeof GIVEN_REASON " ()"];
+    names_begin(self->names);
+    for (size_t i = 0; i < names->size; i++) {
+        snprintf(reason, sizeof reason, GIVEN_REASON " (%s)", names->items[i]);
+        names_want(self->names, names->items[i], reason);
+    }
+    names_end(self->names);
+}
+
 void protect_refresh(protect_t *self, const cert_t *own, const trust_t *trust,
                      const settings_t *settings)
 {
@@ -171,7 +202,15 @@ void protect_refresh(protect_t *self, const cert_t *own, const trust_t *trust,
     for (size_t i = 0; i < self->fault_count; i++)
         if (!has_fault(before, before_count, &self->faults[i]))
             log_warnx("%s; what it would name is not protected from bans", self->faults[i].text);
+    take_names(self, &settings->guard.protect.names);
     places_set(self->places, own, trust, settings);
+}
+
+bool protect_take_news(protect_t *self)
+{
+    bool had_news = self->has_news;
+    self->has_news = false;
+    return had_news;
 }
 
 const char *protect_reason(const protect_t *self, const addr_t *address)
@@ -182,7 +221,8 @@ const char *protect_reason(const protect_t *self, const addr_t *address)
             if (addr_overlaps(&list->items[i].network, address))
                 return list->items[i].reason;
     }
-    return places_reason(self->places, address);
+    const char *reason = names_reason(self->names, address);
+    return reason != NULL ? reason : places_reason(self->places, address);
 }
 
 void protect_complain(const protect_t *self, void (*complain)(void *arg, const fault_t *fault),
@@ -190,6 +230,7 @@ void protect_complain(const protect_t *self, void (*complain)(void *arg, const f
 {
     for (size_t i = 0; i < self->fault_count; i++)
         complain(arg, &self->faults[i]);
+    names_complain(self->names, complain, arg);
     places_complain(self->places, complain, arg);
 }
 
@@ -208,7 +249,7 @@ void protect_advise(const cert_t *own, const settings_t *settings)
     protect_t *self = xcalloc(1, sizeof *self);
     read_host(self, settings);
     if (own->endpoint[0] == '\0' && !has_public(&self->lists[GIVEN]) &&
-        !has_public(&self->lists[INTERFACES]))
+        settings->guard.protect.names.size == 0 && !has_public(&self->lists[INTERFACES]))
         log_warnx("this host has no public address on an interface, nor an endpoint in its "
                   "certificate: if others reach it by one, put that into guard / protect");
     if (!self->knows_resolvers)

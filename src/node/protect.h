@@ -1,5 +1,6 @@
 /* protect - addresses that no peer may have this host ban: its own, its gateways and resolvers, all
- * nodes of the mesh, and the operator's list. What cannot be known is said. */
+ * nodes of the mesh, and the operator's list; of its names what they are when looked up every five
+ * minutes. What cannot be known is said. */
 #ifndef BANMESH_NODE_PROTECT_H
 #define BANMESH_NODE_PROTECT_H
 
@@ -19,8 +20,12 @@ void protect_destroy(protect_t **self_p);
 void protect_refresh(protect_t *self, const cert_t *own, const trust_t *trust,
                      const settings_t *settings);
 
+/* Whether a name of the operator's list was looked up since the last call: it may be others that are
+ * protected now. */
+bool protect_take_news(protect_t *self);
+
 /* Why no ban may touch this address or network ("own address", "peer", "gateway", "resolver",
- * "protect list"); NULL if one may. */
+ * "guard / protect", or that with a name behind it); NULL if one may. */
 const char *protect_reason(const protect_t *self, const addr_t *address);
 
 /* Calls for each thing that is not protected because it cannot be known. */

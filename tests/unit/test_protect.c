@@ -66,8 +66,8 @@ TEST(own_addresses_and_the_list_are_protected_and_networks_that_touch_them)
     refresh();
     assert_string_equal(reason("127.0.0.1"), "own address");
     assert_string_equal(reason("127.0.0.0/8"), "own address");
-    assert_string_equal(reason("45.154.3.4"), "protect list");
-    assert_string_equal(reason("45.0.0.0/8"), "protect list");
+    assert_string_equal(reason("45.154.3.4"), "guard / protect");
+    assert_string_equal(reason("45.0.0.0/8"), "guard / protect");
     assert_string_equal(reason("46.154.3.4"), "nothing");
 }
 
