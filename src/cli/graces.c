@@ -1,5 +1,6 @@
 /* graces - lifting bans, and keeping them away: `banmesh pardon`, `banmesh allow`. */
 #include "ask.h"
+#include "hostname.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -145,28 +146,109 @@ const command_t command_pardon = {
     .run = pardon,
 };
 
-/* ---- allowances ---- */
+/* ---- names ---- */
 
-static int list(const command_options_t *options)
+static void print_name(const json_t *name)
+{
+    char until[ASK_TIME_MAX];
+    size_t index;
+    json_t *one;
+    printf("%-20s until %s by name %s\n", ask_text(name, "name"),
+           ask_time(ask_number(name, "until"), until), ask_text(name, "text"));
+    json_array_foreach(json_object_get(name, "addresses"), index, one)
+    {
+        printf("  %-18s until %s, and again while the name has it\n", ask_text(one, "address"),
+               ask_time(ask_number(one, "until"), until));
+    }
+    if (json_is_string(json_object_get(name, "fault")))
+        printf("  %s\n", ask_text(name, "fault"));
+    else if (json_array_size(json_object_get(name, "addresses")) == 0)
+        printf("  being looked up\n");
+}
+
+/* What the node knows of a name, once it has been looked up; NULL: not in time. */
+static json_t *wait_for_name(const command_options_t *options, const char *name, int64_t begun_ms)
 {
     size_t index;
     json_t *one;
+    json_t *found = NULL;
+    while (found == NULL && now_ms() - begun_ms < WAIT_MS) {
+        json_t *answer = ask_node(options, "allowances");
+        if (answer == NULL)
+            return NULL;
+        json_array_foreach(json_object_get(answer, "names"), index, one)
+        {
+            bool is_known = json_array_size(json_object_get(one, "addresses")) > 0 ||
+                            json_is_string(json_object_get(one, "fault"));
+            if (strcmp(ask_text(one, "name"), name) == 0 && is_known)
+                found = json_incref(one);
+        }
+        json_decref(answer);
+        if (found == NULL)
+            poll(NULL, 0, LOOK_MS);
+    }
+    return found;
+}
+
+static void report_name(const command_options_t *options, const json_t *answer, int64_t begun_ms)
+{
+    json_t *name = wait_for_name(options, ask_text(answer, "name"), begun_ms);
+    if (name == NULL)
+        printf("%s: not looked up yet; banmesh allow list shows what it is\n",
+               ask_text(answer, "name"));
+    else
+        print_name(name);
+    json_decref(name);
+    print_reach(options);
+}
+
+static int allow_name(const command_options_t *options, json_t *order)
+{
+    int64_t begun_ms = now_ms();
+    json_t *answer = ask_with(options, "allow", order);
+    if (answer == NULL)
+        return COMMAND_FAILED;
+    if (options->json)
+        ask_dump(answer);
+    else if (json_is_true(json_object_get(answer, "done")))
+        report_name(options, answer, begun_ms);
+    else
+        printf("nothing done for %s\n", ask_text(answer, "name"));
+    json_decref(answer);
+    return COMMAND_OK;
+}
+
+/* ---- allowances ---- */
+
+static void print_allowances(const json_t *answer)
+{
+    size_t index;
+    json_t *one;
+    json_array_foreach(json_object_get(answer, "names"), index, one)
+    {
+        print_name(one);
+    }
+    json_array_foreach(json_object_get(answer, "allowances"), index, one)
+    {
+        char until[ASK_TIME_MAX];
+        printf("%-20s until %s by %-12s %s%s\n", ask_text(one, "network"),
+               ask_time(ask_number(one, "until"), until), ask_text(one, "origin"),
+               ask_text(one, "text"),
+               json_is_true(json_object_get(one, "operator"))
+                   ? ""
+                   : " (no effect here: not named in roles / operator)");
+    }
+}
+
+static int list(const command_options_t *options)
+{
     json_t *answer = ask_node(options, "allowances");
     if (answer == NULL)
         return COMMAND_FAILED;
     if (options->json)
         ask_dump(answer);
     else
-        json_array_foreach(json_object_get(answer, "allowances"), index, one)
-        {
-            char until[ASK_TIME_MAX];
-            printf("%-20s until %s by %-12s %s%s\n", ask_text(one, "network"),
-                   ask_time(ask_number(one, "until"), until), ask_text(one, "origin"),
-                   ask_text(one, "text"),
-                   json_is_true(json_object_get(one, "operator"))
-                       ? ""
-                       : " (no effect here: not named in roles / operator)");
-        }
+        print_allowances(answer);
     json_decref(answer);
     return COMMAND_OK;
 }
@@ -194,20 +276,32 @@ static int allow(const command_options_t *options, int argc, char **argv)
     if (argc >= 2 && strcmp(argv[1], "remove") == 0)
         return take_back(options, argc - 1, argv + 1);
     json_t *order = read_order(&command_allow, &argc, argv, "--comment", true);
-    return order != NULL ? carry_out(options, "allow", order) : COMMAND_USAGE;
+    if (order == NULL)
+        return COMMAND_USAGE;
+    return hostname_valid(argv[1]) ? allow_name(options, order)
+                                   : carry_out(options, "allow", order);
 }
 
 const command_t command_allow = {
     .name = "allow",
     .summary = "keep bans of an address or network away, for a time",
-    .usage = "usage: banmesh allow NETWORK --for TIME --comment WORDS [--dry-run]\n"
-             "       banmesh allow list\n"
-             "       banmesh allow remove NETWORK\n"
-             "                     [--config FILE] [--json]\n"
-             "\n"
-             "While it runs, no ban of an address in NETWORK counts: here, and on hosts that name\n"
-             "this node in roles / operator. remove withdraws what this node allowed.\n"
-             "\n"
-             "example: banmesh allow 45.154.244.0/24 --for 30d --comment \"our office\"\n",
+    .usage =
+        "usage: banmesh allow NETWORK|NAME --for TIME --comment WORDS [--dry-run]\n"
+        "       banmesh allow list\n"
+        "       banmesh allow remove NETWORK|NAME\n"
+        "                     [--config FILE] [--json]\n"
+        "\n"
+        "While it runs, no ban of an address in NETWORK counts: here, and on hosts that name this\n"
+        "node in roles / operator; fail2ban's own jails there let go of it, too, and do not ban "
+        "it\n"
+        "again if they ask banmesh-allowed. remove withdraws what this node allowed.\n"
+        "\n"
+        "A NAME such as home.example.org is looked up by this node every five minutes. Each of "
+        "its\n"
+        "addresses is allowed for 15 minutes, and again as long as the name has it. A name with\n"
+        "a private or other special address, or with more than 16, is refused.\n"
+        "\n"
+        "examples: banmesh allow 45.154.244.0/24 --for 30d --comment \"our office\"\n"
+        "          banmesh allow home.example.org --for 1y --comment \"Kim at home\"\n",
     .run = allow,
 };

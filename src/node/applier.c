@@ -1,8 +1,10 @@
 #include "applier.h"
 
+#include "allowed_file.h"
 #include "attention.h"
 #include "census.h"
 #include "entries.h"
+#include "name_orders.h"
 #include "orders.h"
 #include "origin_orders.h"
 #include "questions.h"
@@ -38,9 +40,12 @@ struct applier {
     uint64_t starts; /* of fail2ban, that the census knows of */
     memo_t *memo;
     judge_t *judge;
+    local_lifts_t *local_lifts;
+    allowed_file_t *allowed_file;
     standing_t *standing;
     admission_t *admission;
     entries_t *entries;
+    allowed_names_t *allowed_names;
     refill_t *refill;
     ticker_t *ticker;
     bool behind;  /* some of what is stored was not taken as it came; if not, only ticks look */
@@ -229,7 +234,9 @@ static bool run_jail(applier_t *self)
     }
     if (service_settings(self->service)->guard.dry_run == 0)
         lifts_step(self->lifts);
-    return census_step(self->census);
+    /* Whoever is let go, and fails again, is to be found in the file. */
+    bool more = !allowed_file_lags(self->allowed_file) && local_lifts_step(self->local_lifts);
+    return census_step(self->census) || more;
 }
 
 /* What was taken as it came in becomes true first, or what was left half done; then a step of each
@@ -322,6 +329,7 @@ static void tick(void *arg)
     look_for_jump(self);
     if (judge_take_news(self->judge))
         standing_sweep(self->standing);
+    allowed_file_tend(self->allowed_file, wall_now());
     if (sink_check(self->sink, &fault) == -1)
         fail(self, &fault);
     else
@@ -357,6 +365,34 @@ static void start_jailer(applier_t *self, const settings_t *settings)
     const census_parts_t census = {self->index, self->sink,  self->jailer,
                                    differs,     jailer_done, self};
     self->census = census_new(&census, settings);
+}
+
+static void start_local(applier_t *self, const settings_t *settings)
+{
+    const local_lifts_parts_t parts = {
+        .index = self->index,
+        .judge = self->judge,
+        .jailer = self->jailer,
+        .ours = index_origin(self->index, &service_cert(self->service)->sign_public),
+        .done = jailer_done,
+        .arg = self,
+    };
+    self->local_lifts = local_lifts_new(&parts, settings);
+    self->allowed_file = allowed_file_new(self->graces, self->judge, settings);
+}
+
+static int start_names(applier_t *self, fault_t *fault)
+{
+    const allowed_names_parts_t parts = {
+        .service = self->service,
+        .graces = self->graces,
+        .standing = self->standing,
+        .ours = index_origin(self->index, &service_cert(self->service)->sign_public),
+        .done = jailer_done,
+        .arg = self,
+    };
+    self->allowed_names = allowed_names_new(&parts, fault);
+    return self->allowed_names != NULL ? 0 : -1;
 }
 
 /* ---- start ---- */
@@ -398,8 +434,16 @@ static void start_deciding(applier_t *self)
     self->standing = standing_new(&standing);
     self->admission =
         admission_new(self->service, self->index, self->memo, standing_changed, self->standing);
-    const entries_parts_t entries = {self->service, self->index,     self->graces,  self->judge,
-                                     self->memo,    self->admission, self->standing};
+    const entries_parts_t entries = {
+        .service = self->service,
+        .index = self->index,
+        .graces = self->graces,
+        .judge = self->judge,
+        .memo = self->memo,
+        .admission = self->admission,
+        .standing = self->standing,
+        .local_lifts = self->local_lifts,
+    };
     self->entries = entries_new(&entries);
     self->refill = refill_new(self->service, self->index, self->entries);
 }
@@ -440,8 +484,13 @@ applier_t *applier_new(service_t *service, fault_t *fault)
     }
     self->judge = judge_new(service, self->index, self->graces, self->memo);
     start_jailer(self, settings);
+    start_local(self, settings);
     start_deciding(self);
     build(self);
+    if (start_names(self, fault) == -1) {
+        applier_destroy(&self);
+        return NULL;
+    }
     if (sink_check(self->sink, &log_fault) == -1)
         fail(self, &log_fault);
     mesh_follow(service_mesh(self->service), &follower);
@@ -458,10 +507,13 @@ void applier_destroy(applier_t **self_p)
     *self_p = NULL;
     mesh_follow(service_mesh(self->service), NULL);
     ticker_destroy(&self->ticker);
+    allowed_names_destroy(&self->allowed_names);
     refill_destroy(&self->refill);
     entries_destroy(&self->entries);
     admission_destroy(&self->admission);
     standing_destroy(&self->standing);
+    allowed_file_destroy(&self->allowed_file);
+    local_lifts_destroy(&self->local_lifts);
     judge_destroy(&self->judge);
     census_destroy(&self->census);
     lifts_destroy(&self->lifts);
@@ -480,6 +532,9 @@ void applier_reload(applier_t *self)
     jailer_set(self->jailer, service_settings(self->service));
     lifts_set(self->lifts, service_settings(self->service));
     census_set(self->census, service_settings(self->service));
+    local_lifts_set(self->local_lifts, service_settings(self->service));
+    allowed_file_set(self->allowed_file, service_settings(self->service));
+    allowed_names_reload(self->allowed_names);
     set_limits(self);
     standing_sweep(self->standing);
     look_for_places(self);
@@ -499,6 +554,10 @@ json_t *applier_command(applier_t *self, const char *line)
                                      self->memo};
     standing_look_at_clock(self->standing);
     json_t *answer = questions_answer(&parts, line);
+    if (answer != NULL && streq(line, "allowances"))
+        json_object_set_new(answer, "names", allowed_names_json(self->allowed_names));
+    if (answer == NULL)
+        answer = name_orders_carry_out(self->allowed_names, line);
     if (answer == NULL)
         answer = orders_carry_out(&parts, self->entries, line);
     if (answer == NULL)
@@ -537,8 +596,27 @@ static json_t *waiting_of_origins(const applier_t *self)
     return all;
 }
 
+static void add_name(void *arg, const fault_t *fault)
+{
+    attention_add(arg, "allowed by name: %s", fault->text);
+}
+
+/* What this host's own jails hear of allowances. */
+static void local_status(const applier_t *self, json_t *status)
+{
+    allowed_names_complain(self->allowed_names, add_name, status);
+    if (allowed_file_fault(self->allowed_file) != NULL)
+        attention_add(status, "%s", allowed_file_fault(self->allowed_file)->text);
+    json_object_set_new(status, "local_allow",
+                        json_pack("{s:I, s:I, s:I}", "in_file",
+                                  (json_int_t)allowed_file_count(self->allowed_file), "lifted",
+                                  (json_int_t)local_lifts_done(self->local_lifts), "waiting",
+                                  (json_int_t)local_lifts_waiting(self->local_lifts)));
+}
+
 void applier_status(const applier_t *self, json_t *status)
 {
+    local_status(self, status);
     judge_attention(self->judge, status);
     if (service_settings(self->service)->guard.dry_run != 0)
         attention_add(status,

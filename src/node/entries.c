@@ -131,6 +131,13 @@ static void take_ban(entries_t *self, const entries_place_t *at, const event_t *
 
 /* ---- pardons and allowances ---- */
 
+/* Whether it is about this host's own jails, too: an allowance of what nobody allowed before. */
+static bool is_news_to_jails(entries_t *self, const event_t *event)
+{
+    return standing_has_begun(self->parts.standing) && event->kind == EVENT_ALLOW &&
+           judge_allowance(self->parts.judge, &event->grace.network) == NULL;
+}
+
 static void take_grace(entries_t *self, const pubkey_t *key, const event_t *event, bool anew)
 {
     const grace_t *grace = &event->grace;
@@ -146,11 +153,14 @@ static void take_grace(entries_t *self, const pubkey_t *key, const event_t *even
     int64_t nids[EVENT_PARDON_BANS_MAX];
     for (size_t i = 0; i < grace->ban_count; i++)
         nids[i] = nid_of(key, &grace->bans[i]);
+    bool is_news = is_news_to_jails(self, event);
     graces_result_t result = graces_put(self->parts.graces, &entry, nids, grace->ban_count);
     self->graces_left_out += result == GRACES_TOO_MANY && !anew;
     if (result != GRACES_ADDED)
         return;
     self->graces_taken += !anew;
+    if (is_news && judge_allowance(self->parts.judge, &grace->network) != NULL)
+        local_lifts_push(self->parts.local_lifts, &grace->network);
     standing_note_grace(self->parts.standing, &entry);
 }
 

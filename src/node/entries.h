@@ -6,6 +6,7 @@
 #define BANMESH_NODE_ENTRIES_H
 
 #include "admission.h"
+#include "local_lifts.h"
 #include "standing.h"
 
 typedef struct entries entries_t;
@@ -19,6 +20,7 @@ typedef struct {
     memo_t *memo;
     admission_t *admission;
     standing_t *standing;
+    local_lifts_t *local_lifts;
 } entries_parts_t;
 
 entries_t *entries_new(const entries_parts_t *parts);

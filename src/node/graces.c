@@ -37,6 +37,7 @@ struct graces {
     uint32_t in_use6[V6_BITS + 1];
     uint32_t *of_origin; /* how many each has */
     size_t origins;
+    uint64_t allow_changes;
 };
 
 static void make_tables(graces_t *self)
@@ -194,13 +195,20 @@ static bool is_stronger(const grace_entry_t *one, const grace_entry_t *other)
     return one->until_ms > other->until_ms;
 }
 
-static item_t *find_same(graces_t *self, uint32_t first, const grace_entry_t *entry)
+static item_t *find_said(const graces_t *self, uint16_t origin, event_kind_t kind,
+                         const addr_t *network)
 {
-    for (uint32_t i = first; i != FREE; i = self->items[i].next)
-        if (self->items[i].entry.origin == entry->origin &&
-            self->items[i].entry.kind == entry->kind)
+    for (uint32_t i = self->table[find_network(self, network)]; i != FREE; i = self->items[i].next)
+        if (self->items[i].entry.origin == origin && self->items[i].entry.kind == kind)
             return &self->items[i];
     return NULL;
+}
+
+const grace_entry_t *graces_said(const graces_t *self, uint16_t origin, event_kind_t kind,
+                                 const addr_t *network)
+{
+    const item_t *item = find_said(self, origin, kind, network);
+    return item != NULL ? &item->entry : NULL;
 }
 
 static graces_result_t replace(item_t *known, const grace_entry_t *entry)
@@ -227,12 +235,9 @@ static void link_item(graces_t *self, uint32_t item)
         grow_table(self);
 }
 
-graces_result_t graces_put(graces_t *self, const grace_entry_t *entry, const int64_t *nids,
-                           size_t count)
+static graces_result_t put_general(graces_t *self, const grace_entry_t *entry)
 {
-    if (count > 0)
-        return put_named(self, entry, nids, count);
-    item_t *known = find_same(self, self->table[find_network(self, &entry->network)], entry);
+    item_t *known = find_said(self, entry->origin, entry->kind, &entry->network);
     if (known != NULL)
         return replace(known, entry);
     if (!take_share(self, entry->origin))
@@ -241,11 +246,31 @@ graces_result_t graces_put(graces_t *self, const grace_entry_t *entry, const int
     return GRACES_ADDED;
 }
 
+graces_result_t graces_put(graces_t *self, const grace_entry_t *entry, const int64_t *nids,
+                           size_t count)
+{
+    if (count > 0)
+        return put_named(self, entry, nids, count);
+    graces_result_t result = put_general(self, entry);
+    self->allow_changes += result == GRACES_ADDED && entry->kind == EVENT_ALLOW;
+    return result;
+}
+
 /* ---- looking ---- */
 
 static bool is_withdrawn(const grace_entry_t *entry)
 {
     return entry->until_ms == entry->time_ms;
+}
+
+bool grace_entry_allows(const grace_entry_t *entry, wall_t now)
+{
+    return entry->kind == EVENT_ALLOW && !is_withdrawn(entry) && now.ms < entry->until_ms;
+}
+
+uint64_t graces_allow_changes(const graces_t *self)
+{
+    return self->allow_changes;
 }
 
 /* About all bans of its network: whether it makes this one void, if its origin's word holds. */

@@ -63,6 +63,16 @@ const grace_entry_t *graces_find(const graces_t *self, const graces_ban_t *ban,
 const grace_entry_t *graces_allowance(const graces_t *self, const addr_t *network, wall_t now,
                                       graces_authority_fn *holds_for_all, void *arg);
 
+/* Whether it is an allowance that runs. */
+bool grace_entry_allows(const grace_entry_t *entry, wall_t now);
+
+/* What an origin said last of exactly that network; NULL: nothing. */
+const grace_entry_t *graces_said(const graces_t *self, uint16_t origin, event_kind_t kind,
+                                 const addr_t *network);
+
+/* A number that grows whenever an allowance is put in that may change something. */
+uint64_t graces_allow_changes(const graces_t *self);
+
 /* All of them that are not about named bans, in no order; NULL behind the last. */
 const grace_entry_t *graces_at(const graces_t *self, size_t index);
 

@@ -156,6 +156,11 @@ const grace_entry_t *judge_grace(judge_t *self, const index_slot_t *slot, const 
     return graces_find(self->graces, &asked, holds_for_all, self);
 }
 
+bool judge_believes(judge_t *self, uint16_t origin)
+{
+    return is_operator(self, origin);
+}
+
 const grace_entry_t *judge_allowance(judge_t *self, const addr_t *address)
 {
     return graces_allowance(self->graces, address, self->steady, holds_for_all, self);

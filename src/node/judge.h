@@ -53,6 +53,9 @@ const grace_entry_t *judge_allowance(judge_t *self, const addr_t *address);
  * on this host what was said here. */
 bool judge_is_operator(const judge_t *self, const pubkey_t *origin);
 
+/* The same of an origin of the index. */
+bool judge_believes(judge_t *self, uint16_t origin);
+
 /* How this host calls an origin: its name in the trust directory, or the last one that it had
  * there; "key-" and the first bytes of its key if it never was. Lives until the next call. */
 const char *judge_name(judge_t *self, const pubkey_t *origin);

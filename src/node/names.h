@@ -16,9 +16,9 @@ typedef struct names names_t;
 
 typedef struct {
     int64_t again_ms; /* one without a good answer is asked for again after a minute */
-    bool strict;      /* an answer with a special address, or with too many, is refused as a whole; not:
-                       * the first NAMES_FOUND_MAX count */
-    const char *consequence; /* what a fault means here, for the log */
+    bool strict; /* an answer with a special address, or with too many, is refused as a whole; not:
+                  * the first NAMES_FOUND_MAX count */
+    const char *consequence;     /* what a fault means here, for the log */
     void (*answered)(void *arg); /* there is a good answer; NULL: nobody waits for it */
     void *arg;
 } names_rules_t;

@@ -20,8 +20,8 @@ void protect_destroy(protect_t **self_p);
 void protect_refresh(protect_t *self, const cert_t *own, const trust_t *trust,
                      const settings_t *settings);
 
-/* Whether a name of the operator's list was looked up since the last call: it may be others that are
- * protected now. */
+/* Whether a name of the operator's list was looked up since the last call: it may be others that
+ * are protected now. */
 bool protect_take_news(protect_t *self);
 
 /* Why no ban may touch this address or network ("own address", "peer", "gateway", "resolver",

@@ -88,6 +88,11 @@ void standing_look_at_clock(standing_t *self)
     self->settings = service_settings(self->service);
 }
 
+bool standing_has_begun(const standing_t *self)
+{
+    return self->begun;
+}
+
 wall_t standing_now(const standing_t *self)
 {
     return self->now;

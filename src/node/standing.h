@@ -29,6 +29,8 @@ void standing_destroy(standing_t **self_p);
 /* All that is stored has been put in: bring the sink to agree with it, from the next step on. */
 void standing_begin(standing_t *self);
 
+bool standing_has_begun(const standing_t *self);
+
 /* The clock of what follows; call before anything else in a turn of the loop. */
 void standing_look_at_clock(standing_t *self);
 

@@ -51,6 +51,7 @@ allowipv6 = auto
 PRIVATE_JAILS = """\
 [DEFAULT]
 backend = auto
+ignorecommand =
 banaction = nothing
 banaction_allports = nothing
 

@@ -122,6 +122,7 @@ class Node:
         self.admin = os.path.join(self.dir, "admin.sock")
         self.spool = os.path.join(self.dir, "spool")
         self.shared_log = os.path.join(self.dir, "log", "shared.log")
+        self.allowed_file = os.path.join(self.dir, "allowed")
         self.log = os.path.join(self.dir, "daemon.log")
         self.env = {}  # what start () adds to the environment
         self.process = None
@@ -148,7 +149,7 @@ class Node:
             "helper": {"socket": ""},  # its own child
             "shared": {"log": self.shared_log, "pace": 0,
                        "fail2ban": os.path.join(self.dir, "f2b", "fail2ban.sock")},
-            "guard": {"rate": 0},
+            "guard": {"rate": 0, "allowed-file": self.allowed_file},
         }
         for more in (self.mesh.extra, self.settings, extra or {}):
             for section, values in more.items():
