@@ -199,15 +199,17 @@ int allowed_names_put(allowed_names_t *self, const char *name, int64_t until_ms,
                       fault_t *fault)
 {
     char whole[EVENT_TEXT_MAX + 1];
-    if (find(self, name) == NULL && self->count == ALLOWED_NAMES_MAX)
+    bool is_known = find(self, name) != NULL;
+    if (!is_known && self->count == ALLOWED_NAMES_MAX)
         return fault_set(fault, "%s: %d names are allowed already, expected no more", name,
                          ALLOWED_NAMES_MAX);
     snprintf(whole, sizeof whole, "%s" TEXT_BETWEEN "%s", name, text);
     if (allowed_rows_put(self->rows, name, until_ms, whole) == -1)
         return fault_set(fault, "the state directory cannot be written: %s", strerror(errno));
     remember(self, name, until_ms, whole);
-    want_all(self);
-    names_look(self->names, true);
+    want_all(self); /* looks a new one up */
+    if (is_known)
+        names_look(self->names, true);
     return 0;
 }
 

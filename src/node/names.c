@@ -177,9 +177,12 @@ static bool is_old(const names_t *self, const name_t *name)
 
 void names_look(names_t *self, bool anew)
 {
-    for (size_t i = 0; i < self->count; i++)
+    for (size_t i = 0; i < self->count; i++) {
+        if (anew) /* one that is under way may have been answered already */
+            lookup_destroy(&self->items[i]->lookup);
         if (anew || is_old(self, self->items[i]))
             begin(self->items[i]);
+    }
     look_at_all(self);
 }
 

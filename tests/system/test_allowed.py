@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import time
 
@@ -291,7 +292,7 @@ def test_a_friends_address_changes(tmp_path):
     ("45.154.2.2 %s\n10.1.2.3 %s\n" % (HOME, HOME), "10.1.2.3 (private)"),
     ("".join("45.154.3.%d %s\n" % (i, HOME) for i in range(1, 201)), "200 addresses"),
     ("45.154.2.2 other.example.org\n", HOME),
-])
+], ids=["loopback", "private", "many", "nothing"])
 def test_a_bad_answer_is_refused_as_a_whole_and_the_old_one_stays(tmp_path, hosts, word):
     with named_mesh(tmp_path, "45.154.1.1 %s\n" % HOME) as mesh:
         mx1, mx2 = mesh.nodes
@@ -343,6 +344,27 @@ def test_orders_about_names_that_make_no_sense(tmp_path):
         for number in range(100):
             allow(mx1, "host%d.example.org" % number)
         assert "100 names" in allow(mx1, HOME, status=1)
+
+
+def test_a_state_directory_of_before_is_taken_over(tmp_path):
+    with Mesh(tmp_path, ["mx1"]) as mesh:
+        mx1, = mesh.nodes
+        mx1.publish("45.154.1.1")
+        mx1.stop()
+        for name in ("own.db", "peers.db"):
+            database = sqlite3.connect(os.path.join(mx1.dir, "state", name))
+            assert database.execute("PRAGMA user_version").fetchone() == (7,)
+            if name == "own.db":
+                database.execute("DROP TABLE allowed_name")
+            database.execute("PRAGMA user_version = 6")
+            database.commit()
+            database.close()
+        mx1.start()
+        allow(mx1, "45.154.1.2")
+        allow(mx1, "nowhere.example.invalid")
+        assert "nowhere.example.invalid" in names(mx1)
+        assert len(json.loads(command(mx1, "bans", "--json"))["bans"]) == 1
+        assert "damaged" not in mx1.output()
 
 
 # ---- guard / protect ----

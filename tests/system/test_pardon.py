@@ -152,7 +152,7 @@ def test_orders_that_make_no_sense_are_refused_in_words(tmp_path):
     with Mesh(tmp_path, ["mx1"], extra=ROLES) as mesh:
         mx1, = mesh.nodes
         for wrong, word in (("0.0.0.0/0", "/16"), ("10.0.0.0/8", "/16"), ("2a02::/16", "/32"),
-                            ("example.org", "not an IPv4 or IPv6 address")):
+                            ("999.1.1.1", "not an IPv4 or IPv6 address")):
             assert word in command(mx1, "pardon", wrong, "--reason", "x", status=1)
             assert word in command(mx1, "allow", wrong, "--for", "1h", "--comment", "x", status=1)
         assert "--reason" in command(mx1, "pardon", "45.154.1.1", status=2)

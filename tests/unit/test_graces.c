@@ -125,6 +125,26 @@ TEST(the_latest_word_counts_in_any_order)
     assert_int_equal(void_by("45.154.244.2", -70), MX1);
 }
 
+TEST(what_an_origin_said_of_a_network_is_found_and_whether_it_runs)
+{
+    addr_t network = support_addr("45.154.0.0/16");
+    addr_t inside = support_addr("45.154.1.1");
+    uint64_t changes = graces_allow_changes(graces);
+    put(OPS, EVENT_PARDON, "45.154.0.0/16", -100, 100);
+    assert_true(graces_allow_changes(graces) == changes);
+    assert_null(graces_said(graces, OPS, EVENT_ALLOW, &network));
+    put(OPS, EVENT_ALLOW, "45.154.0.0/16", -100, 100);
+    put(MX1, EVENT_ALLOW, "45.154.0.0/16", -100, -100);
+    assert_true(graces_allow_changes(graces) > changes);
+    const grace_entry_t *said = graces_said(graces, OPS, EVENT_ALLOW, &network);
+    assert_true(grace_entry_allows(said, (wall_t){NOW_MS}));
+    assert_false(grace_entry_allows(said, (wall_t){NOW_MS + 100 * MS_PER_S}));
+    assert_false(grace_entry_allows(graces_said(graces, MX1, EVENT_ALLOW, &network),
+                                    (wall_t){NOW_MS - 101 * MS_PER_S}));
+    assert_null(graces_said(graces, OPS, EVENT_ALLOW, &inside));
+    assert_null(graces_said(graces, MX2, EVENT_ALLOW, &network));
+}
+
 TEST(a_pardon_that_names_bans_is_about_these_alone)
 {
     const int64_t nids[] = {1, 7};
@@ -188,6 +208,7 @@ int main(void)
         with_graces(an_allowance_is_about_all_bans_while_it_runs),
         with_graces(a_network_covers_what_lies_in_it),
         with_graces(the_latest_word_counts_in_any_order),
+        with_graces(what_an_origin_said_of_a_network_is_found_and_whether_it_runs),
         with_graces(a_pardon_that_names_bans_is_about_these_alone),
         with_graces(an_address_is_allowed_whoever_would_ban_it),
         with_graces(thousands_are_found_and_one_origin_has_its_share),

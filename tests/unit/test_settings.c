@@ -104,6 +104,8 @@ TEST(what_is_not_said_has_its_default)
     assert_int_equal(self->guard.max_bans, 4000000);
     assert_int_equal(self->guard.max_ban_s, 31536000);
     assert_int_equal(self->guard.allow_special, 0);
+    assert_string_equal(self->guard.allowed_file, "/run/banmesh/allowed");
+    assert_int_equal(self->guard.local_allow, 1);
     assert_int_equal(self->store.endpoints.size, 2);
     assert_string_equal(self->history.timezone, "UTC");
     assert_int_equal(self->history.retention_days, 30);
@@ -125,6 +127,9 @@ static void check_everything(const settings_t *self)
     assert_false(text_list_has(&self->roles.operators, "ops"));
     assert_int_equal(self->publish.users.size, 2);
     assert_int_equal(self->guard.protect.size, 3);
+    assert_int_equal(self->guard.protect.names.size, 1);
+    assert_string_equal(self->guard.protect.names.items[0], "home.example.org");
+    assert_int_equal(self->guard.local_allow, 0);
     assert_true(addr_equal(&self->guard.protect.items[1], &expected));
     assert_int_equal(self->guard.rate, 0);
     assert_int_equal(settings_quorum(self, "sshd"), 3);
