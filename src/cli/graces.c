@@ -153,8 +153,8 @@ static void print_name(const json_t *name)
     char until[ASK_TIME_MAX];
     size_t index;
     json_t *one;
-    printf("%-20s until %s by name %s\n", ask_text(name, "name"),
-           ask_time(ask_number(name, "until"), until), ask_text(name, "text"));
+    printf("%-20s until %s by %-12s %s\n", ask_text(name, "name"),
+           ask_time(ask_number(name, "until"), until), "name", ask_text(name, "text"));
     json_array_foreach(json_object_get(name, "addresses"), index, one)
     {
         printf("  %-18s until %s, and again while the name has it\n", ask_text(one, "address"),
