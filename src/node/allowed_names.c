@@ -84,10 +84,9 @@ static void prune(allowed_names_t *self)
 
 /* ---- announcing ---- */
 
-/* Say of an address that it is allowed until then; if that is not later than now, that it is not.
- * Behind whatever this node said of it before. */
-static int announce(allowed_names_t *self, const addr_t *address, int64_t until_ms,
-                    const char *text)
+/* Say of an address that it is allowed for so long; 0: that it is not. Behind whatever this node
+ * said of it before, also if the clock was set back since. */
+static int announce(allowed_names_t *self, const addr_t *address, int64_t for_ms, const char *text)
 {
     const grace_entry_t *said =
         graces_said(self->parts.graces, self->parts.ours, EVENT_ALLOW, address);
@@ -97,7 +96,7 @@ static int announce(allowed_names_t *self, const addr_t *address, int64_t until_
     grace->time_ms = wall_now().ms;
     if (said != NULL && said->time_ms >= grace->time_ms)
         grace->time_ms = said->time_ms + 1;
-    grace->until_ms = until_ms > grace->time_ms ? until_ms : grace->time_ms;
+    grace->until_ms = grace->time_ms + for_ms;
     snprintf(grace->text, sizeof grace->text, "%s", text);
     if (own_feed_append_grace(service_own_feed(self->parts.service), &event) == -1)
         return -1;
@@ -121,7 +120,7 @@ static int announce_answer(allowed_names_t *self, const allowed_t *item, const n
     for (size_t i = 0; i < name->found_count; i++) {
         int64_t known_ms = allowed_until_ms(self, &name->found[i], now);
         if (known_ms < now.ms + RENEW_MS && known_ms < until_ms &&
-            announce(self, &name->found[i], until_ms, item->text) == -1)
+            announce(self, &name->found[i], until_ms - now.ms, item->text) == -1)
             return -1;
     }
     return 0;

@@ -208,7 +208,7 @@ void names_want(names_t *self, const char *host, const char *reason)
     if (name == NULL) {
         name = xcalloc(1, sizeof *name);
         name->host = xstrdup(host);
-        self->items = xrealloc(self->items, (self->count + 1) * sizeof *self->items);
+        self->items = xrealloc(self->items, (self->count + 1) * sizeof(name_t *));
         self->items[self->count++] = name;
     }
     free(name->reason);

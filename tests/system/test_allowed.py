@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from fail2ban_server import OURS, Fail2banServer
+from fail2ban_server import OURS, Fail2banServer, tool
 from mesh import Mesh, program, wait_until
 from test_connections import in_own_etc, rewrite
 from test_pardon import command, why
@@ -149,6 +149,8 @@ def test_what_is_allowed_is_let_go_once_and_not_banned_again(tmp_path):
     with Mesh(tmp_path, ["mx1", "mx2"], extra=ROLES) as mesh:
         mx1, mx2 = mesh.nodes
         with Host(mx2) as host:
+            assert program("banmesh-allowed") in host.server.client("get", "sshd", "ignorecommand")
+            assert not host.server.client("get", "shared", "ignorecommand")
             host.fail("45.154.1.1")
             host.fail("45.154.1.1", quiet=True)
             host.fail("45.154.1.2")
@@ -242,6 +244,27 @@ def test_a_file_that_cannot_be_written_is_said(tmp_path):
         wait_until(lambda: any("/nonexistent/allowed: No such file" in line
                                for line in mx1.status()["attention"]), "the word")
         assert mx1.output().count("/nonexistent/allowed") == 1
+
+
+def test_a_reload_brings_the_snippet_to_jails_that_run(tmp_path):
+    with Mesh(tmp_path, ["mx1"]) as mesh:
+        mx1, = mesh.nodes
+        host = Host(mx1)
+        snippet = host.server.conf / "jail.d" / "zzz-allowed.conf"
+        text = snippet.read_text()
+        snippet.unlink()
+        with host:
+            assert not host.server.client("get", "sshd", "ignorecommand")
+            snippet.write_text(text)
+            subprocess.run([*tool("client"), "-c", str(host.server.conf), "reload"], check=True,
+                           stdout=subprocess.DEVNULL, timeout=60)
+            assert "banmesh-allowed" in host.server.client("get", "sshd", "ignorecommand")
+            allow(mx1, "45.154.1.1")
+            wait_until(lambda: allowed(mx1, "45.154.1.1"), "the file")
+            host.fail("45.154.1.1")
+            host.fail("45.154.1.2")
+            host.server.wait_banned("sshd", ["45.154.1.2"])
+            assert host.banned() == {"45.154.1.2"}
 
 
 # ---- names ----

@@ -339,6 +339,17 @@ TEST(a_longer_allowance_of_ours_stands_and_a_removal_leaves_it)
     assert_int_equal(allowed_names_remove(names, HOME, &fault), 0);
 }
 
+TEST(what_was_withdrawn_by_a_clock_that_was_ahead_is_allowed_again)
+{
+    addr_t address = support_addr("45.154.1.1");
+    put(&address, now_ms + 60 * MINUTE_MS, now_ms + 60 * MINUTE_MS, "withdrawn");
+    answer[0] = "45.154.1.1";
+    allow(1000 * MINUTE_MS);
+    assert_int_equal(announced_count, 1);
+    assert_true(announced[0].grace.time_ms > now_ms + 60 * MINUTE_MS);
+    assert_true(announced[0].grace.until_ms == announced[0].grace.time_ms + 15 * MINUTE_MS);
+}
+
 TEST(with_the_disk_full_it_is_announced_later)
 {
     answer[0] = "45.154.1.1";
@@ -363,6 +374,7 @@ int main(void)
         with_names(names_outlive_a_restart_and_what_runs_is_not_said_again),
         with_names(what_ended_long_ago_is_forgotten_and_not_before),
         with_names(a_longer_allowance_of_ours_stands_and_a_removal_leaves_it),
+        with_names(what_was_withdrawn_by_a_clock_that_was_ahead_is_allowed_again),
         with_names(with_the_disk_full_it_is_announced_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
