@@ -29,7 +29,10 @@ void hostname_fold(const char *text, char out[static HOSTNAME_MAX + 1])
     size_t length = 0;
     for (; *text != '\0' && length < HOSTNAME_MAX; text++) {
         const char *upper = strchr(UPPER, *text);
-        out[length++] = upper != NULL ? LOWER[upper - UPPER] : *text;
+        out[length] = *text;
+        if (upper != NULL)
+            out[length] = LOWER[upper - UPPER];
+        length++;
     }
     out[length] = '\0';
     if (length > 0 && out[length - 1] == '.')

@@ -184,13 +184,15 @@ static int add_address(addr_list_t *list, const char *word, fault_t *fault)
 static int set_addr_list(addr_list_t *list, const char *value, fault_t *fault)
 {
     text_list_t words = {0};
+    addr_list_t fresh = {0};
     int rc = 0;
     set_text_list(&words, value);
-    clear_addr_list(list);
-    list->items = xcalloc(words.size + 1, sizeof *list->items);
+    fresh.items = xcalloc(words.size + 1, sizeof *fresh.items);
     for (size_t i = 0; i < words.size && rc == 0; i++)
-        rc = add_address(list, words.items[i], fault);
+        rc = add_address(&fresh, words.items[i], fault);
     clear_list(&words);
+    clear_addr_list(list);
+    *list = fresh;
     return rc;
 }
 

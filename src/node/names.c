@@ -68,13 +68,20 @@ typedef struct {
     bool has_special;
 } answer_t;
 
+static bool has(const addr_t *list, size_t count, const addr_t *address)
+{
+    for (size_t i = 0; i < count; i++)
+        if (addr_equal(&list[i], address))
+            return true;
+    return false;
+}
+
 static void add_found(void *arg, const addr_t *address)
 {
     answer_t *answer = arg;
     size_t kept = answer->count < NAMES_FOUND_MAX ? answer->count : NAMES_FOUND_MAX;
-    for (size_t i = 0; i < kept; i++)
-        if (addr_equal(&answer->found[i], address))
-            return;
+    if (has(answer->found, kept, address))
+        return;
     if (!answer->has_special && special_name(address) != NULL) {
         answer->special = *address;
         answer->has_special = true;
