@@ -10,7 +10,7 @@
 
 struct allowed_file {
     const graces_t *graces;
-    const judge_t *judge;
+    judge_t *judge;
     char *path; /* "": none */
     bool is_due;
     uint64_t changes; /* of graces, as it was written last */
@@ -24,7 +24,7 @@ static const char *path_of(const settings_t *settings)
     return settings->guard.local_allow != 0 ? settings->guard.allowed_file : "";
 }
 
-allowed_file_t *allowed_file_new(const graces_t *graces, const judge_t *judge,
+allowed_file_t *allowed_file_new(const graces_t *graces, judge_t *judge,
                                  const settings_t *settings)
 {
     allowed_file_t *self = xcalloc(1, sizeof *self);

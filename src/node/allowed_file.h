@@ -10,7 +10,7 @@
 typedef struct allowed_file allowed_file_t;
 
 /* All borrowed for as long as it lives, settings until allowed_file_set. */
-allowed_file_t *allowed_file_new(const graces_t *graces, const judge_t *judge,
+allowed_file_t *allowed_file_new(const graces_t *graces, judge_t *judge,
                                  const settings_t *settings);
 
 /* The file stays: what is in it ends by itself. */

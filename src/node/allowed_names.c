@@ -101,7 +101,7 @@ static int announce(allowed_names_t *self, const addr_t *address, int64_t for_ms
     if (own_feed_append_grace(service_own_feed(self->parts.service), &event) == -1)
         return -1;
     standing_look_at_clock(self->parts.standing);
-    standing_take_own_grace(self->parts.standing, &event);
+    entries_take_own_grace(self->parts.entries, &event);
     return 0;
 }
 

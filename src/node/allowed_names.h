@@ -10,7 +10,7 @@
 #include "graces.h"
 #include "hostname.h"
 #include "service.h"
-#include "standing.h"
+#include "entries.h"
 
 #include <jansson.h>
 
@@ -23,6 +23,7 @@ typedef struct {
     service_t *service;
     const graces_t *graces;
     standing_t *standing;
+    entries_t *entries;
     uint16_t ours; /* the origin that is this host */
     /* Something was announced: there is work. */
     void (*done)(void *arg);

@@ -387,6 +387,7 @@ static int start_names(applier_t *self, fault_t *fault)
         .service = self->service,
         .graces = self->graces,
         .standing = self->standing,
+        .entries = self->entries,
         .ours = index_origin(self->index, &service_cert(self->service)->sign_public),
         .done = jailer_done,
         .arg = self,

@@ -153,7 +153,7 @@ static void put(const addr_t *network, int64_t time_ms, int64_t until_ms, const 
     assert_int_equal(graces_put(graces, &entry, NULL, 0), GRACES_ADDED);
 }
 
-void standing_take_own_grace(standing_t *self, const event_t *event)
+void entries_take_own_grace(entries_t *self, const event_t *event)
 {
     (void)self;
     put(&event->grace.network, event->grace.time_ms, event->grace.until_ms, event->grace.text);

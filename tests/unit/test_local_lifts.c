@@ -52,7 +52,7 @@ bool jailer_lift_everywhere(jailer_t *self, const addr_t *addresses, size_t coun
     return true;
 }
 
-const grace_entry_t *judge_allowance(const judge_t *self, const addr_t *address)
+const grace_entry_t *judge_allowance(judge_t *self, const addr_t *address)
 {
     static const grace_entry_t entry;
     (void)self;
