@@ -50,6 +50,13 @@ bool event_name_valid(const char *text, size_t length)
     return length >= 1 && length <= EVENT_NAME_MAX && all_of(text, length, "_.-");
 }
 
+bool event_is_by_hand(const char *jail)
+{
+    size_t length = sizeof EVENT_BY_HAND - 1;
+    return strncmp(jail, EVENT_BY_HAND, length) == 0 &&
+           (jail[length] == '\0' || jail[length] == '.');
+}
+
 bool event_port_valid(const char *text)
 {
     size_t length = strnlen(text, EVENT_PORT_MAX + 1);
@@ -100,6 +107,8 @@ event_error_t event_check_ban(const ban_t *ban)
         return EVENT_BAD_PORT;
     if (!event_protocol_valid(ban->protocol))
         return EVENT_BAD_PROTOCOL;
+    if (!text_valid(ban->reason))
+        return EVENT_BAD_TEXT;
     return EVENT_OK;
 }
 

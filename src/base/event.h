@@ -16,6 +16,7 @@
 #define EVENT_PORT_MAX     64              /* "ssh", "80,443", "0:65535" */
 #define EVENT_PROTOCOL_MAX 16              /* "tcp" */
 #define EVENT_TEXT_MAX     200             /* a reason or comment */
+#define EVENT_BY_HAND      "by-hand"       /* in place of a jail: an operator banned */
 #define EVENT_TIME_MAX_MS  253402300799999 /* 9999-12-31: anything later is nonsense */
 #define EVENT_FOREVER      INT64_MAX
 
@@ -46,6 +47,7 @@ typedef struct {
     uint32_t bancount;
     char port[EVENT_PORT_MAX + 1];         /* may be empty */
     char protocol[EVENT_PROTOCOL_MAX + 1]; /* may be empty */
+    char reason[EVENT_TEXT_MAX + 1];       /* of a ban by hand; may be empty */
 } ban_t;
 
 /* A feed: all batches of one origin under one numbering. */
@@ -138,6 +140,10 @@ const char *event_error_text(event_error_t error);
 
 /* The name of a node or a jail: [A-Za-z0-9_.-]{1,64}. text need not end with NUL. */
 bool event_name_valid(const char *text, size_t length);
+
+/* Whether that stands in place of a jail: EVENT_BY_HAND, alone or with ".NAME" behind it. No jail
+ * of fail2ban has such a name in the mesh. */
+bool event_is_by_hand(const char *jail);
 
 /* A port list or a protocol as fail2ban's jails write them; may be empty. */
 bool event_port_valid(const char *text);

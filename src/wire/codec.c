@@ -27,6 +27,7 @@ static void fill_ban(codec_event_t *out, const ban_t *ban)
     out->ban.bancount = ban->bancount;
     out->ban.port = borrow(ban->port, strlen(ban->port));
     out->ban.protocol = borrow(ban->protocol, strlen(ban->protocol));
+    out->ban.reason = borrow(ban->reason, strlen(ban->reason));
     out->event.kind_case = BANMESH__EVENT__KIND_BAN;
     out->event.ban = &out->ban;
 }
@@ -121,6 +122,8 @@ static event_error_t read_ban(const Banmesh__Ban *in, ban_t *out)
         return EVENT_BAD_PORT;
     if (!read_text(&in->protocol, out->protocol, EVENT_PROTOCOL_MAX))
         return EVENT_BAD_PROTOCOL;
+    if (!read_text(&in->reason, out->reason, EVENT_TEXT_MAX))
+        return EVENT_BAD_TEXT;
     out->time_ms = (int64_t)in->time_ms;
     out->duration_s = in->duration_s;
     out->failures = in->failures;

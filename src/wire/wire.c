@@ -450,7 +450,7 @@ size_t wire_event_size(const event_t *event)
 {
     if (event->kind == EVENT_BAN)
         return EVENT_FIXED_BYTES + strlen(event->ban.jail) + strlen(event->ban.port) +
-               strlen(event->ban.protocol);
+               strlen(event->ban.protocol) + strlen(event->ban.reason);
     return EVENT_FIXED_BYTES + strlen(event->grace.text) + event->grace.ban_count * POSITION_BYTES;
 }
 

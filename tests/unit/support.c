@@ -193,6 +193,7 @@ void support_assert_same_ban(const ban_t *one, const ban_t *other)
     assert_int_equal(one->bancount, other->bancount);
     assert_string_equal(one->port, other->port);
     assert_string_equal(one->protocol, other->protocol);
+    assert_string_equal(one->reason, other->reason);
 }
 
 void support_assert_same_event(const event_t *one, const event_t *other)

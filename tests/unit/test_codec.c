@@ -164,6 +164,28 @@ TEST(bits_behind_the_prefix_do_not_reach_us)
     assert_true(error == EVENT_BAD_ADDRESS || addr_equal(&event.ban.address, &expected));
 }
 
+TEST(a_reason_is_words_without_control_characters)
+{
+    static uint8_t words[EVENT_TEXT_MAX + 1];
+    raw_t raw;
+    event_t event;
+    memset(words, 'w', sizeof words);
+    make_ban(&raw);
+    raw.ban.reason = (ProtobufCBinaryData){EVENT_TEXT_MAX, words};
+    assert_int_equal(send_event(&raw.event, &event), EVENT_OK);
+    assert_int_equal(strlen(event.ban.reason), EVENT_TEXT_MAX);
+    raw.ban.reason.len = EVENT_TEXT_MAX + 1;
+    assert_raw(&raw, EVENT_BAD_TEXT);
+    raw.ban.reason = TEXT("two\nlines");
+    assert_raw(&raw, EVENT_BAD_TEXT);
+    raw.ban.reason = TEXT("a\0b");
+    assert_raw(&raw, EVENT_BAD_TEXT);
+    raw.ban.reason = TEXT("\x1b[31m");
+    assert_raw(&raw, EVENT_BAD_TEXT);
+    raw.ban.reason = TEXT("d\xc3\xa9j\xc3\xa0 vu");
+    assert_raw(&raw, EVENT_OK);
+}
+
 TEST(a_jail_is_checked_byte_by_byte)
 {
     static const ProtobufCBinaryData bad[] = {
@@ -389,6 +411,7 @@ int main(void)
         plain(a_prefix_fits_its_address),
         plain(a_mapped_address_is_bad_on_the_wire),
         plain(bits_behind_the_prefix_do_not_reach_us),
+        plain(a_reason_is_words_without_control_characters),
         plain(a_jail_is_checked_byte_by_byte),
         plain(text_beyond_its_limit_is_bad),
         plain(a_nul_or_escape_in_a_text_is_bad),
