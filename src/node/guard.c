@@ -37,7 +37,7 @@ static guard_outcome_t refuse(const guard_case_t *in)
         return GUARD_UNDONE;
     if (in->lifted_by_hand)
         return GUARD_LIFTED;
-    if (in->from_ourselves)
+    if (in->from_ourselves && !in->by_hand)
         return GUARD_OURSELVES;
     if (!in->allow_special && special_name(in->address) != NULL)
         return GUARD_SPECIAL;

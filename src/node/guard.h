@@ -10,7 +10,7 @@
 
 typedef enum {
     GUARD_STANDS = 0,   /* it is to hold here */
-    GUARD_OURSELVES,    /* we made it: our own jail holds it */
+    GUARD_OURSELVES,    /* one of our own jails made it, and holds it */
     GUARD_MALFORMED,    /* a field breaks the rules of event.h */
     GUARD_UNKNOWN_KIND, /* of a newer version */
     GUARD_SPECIAL,      /* private, loopback, ... or a network that contains such */
@@ -34,6 +34,7 @@ const char *guard_outcome_name(guard_outcome_t outcome);
 
 typedef struct {
     bool from_ourselves;
+    bool by_hand; /* an operator banned: of ourselves, no jail but the shared one holds it */
     const addr_t *address;
     const char *jail;
     int64_t time_ms;          /* when it began, by its origin */

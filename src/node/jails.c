@@ -86,12 +86,14 @@ static void tidy(const char *raw, char name[static EVENT_NAME_MAX + 1])
         if (!event_name_valid(p, 1))
             *p = '_';
     crypto_generichash(hash, sizeof hash, (const uint8_t *)raw, strlen(raw), NULL, 0);
+    if (event_is_by_hand(kept) && strlen(kept) > strlen(EVENT_BY_HAND))
+        kept[strlen(EVENT_BY_HAND)] = '_';
     snprintf(name, EVENT_NAME_MAX + 1, "%s-%08" PRIx32, kept, get_u32(hash));
 }
 
 void jails_name(jails_t *self, const char *raw, char name[static EVENT_NAME_MAX + 1])
 {
-    if (event_name_valid(raw, strlen(raw))) {
+    if (event_name_valid(raw, strlen(raw)) && !event_is_by_hand(raw)) {
         memcpy(name, raw, strlen(raw) + 1);
         return;
     }

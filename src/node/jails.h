@@ -18,9 +18,10 @@ extern const char jails_table[];
 jails_t *jails_new(db_t *own_db, fault_t *fault);
 void jails_destroy(jails_t **self_p);
 
-/* The name of a jail in the mesh: its own if that is one; otherwise other bytes are '_', at most 55
- * of them, and behind '-' stand 8 hex digits of a hash of the original (BLAKE2b). Never fails: what
- * cannot be remembered is told at the next ban of that jail. */
+/* The name of a jail in the mesh: its own if that is one, and not one that stands for an operator's
+ * hand (event_is_by_hand), so that none of fail2ban passes for that; otherwise other bytes are '_',
+ * at most 55 of them, and behind '-' stand 8 hex digits of a hash of the original (BLAKE2b). Never
+ * fails: what cannot be remembered is told at the next ban of that jail. */
 void jails_name(jails_t *self, const char *raw, char name[static EVENT_NAME_MAX + 1]);
 
 /* {name: original} of all that were changed. The caller owns it. */

@@ -180,10 +180,12 @@ static guard_verdict_t decide(judge_t *self, const index_slot_t *slot, const ind
     const pubkey_t *origin = &index_origin_at(self->index, ban->origin)->key;
     const grace_entry_t *grace = judge_grace(self, slot, ban);
     bool by_operator = is_operator(self, ban->origin);
+    const char *jail = index_jail(self->index, ban);
     const guard_case_t in = {
         .from_ourselves = feed_is_ours(service_feed(self->service), origin),
+        .by_hand = event_is_by_hand(jail),
         .address = &slot->address,
-        .jail = index_jail(self->index, ban),
+        .jail = jail,
         .time_ms = ban->time_ms,
         .duration_s = index_duration_s(ban),
         .protected_by = judge_protected_by(self, &slot->address),
@@ -253,6 +255,8 @@ const char *judge_name(judge_t *self, const pubkey_t *origin)
     const trusted_t *node = trust_by_sign(mesh_trust(self->mesh), origin);
     if (node != NULL)
         return node->name;
+    if (feed_is_ours(service_feed(self->service), origin))
+        return self->settings->node.name; /* its own certificate need not be there */
     for (size_t i = 0; i < index_origin_count(self->index); i++) {
         const memo_origin_t *known = memo_origin(self->memo, (uint16_t)i);
         if (*known->name != '\0' &&

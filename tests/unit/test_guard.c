@@ -48,6 +48,11 @@ static void set_ourselves(scene_t *scene, const char *value)
     scene->in.from_ourselves = strcmp(value, "yes") == 0;
 }
 
+static void set_by_hand(scene_t *scene, const char *value)
+{
+    scene->in.by_hand = strcmp(value, "yes") == 0;
+}
+
 static void set_protected(scene_t *scene, const char *value)
 {
     scene->in.protected_by = strcmp(value, "yes") == 0 ? "gateway" : NULL;
@@ -68,7 +73,7 @@ static void set_undone(scene_t *scene, const char *value)
     scene->in.undone = is_yes(value);
 }
 
-static void set_by_hand(scene_t *scene, const char *value)
+static void set_lifted(scene_t *scene, const char *value)
 {
     scene->in.lifted_by_hand = is_yes(value);
 }
@@ -132,6 +137,7 @@ static const struct {
     {"age", set_age},
     {"duration", set_duration},
     {"ourselves", set_ourselves},
+    {"by-hand", set_by_hand},
     {"protected", set_protected},
     {"void", set_void},
     {"steady", set_steady},
@@ -139,7 +145,7 @@ static const struct {
     {"special", set_special},
     {"max-ban", set_max_ban},
     {"undone", set_undone},
-    {"by-hand", set_by_hand},
+    {"lifted", set_lifted},
     {"waits", set_waits},
     {"operator", set_operator},
     {"wanted", set_wanted},

@@ -108,6 +108,18 @@ TEST(names_that_are_tidied_alike_stay_apart)
     assert_memory_equal(name_of(raw), one, 55);
 }
 
+TEST(no_jail_has_a_name_that_stands_for_an_operators_hand)
+{
+    static const char *const reserved[] = {"by-hand", "by-hand.", "by-hand.web", "by-hand. web",
+                                           "by-hand.\xc3\xbc"};
+    for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++) {
+        assert_false(event_is_by_hand(name_of(reserved[i])));
+        assert_string_equal(original(name_of(reserved[i])), reserved[i]);
+    }
+    assert_string_equal(name_of("by-hands"), "by-hands");
+    assert_string_equal(name_of("by"), "by");
+}
+
 TEST(the_operator_finds_the_original_also_after_a_restart)
 {
     char one[EVENT_NAME_MAX + 1];
@@ -141,6 +153,7 @@ int main(void)
         with_jails(a_name_of_the_mesh_stays_as_it_is),
         with_jails(other_bytes_become_underscores_before_a_hash),
         with_jails(names_that_are_tidied_alike_stay_apart),
+        with_jails(no_jail_has_a_name_that_stands_for_an_operators_hand),
         with_jails(the_operator_finds_the_original_also_after_a_restart),
         with_jails(a_full_disk_does_not_cost_the_name),
     };
