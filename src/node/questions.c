@@ -22,25 +22,52 @@ static const feed_ref_t *find_feed(feed_t *feeds, uint32_t number)
     return NULL;
 }
 
-/* What the index leaves out is in the batch. */
-static void add_details(const questions_parts_t *parts, const index_ban_t *ban, json_t *report)
+/* An operator's, of whatever host: JSON holds text only. */
+static json_t *words(char *text)
+{
+    json_t *out = json_string(text);
+    if (out != NULL)
+        return out;
+    log_make_printable(text);
+    return json_string(text);
+}
+
+/* One of this host's own: where it stands changes as the feed is compacted. */
+static bool read_own(const questions_parts_t *parts, const index_slot_t *slot,
+                     const index_ban_t *ban, event_t *event)
+{
+    ban_t asked = {.address = slot->address, .time_ms = ban->time_ms};
+    snprintf(asked.jail, sizeof asked.jail, "%s", index_jail(parts->index, ban));
+    return own_feed_find(service_own_feed(parts->service), &asked, event) == 1;
+}
+
+/* A peer's. */
+static bool read_stored(const questions_parts_t *parts, const index_ban_t *ban, event_t *event)
 {
     wire_batch_t batch;
-    event_t event;
     size_t number = ban->place & ((1U << INDEX_EVENT_BITS) - 1);
-    const feed_ref_t *feed =
-        ban->place != 0 ? find_feed(service_feed(parts->service), ban->feed) : NULL;
-    if (feed == NULL ||
-        stored_batch(service_feed(parts->service), service_wire(parts->service), feed,
-                     ban->place >> INDEX_EVENT_BITS, &batch) != STORED_BATCH ||
-        number >= batch.event_count ||
-        wire_event(service_wire(parts->service), number, &event) != EVENT_OK ||
-        event.kind != EVENT_BAN)
+    const feed_ref_t *feed = find_feed(service_feed(parts->service), ban->feed);
+    return feed != NULL &&
+           stored_batch(service_feed(parts->service), service_wire(parts->service), feed,
+                        ban->place >> INDEX_EVENT_BITS, &batch) == STORED_BATCH &&
+           number < batch.event_count &&
+           wire_event(service_wire(parts->service), number, event) == EVENT_OK &&
+           event->kind == EVENT_BAN;
+}
+
+/* What the index leaves out is in the batch. */
+static void add_details(const questions_parts_t *parts, const index_slot_t *slot,
+                        const index_ban_t *ban, json_t *report)
+{
+    event_t event;
+    if (ban->place != 0 ? !read_stored(parts, ban, &event) : !read_own(parts, slot, ban, &event))
         return;
     json_object_set_new(report, "failures", json_integer(event.ban.failures));
     json_object_set_new(report, "bancount", json_integer(event.ban.bancount));
     json_object_set_new(report, "port", json_string(event.ban.port));
     json_object_set_new(report, "protocol", json_string(event.ban.protocol));
+    if (event.ban.reason[0] != '\0')
+        json_object_set_new(report, "reason", words(event.ban.reason));
 }
 
 static json_t *seconds(int64_t ms)
@@ -128,7 +155,7 @@ static json_t *reports_of(const questions_parts_t *parts, uint32_t number)
     judge_open(parts->judge, number);
     for (; ban != NULL; ban = index_next(parts->index, ban)) {
         json_t *report = report_of(parts, number, ban);
-        add_details(parts, ban, report);
+        add_details(parts, index_slot(parts->index, number), ban, report);
         json_array_append_new(all, report);
     }
     return all;

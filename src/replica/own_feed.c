@@ -1,6 +1,7 @@
 #include "own_feed.h"
 
 #include "nid.h"
+#include "stored.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -247,6 +248,24 @@ int own_feed_append_grace(own_feed_t *self, event_t *event)
         return take_back(self);
     publish_batches(self);
     return 0;
+}
+
+int own_feed_find(own_feed_t *self, const ban_t *ban, event_t *out)
+{
+    uint8_t key[ATTEMPTS_KEY_BYTES];
+    attempt_t attempt;
+    wire_batch_t batch;
+    attempts_key(ban, key);
+    int rc = attempts_find(self->attempts, key, &attempt);
+    const feed_ref_t *newest = feed_own_newest(self->feed);
+    if (rc != 1 || newest == NULL)
+        return rc == -1 ? -1 : 0;
+    const feed_id_t id = {newest->id.origin, attempt.place.epoch, attempt.place.channel};
+    const feed_ref_t *ref = feed_find(self->feed, &id);
+    return ref != NULL &&
+           stored_batch(self->feed, self->wire, ref, attempt.place.seq, &batch) == STORED_BATCH &&
+           attempt.place.index < batch.event_count &&
+           wire_event(self->wire, attempt.place.index, out) == EVENT_OK && out->kind == EVENT_BAN;
 }
 
 /* ---- compaction ---- */

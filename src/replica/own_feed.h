@@ -47,6 +47,10 @@ int own_feed_append(own_feed_t *self, own_feed_item_t *items, size_t count);
  * original to its place. Returns as own_feed_append. */
 int own_feed_append_grace(own_feed_t *self, event_t *event);
 
+/* The event that carries one of our own bans now, by its jail, address and time. Returns 1; 0 if it
+ * is not known, or is not stored; -1 and errno of db_step. */
+int own_feed_find(own_feed_t *self, const ban_t *ban, event_t *out);
+
 /* The pardon that an unban became: one with the result OWN_FEED_LIFTED. */
 event_t own_feed_pardon(const own_feed_item_t *item);
 

@@ -138,6 +138,23 @@ TEST(a_longer_ban_of_the_same_time_prolongs_under_the_first_nid)
     assert_int_equal(append(&ban).result, OWN_FEED_REPEATED);
 }
 
+TEST(the_event_that_carries_a_ban_now_is_found)
+{
+    ban_t ban = support_ban("45.154.244.193");
+    event_t event;
+    assert_int_equal(own_feed_find(world.origin, &ban, &event), 0);
+    snprintf(ban.reason, sizeof ban.reason, "floods the form");
+    append(&ban);
+    assert_int_equal(own_feed_find(world.origin, &ban, &event), 1);
+    assert_string_equal(event.ban.reason, "floods the form");
+    ban.duration_s *= 2;
+    append(&ban);
+    assert_int_equal(own_feed_find(world.origin, &ban, &event), 1);
+    assert_int_equal(event.ban.duration_s, ban.duration_s);
+    ban.time_ms++;
+    assert_int_equal(own_feed_find(world.origin, &ban, &event), 0);
+}
+
 TEST(for_ever_is_longer_than_anything)
 {
     ban_t ban = support_ban("45.154.244.193");
@@ -491,6 +508,7 @@ int main(void)
         in_world(a_ban_becomes_an_event_of_its_own),
         in_world(a_repeated_request_makes_no_event),
         in_world(a_longer_ban_of_the_same_time_prolongs_under_the_first_nid),
+        in_world(the_event_that_carries_a_ban_now_is_found),
         in_world(for_ever_is_longer_than_anything),
         in_world(the_second_prolongation_names_the_first_event_too),
         in_world(another_time_jail_or_address_is_another_attempt),
