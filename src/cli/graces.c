@@ -1,47 +1,12 @@
 /* graces - lifting bans, and keeping them away: `banmesh pardon`, `banmesh allow`. */
 #include "ask.h"
 #include "hostname.h"
+#include "reach.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
-#define WAIT_MS 2000 /* for the shared jail to let go */
-#define LOOK_MS 10
-#define FEW     10
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static bool is_held(const command_options_t *options, const char *address)
-{
-    char question[256];
-    snprintf(question, sizeof question, "why %.200s", address);
-    json_t *answer = ask_node(options, question);
-    bool held = json_is_true(json_object_get(json_object_get(answer, "hold"), "held"));
-    json_decref(answer);
-    return held;
-}
-
-/* Whether fail2ban lets go is known by the book, after the order. */
-static void report_hold(const command_options_t *options, const char *address, int64_t begun_ms)
-{
-    bool held = is_held(options, address);
-    while (held && now_ms() - begun_ms < WAIT_MS) {
-        poll(NULL, 0, LOOK_MS);
-        held = is_held(options, address);
-    }
-    if (held)
-        printf("here: the shared jail still holds it; banmesh status says why\n");
-    else
-        printf("here: the shared jail does not hold it (after %lld ms)\n",
-               (long long)(now_ms() - begun_ms));
-}
+#define FEW 10
 
 static void print_covered(const json_t *answer)
 {
@@ -59,24 +24,6 @@ static void print_covered(const json_t *answer)
     }
     if (count > FEW)
         printf("  ... and %" JSON_INTEGER_FORMAT " more\n", count - FEW);
-}
-
-/* Others believe a pardon of bans that are not this node's only if it is an operator there. */
-static void print_reach(const command_options_t *options)
-{
-    json_t *status = ask_node(options, "status");
-    size_t index;
-    json_t *peer;
-    size_t connected = 0;
-    const json_t *peers = json_object_get(json_object_get(status, "mesh"), "peers");
-    json_array_foreach(peers, index, peer)
-    {
-        connected += json_is_true(json_object_get(peer, "connected"));
-    }
-    printf("announced to %zu of %zu peers as %s; for bans of others it counts on hosts that name\n"
-           "this node in roles / operator\n",
-           connected, json_array_size(peers), ask_text(status, "node"));
-    json_decref(status);
 }
 
 /* Take --for, --reason or --comment, --dry-run. NULL: the usage is wrong, and it was said. */
@@ -104,7 +51,7 @@ static json_t *read_order(const command_t *command, int *argc, char **argv, cons
 
 static int carry_out(const command_options_t *options, const char *word, json_t *order)
 {
-    int64_t begun_ms = now_ms();
+    reach_t reach = reach_begin(options);
     json_t *answer = ask_with(options, word, order);
     if (answer == NULL)
         return COMMAND_FAILED;
@@ -113,8 +60,10 @@ static int carry_out(const command_options_t *options, const char *word, json_t 
     else {
         print_covered(answer);
         if (json_is_true(json_object_get(answer, "done"))) {
-            report_hold(options, ask_text(answer, "network"), begun_ms);
-            print_reach(options);
+            reach_hold(&reach, ask_text(answer, "network"), false);
+            reach_peers(&reach);
+            printf(
+                "for bans of others it counts on hosts that name this node in roles / operator\n");
         }
     }
     json_decref(answer);
