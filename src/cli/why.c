@@ -92,6 +92,8 @@ static void print_report(const json_t *report, bool with_address)
     if (ask_number(report, "failures") > 0)
         printf(", %" JSON_INTEGER_FORMAT " failures", ask_number(report, "failures"));
     printf(": %s\n", meaning(ask_text(report, "outcome")));
+    if (json_is_string(json_object_get(report, "reason")))
+        printf("        \"%s\"\n", ask_text(report, "reason"));
     if (json_object_get(report, "lifted") != NULL)
         print_grace(json_object_get(report, "lifted"));
     print_details(report);

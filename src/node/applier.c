@@ -2,6 +2,7 @@
 
 #include "allowed_file.h"
 #include "attention.h"
+#include "by_hand.h"
 #include "census.h"
 #include "entries.h"
 #include "name_orders.h"
@@ -563,6 +564,8 @@ json_t *applier_command(applier_t *self, const char *line)
         answer = orders_carry_out(&parts, self->entries, line);
     if (answer == NULL)
         answer = carry_out_on_origin(self, line);
+    if (answer == NULL)
+        answer = by_hand_carry_out(&parts, self->entries, line);
     arm(self, 1);
     return answer;
 }
