@@ -51,6 +51,12 @@ bool helper_ticket_get(const uint8_t in[static HELPER_TICKET_BYTES], helper_tick
 
 /* ---- requests ---- */
 
+bool helper_jail_valid(const char *name)
+{
+    return *name != '\0' && strnlen(name, HELPER_JAIL_BYTES + 1) <= HELPER_JAIL_BYTES &&
+           strpbrk(name, "\\\n\r") == NULL;
+}
+
 static bool has_addresses(helper_what_t what)
 {
     return what == HELPER_LIFT || what == HELPER_LIFT_ALL;
@@ -95,7 +101,7 @@ static int read_jail(const uint8_t *at, size_t size, helper_request_t *request)
     for (size_t i = length; i < HELPER_JAIL_BYTES; i++)
         if (at[i] != 0)
             return -1;
-    return event_name_valid(request->jail, length) ? 0 : -1;
+    return helper_jail_valid(request->jail) ? 0 : -1;
 }
 
 int helper_request_read(const uint8_t *record, size_t size, helper_request_t *request)

@@ -58,6 +58,7 @@ typedef enum {
     HELPER_JOURNAL = 1, /* a journal match */
     HELPER_ACTION = 2,  /* name of an action */
     HELPER_NOTHING = 3, /* the jail has nothing of all that */
+    HELPER_TARGET = 4,  /* of no jail, before all others: where fail2ban's own log goes */
 } helper_source_t;
 
 typedef struct {
@@ -84,6 +85,9 @@ typedef struct {
     const uint8_t *items; /* borrowed from the record */
     char text[HELPER_TEXT_MAX + 1];
 } helper_answer_t;
+
+/* A jail that can be asked for: of 1 to 64 bytes, without backslash and newline. */
+bool helper_jail_valid(const char *name);
 
 const char *helper_status_name(helper_status_t status);
 

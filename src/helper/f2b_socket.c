@@ -47,13 +47,46 @@ static void add_text(buffer_t *self, const char *text)
     self->used += length;
 }
 
+/* A character beyond ASCII of UTF-8 that is valid, and how many bytes it takes; 0: it is none. */
+static size_t read_character(const uint8_t *text, uint32_t *out)
+{
+    size_t size = text[0] < 0xc2   ? 0
+                  : text[0] < 0xe0 ? 2
+                  : text[0] < 0xf0 ? 3
+                  : text[0] < 0xf5 ? 4
+                                   : 0;
+    *out = size > 0 ? text[0] & (0x7fU >> size) : 0;
+    for (size_t i = 1; i < size; i++) {
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+        *out = *out << 6 | (text[i] & 0x3fU);
+    }
+    return size;
+}
+
+/* Protocol 0 has Latin-1, and escapes. */
+static void add_word(buffer_t *self, const char *word)
+{
+    for (const uint8_t *p = (const uint8_t *)word; *p != '\0';) {
+        char text[] = "\\U00000000";
+        uint32_t character;
+        size_t size = *p < 0x80 ? 0 : read_character(p, &character);
+        if (size > 0)
+            snprintf(text, sizeof text, "\\U%08x", (unsigned)character);
+        else
+            snprintf(text, sizeof text, "%c", *p);
+        add_text(self, text);
+        p += size > 0 ? size : 1;
+    }
+}
+
 /* Protocol 0: a list, each word a line. */
 static void write_command(buffer_t *out, const char *const *words, size_t count)
 {
     add_text(out, "(l");
     for (size_t i = 0; i < count; i++) {
         add_text(out, "V");
-        add_text(out, words[i]);
+        add_word(out, words[i]);
         add_text(out, "\na");
     }
     add_text(out, "." END);

@@ -2,6 +2,7 @@
 
 #include "log.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,6 +83,14 @@ static void join_texts(const pickle_t *pickle, const pickle_node_t *node, char *
     }
 }
 
+/* A log has many names; one that cannot be looked at stays as it is. */
+static void follow_links(char path[static PATH_MAX])
+{
+    char found[PATH_MAX];
+    if (*path == '/' && realpath(path, found) != NULL)
+        memcpy(path, found, strlen(found) + 1);
+}
+
 /* A jail that went meanwhile, or has no such thing, has none of it. */
 static helper_status_t send_sources(reply_t *reply, const char *jail, helper_source_t kind,
                                     const char *what, f2b_answer_t *answer)
@@ -92,8 +101,10 @@ static helper_status_t send_sources(reply_t *reply, const char *jail, helper_sou
         return status == HELPER_REFUSED ? HELPER_OK : status;
     const pickle_node_t *item = pickle_first(answer->pickle, answer->value);
     for (; item != NULL && !reply->gone; item = pickle_next(answer->pickle, item)) {
-        char text[HELPER_SOURCE_MAX + 1] = "";
+        char text[PATH_MAX] = "";
         join_texts(answer->pickle, item, text, sizeof text);
+        if (kind == HELPER_LOG)
+            follow_links(text);
         send_source(reply, jail, kind, text);
     }
     return HELPER_OK;
@@ -116,12 +127,6 @@ static bool send_jail(reply_t *reply, const char *jail)
     return status == HELPER_OK && !reply->gone;
 }
 
-/* It has to fit, and to be a word of a command. */
-static bool is_name(const char *name)
-{
-    return *name != '\0' && strlen(name) <= HELPER_JAIL_BYTES && strpbrk(name, "\\\n\r") == NULL;
-}
-
 /* "sshd, shared" */
 static void send_jails(reply_t *reply, const pickle_node_t *all)
 {
@@ -132,7 +137,7 @@ static void send_jails(reply_t *reply, const pickle_node_t *all)
         reply_failure(reply, HELPER_NONSENSE, "fail2ban gives no list of jails");
     for (char *name = strsep(&rest, ","); good && name != NULL; name = strsep(&rest, ",")) {
         name += strspn(name, " \t");
-        good = !is_name(name) || send_jail(reply, name);
+        good = !helper_jail_valid(name) || send_jail(reply, name);
     }
     free(names);
     if (good)
@@ -152,8 +157,28 @@ static const pickle_node_t *find_pair(const f2b_answer_t *answer, const char *na
     return NULL;
 }
 
+/* A path, or "SYSLOG", "SYSTEMD-JOURNAL"... Returns false if it failed, and that is said. */
+static bool send_target(reply_t *reply)
+{
+    const char *const words[] = {"get", "logtarget"};
+    char target[PATH_MAX];
+    f2b_answer_t answer;
+    helper_status_t status = f2b_ask(&reply->f2b, words, 2, NULL, NULL, &answer);
+    bool good = status == HELPER_OK || status == HELPER_REFUSED;
+    if (!good)
+        reply_failure(reply, status, answer.text);
+    if (status == HELPER_OK && pickle_text(answer.value, target, sizeof target)) {
+        follow_links(target);
+        send_source(reply, "", HELPER_TARGET, target);
+    }
+    f2b_answer_free(&answer);
+    return good && !reply->gone;
+}
+
 void listing_jails(reply_t *reply)
 {
+    if (!send_target(reply))
+        return;
     static const pickle_node_t nothing = {.kind = PICKLE_NOTHING};
     const char *const words[] = {"status"};
     f2b_answer_t answer;

@@ -236,7 +236,7 @@ static bool take_sources(const asked_t *asked, const helper_answer_t *answer)
         jailer_source_t source = {.kind = (helper_source_t)at[HELPER_JAIL_BYTES]};
         memcpy(source.jail, at, HELPER_JAIL_BYTES);
         memcpy(source.source, at + HELPER_JAIL_BYTES + 1, HELPER_SOURCE_MAX);
-        if (source.kind > HELPER_NOTHING)
+        if (source.kind > HELPER_TARGET)
             return false;
         asked->source(asked->arg, &source);
     }

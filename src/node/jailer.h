@@ -62,9 +62,10 @@ typedef void(jailer_done_fn)(void *arg, jailer_status_t status);
 bool jailer_list(jailer_t *self, const char *jail, jailer_tickets_fn *portion, jailer_done_fn *done,
                  void *arg);
 
-/* Which jails there are, and what each reads and does, one thing at a time. */
+/* Which jails there are, and what each reads and does, one thing at a time; before them, of no
+ * jail, where fail2ban's own log goes. */
 typedef struct {
-    char jail[EVENT_NAME_MAX + 1];
+    char jail[HELPER_JAIL_BYTES + 1];
     helper_source_t kind;
     char source[HELPER_SOURCE_MAX + 1];
 } jailer_source_t;

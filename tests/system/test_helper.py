@@ -16,6 +16,7 @@ from fail2ban_server import Fail2banServer
 from mesh import program, public_addresses, wait_until
 
 LIFT, LIFT_ALL, LIST, JAILS = 1, 2, 3, 4
+TARGET = 4  # a kind of source
 OK, NO_FAIL2BAN, REFUSED, NONSENSE, TIMED_OUT, MALFORMED = range(6)
 HEADER = struct.Struct(">BBBBIH")
 END = b"<F2B_END_COMMAND>"
@@ -37,6 +38,7 @@ class Helper:
             stdin=other, stderr=subprocess.PIPE)
         other.close()
         self.tag = 0
+        self.target = None  # where fail2ban logs, by the last answer about jails
 
     def __enter__(self):
         return self
@@ -96,8 +98,12 @@ class Helper:
             assert status == OK, items
             for _ in range(count):
                 name, kind, source = struct.unpack(">64sB255s", items)
-                found.setdefault(name.rstrip(b"\0").decode(), []).append(
-                    (kind, source.rstrip(b"\0").decode()))
+                if kind == TARGET:
+                    assert not found and not name.strip(b"\0"), "before all jails"
+                    self.target = source.rstrip(b"\0").decode()
+                else:
+                    found.setdefault(name.rstrip(b"\0").decode(), []).append(
+                        (kind, source.rstrip(b"\0").decode()))
         return found
 
 
@@ -174,6 +180,24 @@ def test_the_jails_with_their_logs_and_actions(fail2ban, tmp_path):
         assert set(jails) == {"shared", "sshd"}
         assert (0, str(tmp_path / "auth.log")) in jails["sshd"]
         assert (2, "nothing") in jails["sshd"]
+        assert helper.target == os.path.realpath(fail2ban.log)
+
+
+def test_a_jail_of_any_name_and_logs_behind_links(tmp_path):
+    log = tmp_path / "auth.log"
+    log.touch()
+    (tmp_path / "link").symlink_to(log)
+    jails = "".join("[%s]\nenabled = true\nbackend = auto\nfilter = sshd\nlogpath = %s\n" %
+                    (name, tmp_path / "link") for name in ("büro 1", "日本", "a:b"))
+    with Fail2banServer(str(tmp_path / "f2b"), jails) as server:
+        with Helper(socket_of(server)) as helper:
+            found = helper.jails()
+            assert set(found) == {"shared", "büro 1", "日本", "a:b"}
+            for name in set(found) - {"shared"}:
+                assert (0, str(log.resolve())) in found[name]
+                server.client("set", name, "banip", "45.154.1.1")
+                server.wait_banned(name, ["45.154.1.1"])
+                assert [ticket[0] for ticket in helper.tickets(name)] == ["45.154.1.1"]
 
 
 def test_a_jail_that_is_not_there(fail2ban):
@@ -192,7 +216,7 @@ def test_a_jail_that_is_not_there(fail2ban):
     b"\1\1\0\1\0\0\0\0" + b"\4\x21" + packed("45.154.1.1")[2:],
     b"\1\1\0\1\0\0\0\0" + b"\4\x08" + packed("45.154.1.1")[2:],
     b"\1\1\0\x65\0\0\0\0" + 101 * packed("45.154.1.1"),
-    b"\1\3\0\0\0\0\0\0" + b"shared", b"\1\3\0\0\0\0\0\0" + b"a b".ljust(64, b"\0"),
+    b"\1\3\0\0\0\0\0\0" + b"shared", b"\1\3\0\0\0\0\0\0" + b"a\\b".ljust(64, b"\0"),
     b"\1\3\0\0\0\0\0\0" + b"shared\0x".ljust(64, b"\0"), b"\1\3\0\0\0\0\0\0" + bytes(64),
     b"\1\3\0\0\0\0\0\0" + b"a\nVx".ljust(64, b"\0"), b"\1\4\0\0\0\0\0\0x"], ids=repr)
 def test_a_malformed_request_is_answered_and_the_next_one_served(fail2ban, record):
@@ -255,20 +279,22 @@ def test_a_jail_that_reads_the_journal(tmp_path):
     """As fail2ban answers where it has systemd's module."""
     path = str(tmp_path / "socket")
     impostor = Impostor(
-        path, says([("Number of jail", 1), ("Jail list", "sshd")]), says([]),
+        path, says("SYSTEMD-JOURNAL"), says([("Number of jail", 1), ("Jail list", "sshd")]), says([]),
         says([["_SYSTEMD_UNIT=ssh.service", "+", "_COMM=sshd"], ["_COMM=x"]]), says(["nftables"]))
     with Helper(path) as helper:
         assert helper.jails() == {"sshd": [
             (3, ""), (1, "_SYSTEMD_UNIT=ssh.service + _COMM=sshd"), (1, "_COMM=x"),
             (2, "nftables")]}
+        assert helper.target == "SYSTEMD-JOURNAL"
     impostor.stop()
 
 
 def test_jails_are_not_said_to_have_no_logs_if_fail2ban_went_away(tmp_path):
     path = str(tmp_path / "socket")
-    impostor = Impostor(path, says([("Number of jail", 1), ("Jail list", "sshd")]), b"")
+    impostor = Impostor(path, says("/f2b.log"),
+                        says([("Number of jail", 1), ("Jail list", "sshd")]), b"")
     with Helper(path) as helper:
-        assert [status for status, _, _ in helper.ask(JAILS, 0)] == [OK, NO_FAIL2BAN]
+        assert [status for status, _, _ in helper.ask(JAILS, 0)] == [OK, OK, NO_FAIL2BAN]
     impostor.stop()
 
 
