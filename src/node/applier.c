@@ -12,6 +12,7 @@
 #include "refill.h"
 #include "stored.h"
 #include "ticker.h"
+#include "watchers.h"
 
 #include <czmq.h>
 #include <inttypes.h>
@@ -24,6 +25,7 @@
 #define DRAIN_MS       100 /* how often the backlog gets what the pace allows */
 #define REFRESH_MS     60000
 #define SWEEP_MS       600000
+#define PREFIX_MIN     8 /* of what a jail may hold */
 
 /* A jump of the wall clock, either way, by less changes nothing that was decided. */
 #define CLOCK_JUMP_MS 10000
@@ -38,6 +40,7 @@ struct applier {
     jailer_t *jailer;
     lifts_t *lifts;
     census_t *census;
+    watchers_t *watchers;
     uint64_t starts; /* of fail2ban, that the census knows of */
     memo_t *memo;
     judge_t *judge;
@@ -232,7 +235,9 @@ static bool run_jail(applier_t *self)
     if (self->starts != sink_starts(self->sink)) {
         self->starts = sink_starts(self->sink);
         census_begin(self->census);
+        watchers_begin(self->watchers);
     }
+    watchers_step(self->watchers);
     if (service_settings(self->service)->guard.dry_run == 0)
         lifts_step(self->lifts);
     /* Whoever is let go, and fails again, is to be found in the file. */
@@ -366,6 +371,7 @@ static void start_jailer(applier_t *self, const settings_t *settings)
     const census_parts_t census = {self->index, self->sink,  self->jailer,
                                    differs,     jailer_done, self};
     self->census = census_new(&census, settings);
+    self->watchers = watchers_new(self->jailer, jailer_done, self);
 }
 
 static void start_local(applier_t *self, const settings_t *settings)
@@ -418,6 +424,27 @@ int applier_note_lift_by_hand(applier_t *self, const addr_t *address, int64_t at
         return 0;
     arm(self, 1);
     return finish(self) == 0 ? 1 : -1;
+}
+
+/* By what it was told. */
+static bool is_held(const applier_t *self, const addr_t *address)
+{
+    uint32_t slot = index_find(self->index, address);
+    return slot != INDEX_NONE &&
+           index_slot(self->index, slot)->held_until_s > (uint32_t)(wall_now().ms / MS_PER_S);
+}
+
+bool applier_is_echo(applier_t *self, const char *jail, const addr_t *address)
+{
+    addr_t around = *address;
+    if (!watchers_has(self->watchers, jail))
+        return false;
+    for (uint8_t prefix = address->prefix; prefix >= PREFIX_MIN; prefix--) {
+        addr_from_bytes(address->bytes, addr_size(address), prefix, &around);
+        if (is_held(self, &around))
+            return true;
+    }
+    return false;
 }
 
 static void set_limits(applier_t *self)
@@ -518,6 +545,7 @@ void applier_destroy(applier_t **self_p)
     local_lifts_destroy(&self->local_lifts);
     judge_destroy(&self->judge);
     census_destroy(&self->census);
+    watchers_destroy(&self->watchers);
     lifts_destroy(&self->lifts);
     jailer_destroy(&self->jailer);
     sink_destroy(&self->sink);
@@ -637,5 +665,6 @@ void applier_status(const applier_t *self, json_t *status)
     entries_status(self->entries, json_object_get(status, "outcomes"));
     json_object_set_new(status, "over_rate", waiting_of_origins(self));
     json_object_set_new(status, "census", census_status(self->census));
+    json_object_set_new(status, "fail2ban_jails", watchers_status(self->watchers));
     json_object_set_new(status, "shared_log", shared_log(self));
 }

@@ -20,6 +20,11 @@ void applier_reload(applier_t *self);
 /* One of this host's own jails banned: it is on disk in our feed. */
 void applier_note_own(applier_t *self, const ban_t *ban, int64_t nid);
 
+/* Whether a ban of one of this host's jails, by its name in fail2ban, may only repeat what the
+ * shared jail has banned: the jail watches fail2ban's own log, and the shared jail holds the
+ * address, or a network around it. */
+bool applier_is_echo(applier_t *self, const char *jail, const addr_t *address);
+
 /* A pardon or an allowance of this host that came back from peers, its place as original. */
 void applier_note_own_grace(applier_t *self, const event_t *event);
 

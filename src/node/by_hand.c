@@ -134,14 +134,14 @@ static json_t *try(const questions_parts_t *parts, const ban_t *ban, int64_t *un
 
 /* ---- the order ---- */
 
-static json_t *announce(const questions_parts_t *parts, standing_t *standing, const ban_t *ban,
+static json_t *announce(const questions_parts_t *parts, entries_t *entries, const ban_t *ban,
                         int64_t until_ms)
 {
     char address[ADDR_TEXT_MAX];
     own_feed_item_t item = {.ban = ban};
     if (own_feed_append(service_own_feed(parts->service), &item, 1) == -1)
         return refuse("the state directory cannot be written: %s", strerror(errno));
-    standing_take_own(standing, ban, item.nid);
+    entries_take_own(entries, ban, item.nid);
     return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "address",
                      addr_print(&ban->address, address), "jail", ban->jail, "reason", ban->reason,
                      "nid", (json_int_t)item.nid, "time", (json_int_t)(ban->time_ms / MS_PER_S),
@@ -149,7 +149,7 @@ static json_t *announce(const questions_parts_t *parts, standing_t *standing, co
                      (json_int_t)(until_ms / MS_PER_S));
 }
 
-json_t *by_hand_carry_out(const questions_parts_t *parts, standing_t *standing, const char *line)
+json_t *by_hand_carry_out(const questions_parts_t *parts, entries_t *entries, const char *line)
 {
     ban_t ban = {0};
     int64_t until_ms = 0;
@@ -160,5 +160,5 @@ json_t *by_hand_carry_out(const questions_parts_t *parts, standing_t *standing, 
     json_decref(asked);
     if (refusal == NULL)
         refusal = try(parts, &ban, &until_ms);
-    return refusal != NULL ? refusal : announce(parts, standing, &ban, until_ms);
+    return refusal != NULL ? refusal : announce(parts, entries, &ban, until_ms);
 }

@@ -5,12 +5,12 @@
 #define BANMESH_NODE_BY_HAND_H
 
 #include "questions.h"
-#include "standing.h"
+#include "entries.h"
 
 /* Carry out "ban ORDER". ORDER is a JSON object: address, reason, for_s (how long), jail (what is
  * put behind EVENT_BY_HAND; may be missing). The answer says what was announced and until when it
  * is to hold here, or why this node does not want it: then nothing was announced. NULL: not such an
  * order. */
-json_t *by_hand_carry_out(const questions_parts_t *parts, standing_t *standing, const char *line);
+json_t *by_hand_carry_out(const questions_parts_t *parts, entries_t *entries, const char *line);
 
 #endif

@@ -30,6 +30,7 @@ typedef enum {
     INTAKE_LET_GO,
     INTAKE_SPECIAL,
     INTAKE_SHARED_JAIL,
+    INTAKE_ECHO,
     INTAKE_MALFORMED,
     INTAKE_FAILED,
     INTAKE_SPOOLED, /* besides one of the above */
@@ -49,6 +50,7 @@ static const char *const count_names[INTAKE_COUNT] = {
     [INTAKE_LET_GO] = "let-go",
     [INTAKE_SPECIAL] = "special-address",
     [INTAKE_SHARED_JAIL] = "shared-jail",
+    [INTAKE_ECHO] = "echo",
     [INTAKE_MALFORMED] = "malformed",
     [INTAKE_FAILED] = "failed",
     [INTAKE_SPOOLED] = "from-spool",
@@ -145,7 +147,7 @@ static bool is_lift(const intake_t *self, request_verb_t verb, const ban_t *ban)
 }
 
 /* Well-formed, but not for others. True if so, with the answer. */
-static bool is_skipped(intake_t *self, const ban_t *ban, answer_t *answer)
+static bool is_skipped(intake_t *self, const request_t *request, const ban_t *ban, answer_t *answer)
 {
     const settings_t *settings = service_settings(self->service);
     const char *special = special_name(&ban->address);
@@ -157,6 +159,11 @@ static bool is_skipped(intake_t *self, const ban_t *ban, answer_t *answer)
         self->counts[INTAKE_SPECIAL]++;
         say(answer, REQUEST_ANSWER_SKIPPED, "%s is special (%s)",
             addr_print(&ban->address, address), special);
+    } else if (request->verb == REQUEST_BAN &&
+               applier_is_echo(self->applier, request->jail, &ban->address)) {
+        self->counts[INTAKE_ECHO]++;
+        say(answer, REQUEST_ANSWER_SKIPPED, "%s is held for the mesh, and %s reads fail2ban's log",
+            addr_print(&ban->address, address), ban->jail);
     } else
         return false;
     /* fail2ban bans a monitoring host on 10/8 every few minutes: no flood. */
@@ -362,7 +369,7 @@ static void take_request(connection_t *connection, const char *line, size_t leng
             take_lift(self, &request.ban, request.at_ms, &waiting->answer);
             waiting->decided = true;
         } else if (!waiting->decided)
-            waiting->decided = is_skipped(self, &waiting->ban, &waiting->answer);
+            waiting->decided = is_skipped(self, &request, &waiting->ban, &waiting->answer);
     }
     if (self->waiting_count == WIRE_EVENTS_MAX)
         flush(self);
@@ -505,7 +512,7 @@ static int take_spooled(void *arg, const request_t *requests, size_t count)
         if (is_lift(self, requests[i].verb, &bans[i])) {
             if (take_lift(self, &bans[i], requests[i].at_ms, &answer) == -1)
                 return -1;
-        } else if (!is_skipped(self, &bans[i], &answer))
+        } else if (!is_skipped(self, &requests[i], &bans[i], &answer))
             items[kept++] = item_of(&bans[i], requests[i].verb, requests[i].at_ms);
     }
     if (store(self, items, kept) == -1)

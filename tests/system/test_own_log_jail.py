@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from fail2ban_server import OURS, Fail2banServer, tool
-from mesh import Mesh, program, public_addresses
+from mesh import Mesh, program, public_addresses, wait_until
 
 CASES = os.path.join(os.path.dirname(OURS.parent), "tests", "cases", "fail2ban_log.txt")
 IPV4 = "45.154.244.193"
@@ -128,3 +128,106 @@ def test_many_bans_of_many_jails_all_arrive(tmp_path):
         with fail2ban(tmp_path, mx1, PYTHON) as server:
             server.client("set", "sshd", "banip", *addresses)
             mx2.wait_reported(addresses)
+
+
+# ---- a jail of the operator's own over fail2ban's log ----
+
+OFFENDERS = r"""
+[Definition]
+_jailname = offenders
+failregex = fail2ban\.actions\s+\[\d+\]: NOTICE\s+\[(?!%(_jailname)s\])(?:.*)\]\s+Ban\s+<HOST>\s*$
+datepattern = ^{DATE}
+"""
+
+WATCHED = """
+[DEFAULT]
+action = nothing
+         banmesh[publish="{program}", options="--socket {socket} --spool {spool}"]
+
+[shared]
+logpath = {shared}
+action = nothing
+
+[sshd]
+enabled = true
+backend = auto
+logpath = {log}
+bantime = 600
+
+[{watcher}]
+enabled = true
+backend = auto
+filter = offenders
+logpath = {directory}/link.log
+maxretry = 1
+bantime = 30d
+
+[both]
+enabled = true
+backend = auto
+filter = sshd
+logpath = {log}
+          {directory}/fail2ban.log
+bantime = 600
+"""
+
+
+def watched(node, watcher):
+    """The fail2ban of a node, with a jail that watches its log, through a link."""
+    directory = os.path.join(node.dir, "f2b")
+    log = os.path.join(node.dir, "a.log")
+    for path in (log, node.shared_log):
+        open(path, "a", encoding="ascii").close()
+    os.makedirs(directory)
+    os.symlink(os.path.join(directory, "fail2ban.log"), os.path.join(directory, "link.log"))
+    jails = WATCHED.format(program=program("banmesh-publish"), socket=node.socket,
+                           spool=node.spool, shared=node.shared_log, log=log, watcher=watcher,
+                           directory=directory)
+    return Fail2banServer(directory, jails, {"filter.d/offenders.conf": OFFENDERS})
+
+
+def wait_asked(server, node):
+    """Until the node knows the jails of its fail2ban."""
+    wait_until(lambda: node.status()["fail2ban_jails"]["count"] == len(WATCHED.split("enabled = true")),
+               lambda: "the node to know the jails\n" + server.log_text()[-1000:])
+
+
+@pytest.mark.parametrize("watcher", ["offenders", "my offenders"])
+def test_a_watching_jail_does_not_announce_what_the_mesh_holds(tmp_path, watcher):
+    with Mesh(tmp_path, ["mx1", "mx2"]) as mesh:
+        mx1, mx2 = mesh.nodes
+        with watched(mx1, watcher) as one, watched(mx2, watcher) as two:
+            wait_asked(one, mx1)
+            wait_asked(two, mx2)
+            one.client("set", "sshd", "banip", IPV4)
+            for server in (one, two):
+                server.wait_banned(watcher, [IPV4])
+            # It banned on both; the offence was one against mx1, and only mx1 says so.
+            wait_until(lambda: mx2.status()["intake"].get("echo") == 1, "the echo on mx2")
+            assert mx2.status()["intake"]["stored"] == 0
+            wait_until(lambda: mx1.status()["intake"]["stored"] == 2, "both bans of mx1")
+            assert "echo" not in mx1.status()["intake"]
+            assert mx1.lines() == []
+            # No other jail is held back, whatever the mesh holds; nor one that reads more.
+            two.client("set", "sshd", "banip", IPV4)
+            two.client("set", "both", "banip", IPV4)
+            wait_until(lambda: mx2.status()["intake"]["stored"] == 2, mx2.status)
+            # What the mesh does not hold, the watcher announces.
+            two.client("set", watcher, "banip", "80.94.95.112")
+            mx1.wait_reported(["80.94.95.112"])
+
+
+def test_without_a_helper_only_recidive_is_known(tmp_path):
+    settings = {"helper": {"socket": str(tmp_path / "nobody.sock")},
+                "shared": {"fail2ban": str(tmp_path / "nowhere.sock")}}
+    with Mesh(tmp_path, ["mx1", "mx2"], extra=settings) as mesh:
+        mx1, mx2 = mesh.nodes
+        mx1.publish(IPV4)
+        mx1.publish("2a02:4780:11:22::/64")
+        mx2.wait_reported([IPV4, "2a02:4780:11:22::/64"])
+        mx2.publish(IPV4, jail="recidive")
+        mx2.publish("2a02:4780:11:22::7", jail="recidive")
+        mx2.publish("80.94.95.112", jail="recidive")
+        mx2.publish(IPV4, jail="offenders")
+        intake = mx2.status()["intake"]
+        assert (intake["echo"], intake["stored"]) == (2, 2), intake

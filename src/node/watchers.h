@@ -1,0 +1,31 @@
+/* watchers - which of this host's jails watch fail2ban's own log: what such a jail bans, another
+ * one has banned, and that may be the shared jail. Asks banmesh-helper when fail2ban starts, when a
+ * jail is heard of that it did not name, and now and then. Until it has answered, and without it,
+ * only those whose names everybody knows count. */
+#ifndef BANMESH_NODE_WATCHERS_H
+#define BANMESH_NODE_WATCHERS_H
+
+#include "jailer.h"
+
+#include <jansson.h>
+
+typedef struct watchers watchers_t;
+
+/* jailer: borrowed for as long as they live.
+ *   done  called when an answer is in: the jailer is free for others */
+watchers_t *watchers_new(jailer_t *jailer, void (*done)(void *arg), void *arg);
+void watchers_destroy(watchers_t **self_p);
+
+/* fail2ban has started: its jails come one by one now. */
+void watchers_begin(watchers_t *self);
+
+/* Ask, if it is time and the jailer is free. */
+void watchers_step(watchers_t *self);
+
+/* How many jails fail2ban has, by the last answer, and which of them watch. The caller owns it. */
+json_t *watchers_status(const watchers_t *self);
+
+/* Whether a jail is one, by its name in fail2ban. One that is not known makes it time to ask. */
+bool watchers_has(watchers_t *self, const char *jail);
+
+#endif
