@@ -1,17 +1,13 @@
 #include "jailer.h"
 
 #include "clock.h"
+#include "helper_reach.h"
 #include "soon.h"
 #include "ticker.h"
-#include "unix_socket.h"
 
 #include <czmq.h>
 #include <errno.h>
-#include <limits.h>
-#include <signal.h>
-#include <spawn.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define TICK_MS      1000
@@ -19,7 +15,6 @@
 #define PAUSE_MIN_MS 1000
 #define PAUSE_MAX_MS 60000
 #define TURN_RECORDS 16 /* before others get their turn */
-#define PROGRAM      "banmesh-helper"
 
 /* What is asked, and who wants to know. */
 typedef struct {
@@ -62,88 +57,19 @@ static void hang_up(jailer_t *self)
         close(self->item.fd);
         self->item.fd = -1;
     }
-    if (self->child != 0) {
-        kill(self->child, SIGKILL);
-        waitpid(self->child, NULL, 0);
-        self->child = 0;
-    }
-}
-
-/* Beside our own program. */
-static void program_path(char path[static PATH_MAX])
-{
-    ssize_t length = readlink("/proc/self/exe", path, PATH_MAX - sizeof PROGRAM);
-    char *slash = length > 0 ? memrchr(path, '/', (size_t)length) : NULL;
-    snprintf(slash != NULL ? slash + 1 : path, sizeof PROGRAM, PROGRAM);
-}
-
-/* With the socket as its standard input, nothing else of ours, and no signal blocked. */
-static int spawn(jailer_t *self, const char *path, int fd)
-{
-    char *const arguments[] = {(char[]){PROGRAM},
-                               (char[]){"--jail"},
-                               self->settings->shared.jail,
-                               (char[]){"--fail2ban"},
-                               self->settings->shared.fail2ban,
-                               NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none;
-    sigemptyset(&none);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, fd, STDIN_FILENO);
-    posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-    int error = posix_spawn(&self->child, path, &actions, &attributes, arguments, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
-    errno = error;
-    if (error != 0)
-        self->child = 0;
-    return error == 0 ? 0 : -1;
-}
-
-/* A socket to a child; -1 and the fault. */
-static int start_child(jailer_t *self)
-{
-    char path[PATH_MAX];
-    int pair[2];
-    program_path(path);
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
-        return fault_set(&self->fault, "no socket for a helper: %s", strerror(errno));
-    if (spawn(self, path, pair[1]) == 0) {
-        close(pair[1]);
-        return pair[0];
-    }
-    fault_set(&self->fault, "no banmesh-helper at \"%s\", and cannot start %.200s: %s",
-              self->settings->helper.socket, path, strerror(errno));
-    close(pair[0]);
-    close(pair[1]);
-    return -1;
+    helper_end_child(&self->child);
 }
 
 static int serve(zloop_t *loop, zmq_pollitem_t *item, void *arg);
-
-/* A socket, or -1 and the fault. */
-static int reach(jailer_t *self)
-{
-    const char *path = self->settings->helper.socket;
-    int fd = unix_socket_connect(path, SOCK_SEQPACKET | SOCK_NONBLOCK, 0);
-    if (fd != -1)
-        return fd;
-    if (*path == '\0' || geteuid() == 0)
-        return start_child(self);
-    return fault_set(&self->fault, "no banmesh-helper at \"%s\": %s", path, strerror(errno));
-}
 
 /* Returns 0, or -1 and the fault. */
 static int have_helper(jailer_t *self)
 {
     if (self->item.fd != -1)
         return 0;
-    int fd = reach(self);
+    const helper_place_t place = {self->settings->helper.socket, self->settings->shared.jail,
+                                  self->settings->shared.fail2ban};
+    int fd = helper_reach(&place, SOCK_NONBLOCK, &self->child, &self->fault);
     if (fd == -1)
         return -1;
     self->item = (zmq_pollitem_t){.fd = fd, .events = ZMQ_POLLIN};
