@@ -138,15 +138,28 @@ static int find_in_second(attempts_t *self, const ban_t *ban, uint8_t key[ATTEMP
     return rc == -1 ? -1 : found;
 }
 
+static int find_at(attempts_t *self, const ban_t *ban, int64_t time_ms, attempt_t *out)
+{
+    uint8_t key[ATTEMPTS_KEY_BYTES];
+    ban_t then = *ban;
+    then.time_ms = time_ms;
+    attempts_key(&then, key);
+    return attempts_find(self, key, out);
+}
+
 int attempts_find_near(attempts_t *self, const ban_t *ban, attempt_t *out)
 {
     uint8_t key[ATTEMPTS_KEY_BYTES];
-    attempts_key(ban, key);
-    int rc = attempts_find(self, key, out);
-    if (rc != 0 || ban->time_ms % SECOND_MS != 0 || ban->time_ms < SECOND_MS)
+    int64_t rest_ms = ban->time_ms % SECOND_MS;
+    int rc = find_at(self, ban, ban->time_ms, out);
+    if (rc != 0 || ban->time_ms < SECOND_MS)
         return rc;
+    if (rest_ms != 0)
+        return find_at(self, ban, ban->time_ms - rest_ms, out);
     rc = find_in_second(self, ban, key);
-    return rc == 1 ? attempts_find(self, key, out) : rc;
+    if (rc == 1)
+        return attempts_find(self, key, out);
+    return rc == 0 ? find_at(self, ban, ban->time_ms - SECOND_MS, out) : rc;
 }
 
 int attempts_claim(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES],

@@ -47,8 +47,9 @@ int attempts_claim(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES
 /* Returns 1 and the attempt, 0 if there is none, -1 and errno. */
 int attempts_find(attempts_t *self, const uint8_t key[static ATTEMPTS_KEY_BYTES], attempt_t *out);
 
-/* The same by (jail, address, time), also where the time is but its second: fail2ban's database
- * keeps it rounded, so that is all that is known of a ban which it restored. */
+/* The same by (jail, address, time), also where one of the two times is but its second: fail2ban's
+ * database keeps it rounded, so that is all that is known of a ban which it restored; and it says
+ * no more of a ban that was imported, cut off. */
 int attempts_find_near(attempts_t *self, const ban_t *ban, attempt_t *out);
 
 /* Another event carries an attempt that is there, and says how long it runs. 0, or -1 and errno. */

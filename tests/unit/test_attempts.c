@@ -194,9 +194,34 @@ TEST(an_attempt_is_found_by_the_second_that_it_is_nearest_to)
         asked.address = support_addr("45.154.244.194");
         assert_int_equal(attempts_find_near(open.attempts, &asked, &found), 0);
         asked.address = ban.address;
-        asked.time_ms++; /* who knows more than the second means that */
+        asked.time_ms++; /* who knows more than the second means that, if the other one does, too */
         assert_int_equal(attempts_find_near(open.attempts, &asked, &found),
-                         asked.time_ms == ban.time_ms);
+                         asked.time_ms == ban.time_ms || ban.time_ms % 1000 == 0);
+    }
+    close_attempts(&open);
+}
+
+/* An import knows the second only, cut off. Later fail2ban tells the hook all of it, or after a
+ * restart the nearest second. */
+TEST(an_imported_attempt_is_found_by_its_exact_time)
+{
+    attempt_t found;
+    uint8_t key[ATTEMPTS_KEY_BYTES];
+    ban_t ban = support_ban("45.154.244.193");
+    open_t open = open_attempts();
+    ban.time_ms = 1795288025000;
+    attempts_key(&ban, key);
+    claim(&open, key, 1, 1);
+    for (int64_t ms = 0; ms < 1000; ms += 111) {
+        ban.time_ms = 1795288025000 + ms;
+        assert_int_equal(attempts_find_near(open.attempts, &ban, &found), 1);
+    }
+    ban.time_ms = 1795288026000;
+    assert_int_equal(attempts_find_near(open.attempts, &ban, &found), 1);
+    static const int64_t others_ms[] = {1795288024999, 1795288024000, 1795288026001, 1795288027000};
+    for (size_t i = 0; i < sizeof others_ms / sizeof others_ms[0]; i++) {
+        ban.time_ms = others_ms[i];
+        assert_int_equal(attempts_find_near(open.attempts, &ban, &found), 0);
     }
     close_attempts(&open);
 }
@@ -339,6 +364,7 @@ int main(void)
         in_directory(a_rolled_back_attempt_never_was),
         in_directory(bans_older_than_30_days_are_forgotten),
         in_directory(an_attempt_is_found_by_the_second_that_it_is_nearest_to),
+        in_directory(an_imported_attempt_is_found_by_its_exact_time),
         in_directory(a_ban_that_still_runs_is_kept_however_old_it_is),
         in_directory(pruning_many_goes_in_steps_and_comes_to_an_end),
         in_directory(what_was_lifted_is_known_after_a_restart_and_as_long_as_its_pardon),
