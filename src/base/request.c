@@ -169,6 +169,13 @@ static int set_protocol(request_t *request, const char *value, fault_t *fault)
     return 0;
 }
 
+static int set_import(request_t *request, const char *value, fault_t *fault)
+{
+    (void)fault;
+    request->is_import = strcmp(value, "1") == 0;
+    return 0;
+}
+
 /* What the hook was given beside its options: a call that was written wrong is counted, too. */
 static int set_stray(request_t *request, const char *value, fault_t *fault)
 {
@@ -185,6 +192,7 @@ static const struct {
     {"failures", set_failures}, {"bancount", set_bancount},
     {"port", set_port},         {"protocol", set_protocol},
     {"stray", set_stray},       {"at", set_at},
+    {"import", set_import},
 };
 
 #define FIELD_COUNT (sizeof fields / sizeof fields[0])

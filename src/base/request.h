@@ -8,9 +8,10 @@
  *
  *   unban jail=sshd ip=192.0.2.7 time=1795288025.123 bantime=3600 at=1795288080.5
  *
- * jail, ip and time are required. Values are what the hook was told, quoted: a byte
- * that is not printable ASCII, a blank and '%' are '%' with two hex digits. Fields of a newer
- * version are ignored, as long as they look like fields. docs/protocol.md has it for others. */
+ * import=1 in a ban: it is one that fail2ban held already, whose time is but its second. jail, ip
+ * and time are required. Values are what the hook was told, quoted: a byte that is not printable
+ * ASCII, a blank and '%' are '%' with two hex digits. Fields of a newer version are ignored, as
+ * long as they look like fields. docs/protocol.md has it for others. */
 #ifndef BANMESH_BASE_REQUEST_H
 #define BANMESH_BASE_REQUEST_H
 
@@ -46,6 +47,7 @@ enum { REQUEST_EXIT_STORED = 0, REQUEST_EXIT_NOT_STORED = 1, REQUEST_EXIT_MALFOR
 typedef struct {
     request_verb_t verb;
     int64_t at_ms;                    /* when it was lifted; -1: not said, by now */
+    bool is_import;                   /* fail2ban held it already: its time is but a second */
     ban_t ban;                        /* but for its jail, which is "" */
     char jail[REQUEST_VALUE_MAX + 1]; /* as fail2ban calls it: any bytes, at least one */
     const char *bad;                  /* the field that could not be read, or "request" */

@@ -47,6 +47,7 @@ extern const command_t command_recover;
 extern const command_t command_why;
 extern const command_t command_bans;
 extern const command_t command_ban;
+extern const command_t command_import;
 extern const command_t command_pardon;
 extern const command_t command_allow;
 extern const command_t command_admit;

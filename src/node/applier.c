@@ -426,6 +426,24 @@ int applier_note_lift_by_hand(applier_t *self, const addr_t *address, int64_t at
     return finish(self) == 0 ? 1 : -1;
 }
 
+/* fail2ban cuts a time off when it lists its bans, and has rounded what it restored. */
+static bool is_same_second(int64_t exact_ms, int64_t second_ms)
+{
+    return exact_ms >= second_ms - MS_PER_S / 2 && exact_ms < second_ms + MS_PER_S;
+}
+
+int64_t applier_exact_time(const applier_t *self, const ban_t *ban)
+{
+    uint32_t slot = index_find(self->index, &ban->address);
+    const index_ban_t *known = slot != INDEX_NONE ? index_first(self->index, slot) : NULL;
+    for (; known != NULL; known = index_next(self->index, known))
+        if (is_same_second(known->time_ms, ban->time_ms) &&
+            feed_is_ours(self->feed, &index_origin_at(self->index, known->origin)->key) &&
+            strcmp(index_jail(self->index, known), ban->jail) == 0)
+            return known->time_ms;
+    return ban->time_ms;
+}
+
 /* By what it was told. */
 static bool is_held(const applier_t *self, const addr_t *address)
 {

@@ -20,6 +20,10 @@ void applier_reload(applier_t *self);
 /* One of this host's own jails banned: it is on disk in our feed. */
 void applier_note_own(applier_t *self, const ban_t *ban, int64_t nid);
 
+/* When a ban of this host began of which only the second is known: as it was announced, if it runs;
+ * otherwise as it says itself. */
+int64_t applier_exact_time(const applier_t *self, const ban_t *ban);
+
 /* Whether a ban of one of this host's jails, by its name in fail2ban, may only repeat what the
  * shared jail has banned: the jail watches fail2ban's own log, and the shared jail holds the
  * address, or a network around it. */

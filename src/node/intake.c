@@ -362,6 +362,8 @@ static void take_request(connection_t *connection, const char *line, size_t leng
         waiting->decided = true;
     } else {
         waiting->ban = request.ban;
+        if (request.is_import)
+            waiting->ban.time_ms = applier_exact_time(self->applier, &request.ban);
         waiting->verb = request.verb;
         waiting->at_ms = request.at_ms;
         waiting->decided = is_refused(self, connection, &request, &waiting->answer);

@@ -21,6 +21,8 @@ static void format(const request_t *request, char *out, size_t size)
     if (request->at_ms >= 0)
         snprintf(out + used, size - (size_t)used, " at=%lld.%03d",
                  (long long)(request->at_ms / 1000), (int)(request->at_ms % 1000));
+    if (request->is_import)
+        strncat(out, " import=1", size - strlen(out) - 1);
 }
 
 static void parse_one(char *input, char *out, size_t size)
