@@ -1,9 +1,8 @@
 #include "intake.h"
 
-#include "answers.h"
 #include "attention.h"
+#include "callers.h"
 #include "jails.h"
-#include "local.h"
 #include "own_feed.h"
 #include "publishers.h"
 #include "request.h"
@@ -12,13 +11,9 @@
 #include "spooled.h"
 
 #include <czmq.h>
-#include <sys/socket.h>
 #include <time.h>
 
-#define CONNECTIONS_MAX 256
-#define READ_BYTES      49152 /* of one connection before others get their turn: about a group */
-#define SOCKET_MODE     0666  /* who may is asked of the kernel: hardened units cannot open less */
-#define LOOK_AT_MS      (60 * 60 * MS_PER_S) /* what was wrong is shown for so long */
+#define LOOK_AT_MS (60 * 60 * MS_PER_S) /* what was wrong is shown for so long */
 
 typedef enum {
     INTAKE_STORED,
@@ -59,19 +54,9 @@ static const char *const count_names[INTAKE_COUNT] = {
     [INTAKE_FOREIGN_UNBAN] = "foreign-unban",
 };
 
-typedef struct {
-    intake_t *intake;
-    zmq_pollitem_t item;
-    uid_t user;
-    answers_t answers;           /* while some wait for room, it is not read */
-    char line[REQUEST_LINE_MAX]; /* the beginning of one whose end has not come yet */
-    size_t line_length;          /* may be more */
-    bool dead;
-} connection_t;
-
 /* A request that waits for the group's commit; answered already if it needs none. */
 typedef struct {
-    connection_t *connection; /* NULL: of the spool, or hung up meanwhile */
+    caller_t *caller; /* NULL: hung up meanwhile */
     bool decided;
     request_verb_t verb;
     int64_t at_ms; /* of an unban */
@@ -83,11 +68,7 @@ struct intake {
     service_t *service;
     own_feed_t *own_feed;
     applier_t *applier;
-    zmq_pollitem_t listener;
-    int spare; /* see local_accept */
-    char *socket_path;
-    connection_t *connections[CONNECTIONS_MAX];
-    size_t connection_count;
+    callers_t *callers;
     waiting_t waiting[WIRE_EVENTS_MAX];
     size_t waiting_count;
     soon_t *flush_soon;
@@ -248,36 +229,15 @@ static int store(intake_t *self, own_feed_item_t *items, size_t count)
 
 /* ---- answers ---- */
 
-static int serve(zloop_t *loop, zmq_pollitem_t *item, void *arg);
-
-static void wait_for(connection_t *connection, short events)
-{
-    zloop_t *loop = service_loop(connection->intake->service);
-    if (connection->item.events == events)
-        return;
-    zloop_poller_end(loop, &connection->item);
-    connection->item.events = events;
-    zloop_poller(loop, &connection->item, serve, connection);
-    zloop_poller_set_tolerant(loop, &connection->item);
-}
-
-static void deliver(connection_t *connection)
-{
-    /* If it is gone, its own handler hangs up: others of its answers may wait here. */
-    connection->dead = !answers_send(&connection->answers, connection->item.fd);
-    if (connection->answers.used > 0)
-        wait_for(connection, ZMQ_POLLOUT);
-}
-
 static void deliver_all(intake_t *self)
 {
     for (size_t i = 0; i < self->waiting_count; i++) {
-        connection_t *connection = self->waiting[i].connection;
-        if (connection == NULL || connection->dead)
+        caller_t *caller = self->waiting[i].caller;
+        if (caller == NULL)
             continue;
-        answers_add(&connection->answers, &self->waiting[i].answer);
-        if (i + 1 == self->waiting_count || self->waiting[i + 1].connection != connection)
-            deliver(connection);
+        caller_answer(caller, &self->waiting[i].answer);
+        if (i + 1 == self->waiting_count || self->waiting[i + 1].caller != caller)
+            caller_send(caller);
     }
 }
 
@@ -331,27 +291,36 @@ static void note_malformed(intake_t *self, const request_t *request, const fault
 }
 
 /* Who may hand in a ban need not be one who may lift it everywhere. True if so, with the answer. */
-static bool is_refused(intake_t *self, const connection_t *connection, const request_t *request,
-                       answer_t *answer)
+static bool is_refused(intake_t *self, uid_t user, const request_t *request, answer_t *answer)
 {
-    if (request->verb != REQUEST_UNBAN || publishers_may_lift(connection->user))
+    if (request->verb != REQUEST_UNBAN || publishers_may_lift(user))
         return false;
     say(answer, REQUEST_ANSWER_REFUSED,
-        "user %u may not lift bans: only root and the user of banmeshd may",
-        (unsigned)connection->user);
+        "user %u may not lift bans: only root and the user of banmeshd may", (unsigned)user);
     if (self->counts[INTAKE_FOREIGN_UNBAN]++ == 0)
         log_warnx("%s; the next ones are only counted",
                   answer->text + sizeof REQUEST_ANSWER_REFUSED);
     return true;
 }
 
-static void take_request(connection_t *connection, const char *line, size_t length)
+/* What needs no event of ours. True if so, with the answer. */
+static bool is_decided(intake_t *self, uid_t user, const request_t *request, waiting_t *waiting)
 {
-    intake_t *self = connection->intake;
+    if (is_refused(self, user, request, &waiting->answer))
+        return true;
+    if (!is_lift(self, request->verb, &waiting->ban))
+        return is_skipped(self, request, &waiting->ban, &waiting->answer);
+    take_lift(self, &waiting->ban, request->at_ms, &waiting->answer);
+    return true;
+}
+
+static void take_request(void *arg, caller_t *caller, const char *line, size_t length)
+{
+    intake_t *self = arg;
     waiting_t *waiting = &self->waiting[self->waiting_count++];
     request_t request;
     fault_t fault;
-    waiting->connection = connection;
+    waiting->caller = caller;
     int rc = request_parse(line, length, &request, &fault);
     if (request.jail[0] != '\0')
         jails_name(self->jails, request.jail, request.ban.jail);
@@ -366,130 +335,40 @@ static void take_request(connection_t *connection, const char *line, size_t leng
             waiting->ban.time_ms = applier_exact_time(self->applier, &request.ban);
         waiting->verb = request.verb;
         waiting->at_ms = request.at_ms;
-        waiting->decided = is_refused(self, connection, &request, &waiting->answer);
-        if (!waiting->decided && is_lift(self, request.verb, &request.ban)) {
-            take_lift(self, &request.ban, request.at_ms, &waiting->answer);
-            waiting->decided = true;
-        } else if (!waiting->decided)
-            waiting->decided = is_skipped(self, &request, &waiting->ban, &waiting->answer);
+        waiting->decided = is_decided(self, caller_user(caller), &request, waiting);
     }
     if (self->waiting_count == WIRE_EVENTS_MAX)
         flush(self);
 }
 
-static void hang_up(connection_t *connection)
+static void forget(void *arg, const caller_t *caller)
 {
-    intake_t *self = connection->intake;
+    intake_t *self = arg;
     for (size_t i = 0; i < self->waiting_count; i++)
-        if (self->waiting[i].connection == connection)
-            self->waiting[i].connection = NULL;
-    for (size_t i = 0; i < CONNECTIONS_MAX; i++)
-        if (self->connections[i] == connection)
-            self->connections[i] = NULL;
-    self->connection_count--;
-    zloop_poller_end(service_loop(self->service), &connection->item);
-    close(connection->item.fd);
-    answers_free(&connection->answers);
-    free(connection);
+        if (self->waiting[i].caller == caller)
+            self->waiting[i].caller = NULL;
 }
 
-static void keep(connection_t *connection, const char *text, size_t size)
+static bool may_speak(void *arg, uid_t user, answer_t *refusal)
 {
-    size_t room = sizeof connection->line - connection->line_length;
-    if (connection->line_length < sizeof connection->line)
-        memcpy(connection->line + connection->line_length, text, size < room ? size : room);
-    connection->line_length += size;
+    intake_t *self = arg;
+    if (publishers_has(&self->publishers, user))
+        return true;
+    say(refusal, REQUEST_ANSWER_FAILED, "user %u may not publish (publish / users)",
+        (unsigned)user);
+    self->counts[INTAKE_FOREIGN_USER]++;
+    publishers_warn(&self->publishers, user);
+    return false;
 }
 
-static void take_text(connection_t *connection, const char *text, const char *end)
+/* Other callers that are ready in this round join the group; a lone one waits for nobody. */
+static void end_turn(void *arg, bool alone)
 {
-    const char *newline;
-    while ((newline = memchr(text, '\n', (size_t)(end - text))) != NULL) {
-        if (connection->line_length == 0)
-            take_request(connection, text, (size_t)(newline - text));
-        else {
-            keep(connection, text, (size_t)(newline - text));
-            take_request(connection, connection->line, connection->line_length);
-            connection->line_length = 0;
-        }
-        text = newline + 1;
-    }
-    keep(connection, text, (size_t)(end - text));
-}
-
-/* Returns false when the connection is to end. */
-static bool read_requests(connection_t *connection)
-{
-    char text[READ_BYTES];
-    ssize_t got = recv(connection->item.fd, text, sizeof text, MSG_DONTWAIT);
-    if (got > 0)
-        take_text(connection, text, text + got);
-    return !connection->dead && (got > 0 || (got == -1 && errno == EAGAIN));
-}
-
-static int serve(zloop_t *loop, zmq_pollitem_t *item, void *arg)
-{
-    connection_t *connection = arg;
-    intake_t *self = connection->intake;
-    bool alive = !connection->dead;
-    (void)loop;
-    (void)item;
-    if (alive && connection->answers.used > 0) {
-        alive = answers_send(&connection->answers, connection->item.fd);
-        if (alive && connection->answers.used == 0)
-            wait_for(connection, ZMQ_POLLIN);
-    } else if (alive)
-        alive = read_requests(connection);
-    if (!alive)
-        hang_up(connection);
-    /* Other connections that are ready in this round join the group; a lone one waits for nobody.
-     */
-    if (self->waiting_count == 1 && self->connection_count == 1)
+    intake_t *self = arg;
+    if (self->waiting_count == 1 && alone)
         flush(self);
     else if (self->waiting_count > 0)
         soon_call(self->flush_soon);
-    return 0;
-}
-
-static void turn_away(intake_t *self, int fd, uid_t user)
-{
-    answer_t answer;
-    say(&answer, REQUEST_ANSWER_FAILED, "user %u may not publish (publish / users)\n",
-        (unsigned)user);
-    if (send(fd, answer.text, strlen(answer.text), MSG_NOSIGNAL) == -1)
-        log_debug("user %u hung up", (unsigned)user);
-    self->counts[INTAKE_FOREIGN_USER]++;
-    publishers_warn(&self->publishers, user);
-}
-
-static int greet(zloop_t *loop, zmq_pollitem_t *item, void *arg)
-{
-    intake_t *self = arg;
-    int fd = local_accept(item->fd, &self->spare);
-    if (fd == -1)
-        return 0;
-    size_t slot = 0;
-    while (slot < CONNECTIONS_MAX && self->connections[slot] != NULL)
-        slot++;
-    uid_t user = local_user(fd);
-    if (!publishers_has(&self->publishers, user)) {
-        turn_away(self, fd, user);
-        close(fd);
-        return 0;
-    }
-    if (slot == CONNECTIONS_MAX) {
-        close(fd); /* the hook spools */
-        return 0;
-    }
-    connection_t *connection = xcalloc(1, sizeof *connection);
-    connection->intake = self;
-    connection->user = user;
-    connection->item = (zmq_pollitem_t){.fd = fd, .events = ZMQ_POLLIN};
-    self->connections[slot] = connection;
-    self->connection_count++;
-    zloop_poller(loop, &connection->item, serve, connection);
-    zloop_poller_set_tolerant(loop, &connection->item);
-    return 0;
 }
 
 /* ---- the spool ---- */
@@ -543,27 +422,28 @@ intake_t *intake_new(service_t *service, applier_t *applier, fault_t *fault)
     const settings_t *settings = service_settings(service);
     const spooled_config_t spooled = {service_loop(service), settings->publish.spool, take_spooled,
                                       is_full, self};
+    const callers_config_t callers = {.loop = service_loop(service),
+                                      .path = settings->publish.socket,
+                                      .may = may_speak,
+                                      .line = take_request,
+                                      .gone = forget,
+                                      .turned = end_turn,
+                                      .arg = self};
     self->service = service;
     self->started = wall_now();
     self->own_feed = service_own_feed(service);
     self->applier = applier;
-    self->socket_path = xstrdup(settings->publish.socket);
     self->malformed = json_object();
     publishers_set(&self->publishers, settings, false); /* intake_advise has warned */
-    self->spare = local_spare();
-    self->listener.fd = -1;
-    self->listener.events = ZMQ_POLLIN;
     self->jails = jails_new(feed_own_db(service_feed(service)), fault);
     if (self->jails != NULL)
-        self->listener.fd = local_listen(self->socket_path, SOCKET_MODE, fault);
-    if (self->listener.fd != -1)
+        self->callers = callers_new(&callers, fault);
+    if (self->callers != NULL)
         self->spooled = spooled_new(&spooled, fault);
     if (self->spooled == NULL) {
         intake_destroy(&self);
         return NULL;
     }
-    zloop_poller(service_loop(service), &self->listener, greet, self);
-    zloop_poller_set_tolerant(service_loop(service), &self->listener);
     self->flush_soon = soon_new(service_loop(service), flush, self);
     spooled_begin(self->spooled);
     return self;
@@ -576,20 +456,11 @@ void intake_destroy(intake_t **self_p)
         return;
     *self_p = NULL;
     flush(self);
-    for (size_t i = 0; i < CONNECTIONS_MAX; i++)
-        if (self->connections[i] != NULL)
-            hang_up(self->connections[i]);
+    callers_destroy(&self->callers);
     soon_destroy(&self->flush_soon);
     spooled_destroy(&self->spooled);
-    if (self->listener.fd != -1) {
-        zloop_poller_end(service_loop(self->service), &self->listener);
-        local_close(self->listener.fd, self->socket_path);
-    }
-    if (self->spare != -1)
-        close(self->spare);
     json_decref(self->malformed);
     jails_destroy(&self->jails);
-    free(self->socket_path);
     free(self);
 }
 
