@@ -163,6 +163,20 @@ static void print_reports(const char *title, const json_t *reports, bool with_ad
         printf("    ... banmesh bans --network shows all\n");
 }
 
+static void print_not_announced(const json_t *echoes)
+{
+    size_t index;
+    json_t *echo;
+    char when[ASK_TIME_MAX];
+    json_array_foreach(echoes, index, echo)
+    {
+        printf("  banned by this host's jail %s at %s, and not announced: it reads fail2ban's own "
+               "log,\n"
+               "    and the shared jail held the address\n",
+               ask_text(echo, "jail"), ask_time(ask_number(echo, "time"), when));
+    }
+}
+
 static void print_why(const json_t *answer)
 {
     print_verdict(answer);
@@ -173,6 +187,7 @@ static void print_why(const json_t *answer)
         print_grace(json_object_get(answer, "allowed_by"));
     }
     print_hold(json_object_get(answer, "hold"));
+    print_not_announced(json_object_get(answer, "not_announced"));
     print_reports("reports", json_object_get(answer, "reports"), false);
     print_reports("networks that it lies in", json_object_get(answer, "around"), true);
     print_reports("bans that lie in it", json_object_get(answer, "inside"), true);

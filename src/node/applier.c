@@ -459,8 +459,10 @@ bool applier_is_echo(applier_t *self, const char *jail, const addr_t *address)
         return false;
     for (uint8_t prefix = address->prefix; prefix >= PREFIX_MIN; prefix--) {
         addr_from_bytes(address->bytes, addr_size(address), prefix, &around);
-        if (is_held(self, &around))
+        if (is_held(self, &around)) {
+            watchers_note_echo(self->watchers, jail, address);
             return true;
+        }
     }
     return false;
 }
@@ -599,7 +601,7 @@ static json_t *carry_out_on_origin(applier_t *self, const char *line)
 json_t *applier_command(applier_t *self, const char *line)
 {
     const questions_parts_t parts = {self->service, self->index, self->graces, self->judge,
-                                     self->memo};
+                                     self->memo,    self->watchers};
     standing_look_at_clock(self->standing);
     json_t *answer = questions_answer(&parts, line);
     if (answer != NULL && streq(line, "allowances"))

@@ -34,11 +34,11 @@ callers_t *callers_new(const callers_config_t *config, fault_t *fault);
 /* Hang up on all. */
 void callers_destroy(callers_t **self_p);
 
-uid_t caller_user(const caller_t *caller);
+uid_t caller_user(const caller_t *self);
 
 /* Add an answer to those that wait, and send them. Several for one caller are best sent together.
  */
-void caller_answer(caller_t *caller, const answer_t *answer);
-void caller_send(caller_t *caller);
+void caller_answer(caller_t *self, const answer_t *answer);
+void caller_send(caller_t *self);
 
 #endif

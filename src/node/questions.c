@@ -216,6 +216,7 @@ static json_t *why(const questions_parts_t *parts, const char *text)
     json_object_set_new(out, "hold",
                         slot != INDEX_NONE ? hold_of(index_slot(parts->index, slot)) : json_null());
     json_object_set_new(out, "around", networks_around(parts, &address));
+    json_object_set_new(out, "not_announced", watchers_echoes(parts->watchers, &address));
     if (!addr_is_host(&address)) {
         questions_covered_t covered;
         json_object_set_new(out, "inside",

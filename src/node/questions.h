@@ -4,6 +4,7 @@
 #define BANMESH_NODE_QUESTIONS_H
 
 #include "judge.h"
+#include "watchers.h"
 
 #include <jansson.h>
 
@@ -14,6 +15,7 @@ typedef struct {
     graces_t *graces;
     judge_t *judge;
     memo_t *memo;
+    watchers_t *watchers;
 } questions_parts_t;
 
 /* Answer "why ADDRESS", "bans FILTERS" (JSON: origin, jail, network; from, as the

@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "jail_facts.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,13 @@ typedef struct {
     size_t count;
 } list_t;
 
+/* A ban that was not announced. */
+typedef struct {
+    addr_t address;
+    char jail[HELPER_JAIL_BYTES + 1];
+    wall_t at;
+} echo_t;
+
 struct watchers {
     jailer_t *jailer;
     void (*done)(void *arg);
@@ -26,6 +34,8 @@ struct watchers {
     bool asking;
     mono_t asked_at;
     mono_t next_at;
+    echo_t echoes[WATCHERS_ECHOES];
+    size_t echo_count; /* of all time: the next one's place follows from it */
 };
 
 watchers_t *watchers_new(jailer_t *jailer, void (*done)(void *arg), void *arg)
@@ -118,6 +128,25 @@ bool watchers_has(watchers_t *self, const char *jail)
             return jail_facts_watches(&self->known.items[i]);
     ask_soon(self);
     return false;
+}
+
+void watchers_note_echo(watchers_t *self, const char *jail, const addr_t *address)
+{
+    echo_t *echo = &self->echoes[self->echo_count++ % WATCHERS_ECHOES];
+    *echo = (echo_t){.address = *address, .at = wall_now()};
+    snprintf(echo->jail, sizeof echo->jail, "%s", jail);
+}
+
+json_t *watchers_echoes(const watchers_t *self, const addr_t *address)
+{
+    json_t *all = json_array();
+    for (size_t i = 0; i < self->echo_count && i < WATCHERS_ECHOES; i++) {
+        const echo_t *echo = &self->echoes[i];
+        if (addr_equal(&echo->address, address))
+            json_array_append_new(all, json_pack("{s:s, s:I}", "jail", echo->jail, "time",
+                                                 (json_int_t)(echo->at.ms / MS_PER_S)));
+    }
+    return all;
 }
 
 json_t *watchers_status(const watchers_t *self)

@@ -22,6 +22,13 @@ void watchers_begin(watchers_t *self);
 /* Ask, if it is time and the jailer is free. */
 void watchers_step(watchers_t *self);
 
+/* A ban of such a jail was not announced: the newest WATCHERS_ECHOES are remembered. */
+#define WATCHERS_ECHOES 256
+void watchers_note_echo(watchers_t *self, const char *jail, const addr_t *address);
+
+/* Those of an address: jail, and when. The caller owns it. */
+json_t *watchers_echoes(const watchers_t *self, const addr_t *address);
+
 /* How many jails fail2ban has, by the last answer, and which of them watch. The caller owns it. */
 json_t *watchers_status(const watchers_t *self);
 

@@ -205,6 +205,9 @@ def test_a_watching_jail_does_not_announce_what_the_mesh_holds(tmp_path, watcher
             # It banned on both; the offence was one against mx1, and only mx1 says so.
             wait_until(lambda: mx2.status()["intake"].get("echo") == 1, "the echo on mx2")
             assert mx2.status()["intake"]["stored"] == 0
+            said = subprocess.run([program("banmesh"), "why", IPV4, "--config", mx2.conf],
+                                  check=True, capture_output=True, text=True, timeout=100).stdout
+            assert "this host's jail %s at" % watcher in said and "not announced" in said, said
             wait_until(lambda: mx1.status()["intake"]["stored"] == 2, "both bans of mx1")
             assert "echo" not in mx1.status()["intake"]
             assert mx1.lines() == []
