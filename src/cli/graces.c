@@ -116,13 +116,13 @@ static void print_name(const json_t *name)
 }
 
 /* What the node knows of a name, once it has been looked up; NULL: not in time. */
-static json_t *wait_for_name(const command_options_t *options, const char *name, int64_t begun_ms)
+static json_t *wait_for_name(const reach_t *reach, const char *name)
 {
     size_t index;
     json_t *one;
     json_t *found = NULL;
-    while (found == NULL && now_ms() - begun_ms < WAIT_MS) {
-        json_t *answer = ask_node(options, "allowances");
+    do {
+        json_t *answer = ask_node(reach->options, "allowances");
         if (answer == NULL)
             return NULL;
         json_array_foreach(json_object_get(answer, "names"), index, one)
@@ -133,34 +133,32 @@ static json_t *wait_for_name(const command_options_t *options, const char *name,
                 found = json_incref(one);
         }
         json_decref(answer);
-        if (found == NULL)
-            poll(NULL, 0, LOOK_MS);
-    }
+    } while (found == NULL && reach_waits(reach));
     return found;
 }
 
-static void report_name(const command_options_t *options, const json_t *answer, int64_t begun_ms)
+static void report_name(const reach_t *reach, const json_t *answer)
 {
-    json_t *name = wait_for_name(options, ask_text(answer, "name"), begun_ms);
+    json_t *name = wait_for_name(reach, ask_text(answer, "name"));
     if (name == NULL)
         printf("%s: not looked up yet; banmesh allow list shows what it is\n",
                ask_text(answer, "name"));
     else
         print_name(name);
     json_decref(name);
-    print_reach(options);
+    reach_peers(reach);
 }
 
 static int allow_name(const command_options_t *options, json_t *order)
 {
-    int64_t begun_ms = now_ms();
+    reach_t reach = reach_begin(options);
     json_t *answer = ask_with(options, "allow", order);
     if (answer == NULL)
         return COMMAND_FAILED;
     if (options->json)
         ask_dump(answer);
     else if (json_is_true(json_object_get(answer, "done")))
-        report_name(options, answer, begun_ms);
+        report_name(&reach, answer);
     else
         printf("nothing done for %s\n", ask_text(answer, "name"));
     json_decref(answer);

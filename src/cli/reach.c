@@ -32,13 +32,19 @@ static bool is_held(const reach_t *self, const char *address)
     return held;
 }
 
+bool reach_waits(const reach_t *self)
+{
+    if (now_ms() - self->begun_ms >= WAIT_MS)
+        return false;
+    poll(NULL, 0, LOOK_MS);
+    return true;
+}
+
 void reach_hold(const reach_t *self, const char *address, bool wanted)
 {
     bool held = is_held(self, address);
-    while (held != wanted && now_ms() - self->begun_ms < WAIT_MS) {
-        poll(NULL, 0, LOOK_MS);
+    while (held != wanted && reach_waits(self))
         held = is_held(self, address);
-    }
     if (held != wanted)
         printf("here: the shared jail %s; banmesh status says why\n",
                wanted ? "was not told to hold it yet" : "still holds it");

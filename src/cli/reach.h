@@ -17,6 +17,9 @@ reach_t reach_begin(const command_options_t *options);
  * whether it is so. */
 void reach_hold(const reach_t *self, const char *address, bool wanted);
 
+/* Whether there is time to look once more; waits a moment if so. */
+bool reach_waits(const reach_t *self);
+
 /* Print how many peers have it announced. */
 void reach_peers(const reach_t *self);
 

@@ -24,8 +24,7 @@ static const char *path_of(const settings_t *settings)
     return settings->guard.local_allow != 0 ? settings->guard.allowed_file : "";
 }
 
-allowed_file_t *allowed_file_new(const graces_t *graces, judge_t *judge,
-                                 const settings_t *settings)
+allowed_file_t *allowed_file_new(const graces_t *graces, judge_t *judge, const settings_t *settings)
 {
     allowed_file_t *self = xcalloc(1, sizeof *self);
     self->graces = graces;

@@ -7,10 +7,10 @@
 #ifndef BANMESH_NODE_ALLOWED_NAMES_H
 #define BANMESH_NODE_ALLOWED_NAMES_H
 
+#include "entries.h"
 #include "graces.h"
 #include "hostname.h"
 #include "service.h"
-#include "entries.h"
 
 #include <jansson.h>
 

@@ -600,8 +600,8 @@ static json_t *carry_out_on_origin(applier_t *self, const char *line)
 
 json_t *applier_command(applier_t *self, const char *line)
 {
-    const questions_parts_t parts = {self->service, self->index, self->graces, self->judge,
-                                     self->memo,    self->watchers};
+    const questions_parts_t parts = {self->service, self->index, self->graces,
+                                     self->judge,   self->memo,  self->watchers};
     standing_look_at_clock(self->standing);
     json_t *answer = questions_answer(&parts, line);
     if (answer != NULL && streq(line, "allowances"))

@@ -120,10 +120,9 @@ static json_t *try(const questions_parts_t *parts, const ban_t *ban, int64_t *un
     if (index_put(parts->index, &entry, &number) == INDEX_LEFT_OUT)
         return refuse("no place for one more ban (guard / max-active)");
     const index_slot_t *slot = index_slot(parts->index, number);
-    const index_ban_t *tried = index_first(parts->index, number);
-    while (tried->nid != entry.nid)
-        tried = index_next(parts->index, tried);
-    guard_verdict_t verdict = judge_ban(parts->judge, slot, tried);
+    const index_ban_t *tried = index_find_ban(parts->index, number, entry.nid);
+    judge_open(parts->judge, number);
+    guard_verdict_t verdict = judge_ban(parts->judge, number, tried);
     if (verdict.outcome != GUARD_STANDS)
         refusal = say_refusal(parts, ban, verdict.outcome, judge_grace(parts->judge, slot, tried));
     index_remove(parts->index, number, tried);

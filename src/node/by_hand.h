@@ -4,8 +4,8 @@
 #ifndef BANMESH_NODE_BY_HAND_H
 #define BANMESH_NODE_BY_HAND_H
 
-#include "questions.h"
 #include "entries.h"
+#include "questions.h"
 
 /* Carry out "ban ORDER". ORDER is a JSON object: address, reason, for_s (how long), jail (what is
  * put behind EVENT_BY_HAND; may be missing). The answer says what was announced and until when it

@@ -199,7 +199,7 @@ static guard_verdict_t decide(judge_t *self, const index_slot_t *slot, const ind
         .steady = self->steady,
         .shared_jail = settings->shared.jail,
         .allow_special = settings->guard.allow_special != 0,
-        .jail_wanted = is_wanted(settings, index_jail(self->index, ban)),
+        .jail_wanted = is_wanted(settings, jail) || (by_operator && event_is_by_hand(jail)),
         .widest_v4 = by_operator ? settings->guard.operator_widest_v4 : settings->guard.widest_v4,
         .widest_v6 = by_operator ? settings->guard.operator_widest_v6 : settings->guard.widest_v6,
         .max_ban_s = settings->guard.max_ban_s,
