@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import time
@@ -9,7 +10,7 @@ import time
 import pytest
 
 from fail2ban_server import OURS, Fail2banServer, tool
-from mesh import Mesh, program, wait_until
+from mesh import WORKER, Mesh, program, wait_until
 from test_connections import in_own_etc, rewrite
 from test_pardon import command, why
 
@@ -367,6 +368,24 @@ def test_orders_about_names_that_make_no_sense(tmp_path):
         for number in range(100):
             allow(mx1, "host%d.example.org" % number)
         assert "100 names" in allow(mx1, HOME, status=1)
+
+
+def test_a_name_server_that_is_silent_delays_nobody(tmp_path):
+    silent = "127.0.78.%d" % (WORKER + 1)
+    mesh = Mesh(tmp_path, ["mx1", "mx2"], extra=ROLES)
+    mx1, mx2 = mesh.nodes
+    in_own_etc(mx1, resolv_conf="nameserver %s\noptions timeout:1 attempts:5\n" % silent,
+               nsswitch_conf="hosts: dns\n")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked, mesh:
+        asked.bind((silent, 53))
+        asked.settimeout(60)
+        assert "not looked up yet" in allow(mx1, HOME)
+        assert HOME.split(".", maxsplit=1)[0].encode() in asked.recv(512)
+        assert "being looked up" in command(mx1, "allow", "list")
+        mx2.publish("45.154.1.1")  # all else goes on meanwhile
+        mx1.wait_reported(["45.154.1.1"])
+        wait_until(lambda: names(mx1)[HOME]["fault"], "the look-up to be given up")
+        command(mx1, "allow", "remove", HOME)
 
 
 def test_a_state_directory_of_before_is_taken_over(tmp_path):
