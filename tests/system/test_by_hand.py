@@ -103,7 +103,7 @@ def test_what_this_host_would_not_hold_is_refused_in_words(tmp_path):
         refused("127.0.0.1", "is special")
         refused("45.154.3.7", "protected here (guard / protect)")
         refused("45.156.0.0/16", "a wider network")
-        refused("2a02:4780::/48", "a wider network")
+        refused("2a02:4780::/47", "a wider network")
         refused("example.org", "example.org", "not an IPv4 or IPv6 address")
         command(mx1, "allow", "45.154.4.0/24", "--for", "1h", "--comment", "a friend")
         refused("45.154.4.4", "an allowance of 45.154.4.0/24 by mx1 covers it", "a friend")
