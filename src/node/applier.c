@@ -371,7 +371,7 @@ static void start_jailer(applier_t *self, const settings_t *settings)
     const census_parts_t census = {self->index, self->sink,  self->jailer,
                                    differs,     jailer_done, self};
     self->census = census_new(&census, settings);
-    self->watchers = watchers_new(self->jailer, jailer_done, self);
+    self->watchers = watchers_new(self->jailer, settings, jailer_done, self);
 }
 
 static void start_local(applier_t *self, const settings_t *settings)
@@ -582,6 +582,7 @@ void applier_reload(applier_t *self)
     jailer_set(self->jailer, service_settings(self->service));
     lifts_set(self->lifts, service_settings(self->service));
     census_set(self->census, service_settings(self->service));
+    watchers_set(self->watchers, service_settings(self->service));
     local_lifts_set(self->local_lifts, service_settings(self->service));
     allowed_file_set(self->allowed_file, service_settings(self->service));
     allowed_names_reload(self->allowed_names);
@@ -674,8 +675,9 @@ void applier_status(const applier_t *self, json_t *status)
         attention_add(status,
                       "a dry run (guard / dry-run): bans of peers are decided, and nothing is "
                       "told to the shared jail");
+    watchers_attention(self->watchers, status);
     if (jailer_fault(self->jailer) != NULL)
-        attention_add(status, "the jail %s lets go of nothing: %s",
+        attention_add(status, "the jail %s lets go of nothing, and what it holds is not known: %s",
                       service_settings(self->service)->shared.jail,
                       jailer_fault(self->jailer)->text);
     if (self->failing)

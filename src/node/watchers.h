@@ -1,7 +1,7 @@
-/* watchers - which of this host's jails watch fail2ban's own log: what such a jail bans, another
- * one has banned, and that may be the shared jail. Asks banmesh-helper when fail2ban starts, when a
- * jail is heard of that it did not name, and now and then. Until it has answered, and without it,
- * only those whose names everybody knows count. */
+/* watchers - what this host's jails read. The shared one is to read the shared log: if it does not,
+ * nobody bans what peers have banned. One that reads fail2ban's own log bans what another one has
+ * banned, and that may be the shared jail. Asks banmesh-helper when fail2ban starts, when a jail is
+ * heard of that it did not name, and now and then. */
 #ifndef BANMESH_NODE_WATCHERS_H
 #define BANMESH_NODE_WATCHERS_H
 
@@ -13,8 +13,12 @@ typedef struct watchers watchers_t;
 
 /* jailer: borrowed for as long as they live.
  *   done  called when an answer is in: the jailer is free for others */
-watchers_t *watchers_new(jailer_t *jailer, void (*done)(void *arg), void *arg);
+watchers_t *watchers_new(jailer_t *jailer, const settings_t *settings, void (*done)(void *arg),
+                         void *arg);
 void watchers_destroy(watchers_t **self_p);
+
+/* settings: as of watchers_new, until the next call. */
+void watchers_set(watchers_t *self, const settings_t *settings);
 
 /* fail2ban has started: its jails come one by one now. */
 void watchers_begin(watchers_t *self);
@@ -29,10 +33,14 @@ void watchers_note_echo(watchers_t *self, const char *jail, const addr_t *addres
 /* Those of an address: jail, and when. The caller owns it. */
 json_t *watchers_echoes(const watchers_t *self, const addr_t *address);
 
+/* Add to a status that nobody reads the shared log. */
+void watchers_attention(const watchers_t *self, json_t *status);
+
 /* How many jails fail2ban has, by the last answer, and which of them watch. The caller owns it. */
 json_t *watchers_status(const watchers_t *self);
 
-/* Whether a jail is one, by its name in fail2ban. One that is not known makes it time to ask. */
+/* Whether a jail watches fail2ban's own log, by its name in fail2ban; not of recidive, whose filter
+ * leaves out the shared jail (recidive.local). One that is not known makes it time to ask. */
 bool watchers_has(watchers_t *self, const char *jail);
 
 #endif
