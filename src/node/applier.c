@@ -637,14 +637,21 @@ static json_t *shared_log(const applier_t *self)
 }
 
 /* Bans of each origin that wait for its rate. */
-static json_t *waiting_of_origins(const applier_t *self)
+static json_t *waiting_of_origins(const applier_t *self, json_t *status)
 {
     json_t *all = json_object();
     for (size_t i = 0; i < index_origin_count(self->index); i++) {
         const index_origin_t *origin = index_origin_at(self->index, (uint16_t)i);
-        if (origin->waiting > 0)
-            json_object_set_new(all, judge_name(self->judge, &origin->key),
-                                json_integer(origin->waiting));
+        if (origin->waiting == 0)
+            continue;
+        const char *name = judge_name(self->judge, &origin->key);
+        json_object_set_new(all, name, json_integer(origin->waiting));
+        attention_add(
+            status,
+            "%s bans faster than guard / rate: %" PRIu32
+            " of its bans wait. Look at them (banmesh bans --origin %s); banmesh admit %s "
+            "lets them in at once",
+            name, origin->waiting, name, name);
     }
     return all;
 }
@@ -685,7 +692,7 @@ void applier_status(const applier_t *self, json_t *status)
                       service_settings(self->service)->shared.log);
     standing_status(self->standing, status);
     entries_status(self->entries, json_object_get(status, "outcomes"));
-    json_object_set_new(status, "over_rate", waiting_of_origins(self));
+    json_object_set_new(status, "over_rate", waiting_of_origins(self, status));
     json_object_set_new(status, "census", census_status(self->census));
     json_object_set_new(status, "fail2ban_jails", watchers_status(self->watchers));
     json_object_set_new(status, "shared_log", shared_log(self));

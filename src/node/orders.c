@@ -57,6 +57,34 @@ static void set_behind(grace_t *grace, int64_t latest_ms)
     grace->until_ms += grace->until_ms != 0 ? ahead_ms : 0;
 }
 
+/* This host's own allowance of the same network would outlast this one. */
+static bool shortens(const questions_parts_t *parts, const grace_t *grace)
+{
+    const grace_entry_t *entry;
+    uint16_t ours = index_origin(parts->index, &service_cert(parts->service)->sign_public);
+    for (size_t i = 0; (entry = graces_at(parts->graces, i)) != NULL; i++)
+        if (entry->kind == EVENT_ALLOW && entry->origin == ours &&
+            addr_equal(&entry->network, &grace->network) && entry->until_ms > grace_until_ms(grace))
+            return true;
+    return false;
+}
+
+/* Compaction forgets an allowance when it has ended: what it shortened would hold again for those
+ * that come later. A withdrawal is kept for as long as anything that it may withdraw. */
+static int append(const questions_parts_t *parts, event_t *event)
+{
+    event_t withdrawal = *event;
+    own_feed_t *feed = service_own_feed(parts->service);
+    if (event->kind == EVENT_ALLOW && event->grace.until_ms > event->grace.time_ms &&
+        shortens(parts, &event->grace)) {
+        withdrawal.grace.until_ms = withdrawal.grace.time_ms;
+        if (own_feed_append_grace(feed, &withdrawal) == -1)
+            return -1;
+        event->grace.time_ms++;
+    }
+    return own_feed_append_grace(feed, event);
+}
+
 static json_t *carry_out(const questions_parts_t *parts, entries_t *entries, order_t *order)
 {
     questions_covered_t covered;
@@ -64,8 +92,7 @@ static json_t *carry_out(const questions_parts_t *parts, entries_t *entries, ord
     grace_t *grace = &order->event.grace;
     json_t *reports = questions_covered(parts, &grace->network, COVERED_MAX, &covered);
     set_behind(grace, covered.latest_ms);
-    if (!order->dry_run &&
-        own_feed_append_grace(service_own_feed(parts->service), &order->event) == -1) {
+    if (!order->dry_run && append(parts, &order->event) == -1) {
         json_decref(reports);
         return refuse("the state directory cannot be written: %s", strerror(errno));
     }

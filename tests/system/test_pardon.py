@@ -7,6 +7,7 @@ import time
 
 from fail2ban_server import Fail2banServer
 from mesh import Mesh, program, wait_until
+from test_unban import events, value
 
 WEEK = 604800
 ROLES = {"roles": {"operator": "mx1"}}
@@ -102,6 +103,23 @@ def test_an_allowance_holds_while_it_runs_and_reaches_who_was_away(tmp_path):
             command(mx1, "allow", "remove", "45.155.1.1")
             wait_until(lambda: "45.155.1.1" in two.banned("shared"), "the withdrawal")
             assert "45.155.1.1" not in command(mx1, "allow", "list")
+
+
+def test_an_allowance_that_is_made_shorter_stays_so_for_those_that_come_later(tmp_path):
+    """Compaction forgets the shorter one at its end; the longer one must not count again."""
+    with Mesh(tmp_path, ["mx1", "mx2"], extra=ROLES) as mesh:
+        mx1, mx2 = mesh.nodes
+        command(mx1, "allow", "45.154.1.1", "--for", "30d", "--comment", "long")
+        command(mx1, "allow", "45.154.1.1", "--for", "40d", "--comment", "longer")
+        command(mx1, "allow", "45.154.1.1", "--for", "5s", "--comment", "short")
+        wait_until(lambda: sum(kind == 3 for kind, _ in events(mx2).values()) == 4, "all of it")
+        allowances = sorted((value(content, 2), value(content, 3))
+                            for kind, content in events(mx2).values() if kind == 3)
+        long, longer, withdrawn, short = allowances
+        assert long[1] > long[0] and longer[1] > long[1] + 86400000
+        assert withdrawn[0] == withdrawn[1] and short == (withdrawn[0] + 1, withdrawn[0] + 5000)
+        mx2.publish("45.154.1.1")
+        wait_until(lambda: why(mx1, "45.154.1.1")["reports"][0]["outcome"] == "stands", "its end")
 
 
 def test_why_says_what_is_known_of_any_address(tmp_path):
