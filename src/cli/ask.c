@@ -22,24 +22,29 @@ static const unit_t units[] = {
 
 #define UNIT_COUNT (sizeof units / sizeof units[0])
 
+json_t *ask_socket(const char *path, const char *question, fault_t *fault)
+{
+    json_t *answer = admin_ask(path, question, fault);
+    const char *error = json_string_value(json_object_get(answer, "error"));
+    const char *value = json_string_value(json_object_get(answer, "value"));
+    if (error == NULL)
+        return answer;
+    if (value != NULL)
+        fault_set(fault, "\"%s\": %s", value, error);
+    else
+        fault_set(fault, "%s", error);
+    json_decref(answer);
+    return NULL;
+}
+
 json_t *ask_node(const command_options_t *options, const char *question)
 {
     fault_t fault;
     settings_t *settings = settings_load(options->config, &fault);
-    json_t *answer = settings != NULL ? admin_ask(settings->admin.socket, question, &fault) : NULL;
+    json_t *answer = settings != NULL ? ask_socket(settings->admin.socket, question, &fault) : NULL;
     settings_destroy(&settings);
-    const char *error = json_string_value(json_object_get(answer, "error"));
-    const char *value = json_string_value(json_object_get(answer, "value"));
     if (answer == NULL)
         log_errorx("%s", fault.text);
-    else if (error != NULL && value != NULL)
-        log_errorx("\"%s\": %s", value, error);
-    else if (error != NULL)
-        log_errorx("%s", error);
-    if (error != NULL) {
-        json_decref(answer);
-        answer = NULL;
-    }
     return answer;
 }
 
@@ -88,6 +93,31 @@ const char *ask_span(int64_t seconds, char out[static ASK_TIME_MAX])
     if (i + 1 < UNIT_COUNT && rest >= units[i + 1].seconds)
         snprintf(out + used, ASK_TIME_MAX - (size_t)used, " %" PRId64 " %s",
                  rest / units[i + 1].seconds, units[i + 1].name);
+    return out;
+}
+
+const char *ask_ago(int64_t seconds, char out[static ASK_TIME_MAX])
+{
+    char span[ASK_TIME_MAX];
+    if (seconds < 0)
+        snprintf(out, ASK_TIME_MAX, "never");
+    else if (seconds < 2)
+        snprintf(out, ASK_TIME_MAX, "just now");
+    else
+        snprintf(out, ASK_TIME_MAX, "%.*s ago", ASK_TIME_MAX - 5, ask_span(seconds, span));
+    return out;
+}
+
+const char *ask_clock(int64_t seconds, char out[static ASK_TIME_MAX])
+{
+    struct tm tm;
+    struct tm today;
+    time_t when = (time_t)seconds;
+    time_t now = time(NULL);
+    if (localtime_r(&when, &tm) == NULL || localtime_r(&now, &today) == NULL ||
+        tm.tm_year != today.tm_year || tm.tm_yday != today.tm_yday)
+        return ask_time(seconds, out);
+    strftime(out, ASK_TIME_MAX, "%H:%M:%S", &tm);
     return out;
 }
 

@@ -14,6 +14,9 @@ json_t *ask_node(const command_options_t *options, const char *question);
 /* The same, a word with a JSON object behind it, which is taken over. */
 json_t *ask_with(const command_options_t *options, const char *word, json_t *object);
 
+/* The same at a socket, without a word: NULL with the fault. */
+json_t *ask_socket(const char *path, const char *question, fault_t *fault);
+
 /* Print an answer as JSON. */
 void ask_dump(const json_t *answer);
 
@@ -25,6 +28,12 @@ json_int_t ask_number(const json_t *object, const char *name);
 
 /* "3 h 12 min": at most two units; "ever" for -1. Returns out. */
 const char *ask_span(int64_t seconds, char out[static ASK_TIME_MAX]);
+
+/* "3 min ago", "just now" below two seconds, "never" below 0. Returns out. */
+const char *ask_ago(int64_t seconds, char out[static ASK_TIME_MAX]);
+
+/* "14:03:59", local time; of another day with its date. Returns out. */
+const char *ask_clock(int64_t seconds, char out[static ASK_TIME_MAX]);
 
 /* "2026-12-01 05:12:00", local time. Returns out. */
 const char *ask_time(int64_t seconds, char out[static ASK_TIME_MAX]);

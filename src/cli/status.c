@@ -1,88 +1,119 @@
 /* status - what the running service says of itself: `banmesh status`. */
 #include "ask.h"
+#include "colour.h"
 #include "progress.h"
+#include "repeat.h"
+#include "screen.h"
+#include "status_detail.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
-static void print_age(json_int_t ms)
+#define REDRAW_MS 1000
+
+static void print_title(const char *title)
 {
-    if (ms < 0)
-        printf("%-13s", "never");
-    else if (ms < 10000)
-        printf("%5.1f s ago  ", (double)ms / 1000);
-    else
-        printf("%5" JSON_INTEGER_FORMAT " s ago  ", ms / 1000);
+    printf("\n%s%s%s\n", colour_on(COLOUR_TITLE), title, colour_off());
+}
+
+static bool is(const json_t *object, const char *name, const char *word)
+{
+    return strcmp(ask_text(object, name), word) == 0;
+}
+
+/* ---- the first lines ---- */
+
+static size_t count_connected(const json_t *peers)
+{
+    size_t index;
+    json_t *peer;
+    size_t connected = 0;
+    json_array_foreach(peers, index, peer)
+    {
+        connected += json_is_true(json_object_get(peer, "connected"));
+    }
+    return connected;
+}
+
+static void print_well(const json_t *status)
+{
+    char running[PROGRESS_COUNT_MAX];
+    char held[PROGRESS_COUNT_MAX];
+    const json_t *peers = json_object_get(json_object_get(status, "mesh"), "peers");
+    const json_t *jail = json_object_get(status, "shared_jail");
+    printf("%sall is well%s: %s hears %zu of %zu peers", colour_on(COLOUR_GOOD), colour_off(),
+           ask_text(status, "node"), count_connected(peers), json_array_size(peers));
+    if (jail == NULL) {
+        printf("\n");
+        return;
+    }
+    progress_count((uint64_t)ask_number(status, "running"), running);
+    progress_count((uint64_t)ask_number(status, "held"), held);
+    printf(", %s bans run, the jail %s %s %s addresses\n", running, ask_text(jail, "jail"),
+           is(jail, "state", "reads") ? "holds" : "was told to hold", held);
+}
+
+/* The first one in the first line, the others below it. */
+static void print_faults(const json_t *lines)
+{
+    size_t count = json_array_size(lines);
+    printf("%sNOT WELL%s: %s", colour_on(COLOUR_BAD), colour_off(),
+           json_string_value(json_array_get(lines, 0)));
+    if (count > 1)
+        printf(" (and %zu more)", count - 1);
+    printf("\n");
+    for (size_t i = 1; i < count; i++)
+        printf("  %s\n", json_string_value(json_array_get(lines, i)));
+}
+
+static void print_program(const json_t *status)
+{
+    char span[ASK_TIME_MAX];
+    printf("%s %s, node %s, up for %s, process %" JSON_INTEGER_FORMAT "\n",
+           ask_text(status, "program"), ask_text(status, "version"), ask_text(status, "node"),
+           ask_span(ask_number(status, "uptime_s"), span), ask_number(status, "pid"));
+}
+
+/* ---- who hears whom ---- */
+
+static const char *ago_of(int64_t ms, char out[static ASK_TIME_MAX])
+{
+    return ask_ago(ms < 0 ? -1 : ms / MS_PER_S, out);
+}
+
+static void print_peer(const json_t *peer)
+{
+    char heard[ASK_TIME_MAX];
+    char heard_by[ASK_TIME_MAX] = "?";
+    bool connected = json_is_true(json_object_get(peer, "connected"));
+    ago_of(ask_number(peer, "heard_ms_ago"), heard);
+    if (json_object_get(peer, "heard_by_ms_ago") != NULL)
+        ago_of(ask_number(peer, "heard_by_ms_ago"), heard_by);
+    printf("  %-16s %s%-13s%s %-16s %-16s ", ask_text(peer, "name"),
+           connected ? "" : colour_on(COLOUR_BAD), connected ? "connected" : "NOT CONNECTED",
+           connected ? "" : colour_off(), heard, heard_by);
+    printf("%7" JSON_INTEGER_FORMAT "  %s%s\n", ask_number(peer, "missing_batches"),
+           ask_text(peer, "endpoint"),
+           json_is_true(json_object_get(peer, "offers")) ? "(it offers)" : "");
 }
 
 static void print_peers(const json_t *peers)
 {
     size_t index;
     json_t *peer;
-    printf("\npeers             state         heard        heard by     missing  endpoint\n");
+    print_title("peers            state         heard            heard by         missing  "
+                "endpoint");
     json_array_foreach(peers, index, peer)
     {
-        bool connected = json_is_true(json_object_get(peer, "connected"));
-        printf("  %-16s%-14s", ask_text(peer, "name"), connected ? "connected" : "NOT CONNECTED");
-        print_age(ask_number(peer, "heard_ms_ago"));
-        if (json_object_get(peer, "heard_by_ms_ago") != NULL)
-            print_age(ask_number(peer, "heard_by_ms_ago"));
-        else
-            printf("%-13s", "?");
-        printf("%8" JSON_INTEGER_FORMAT "  %s%s\n", ask_number(peer, "missing_batches"),
-               ask_text(peer, "endpoint"),
-               json_is_true(json_object_get(peer, "offers")) ? "(it offers)" : "");
+        print_peer(peer);
     }
     if (json_array_size(peers) == 0)
         printf("  none: the trust directory holds no other node's certificate with an endpoint\n");
-}
-
-/* own: the node's name; its own feeds are not applied here. An aggregator stores them instead. */
-static void print_applied(const json_t *feed, const char *own, bool applies)
-{
-    bool stores = json_object_get(feed, "stored") != NULL;
-    if (stores || (applies && strcmp(ask_text(feed, "origin"), own) != 0))
-        printf("%11" JSON_INTEGER_FORMAT, ask_number(feed, stores ? "stored" : "applied"));
-    else
-        printf("%11s", "-");
-    if (ask_number(feed, "missed_batches") > 0)
-        printf("  %" JSON_INTEGER_FORMAT " missed", ask_number(feed, "missed_batches"));
-    putchar('\n');
-}
-
-static void print_feeds(const json_t *feeds, const char *own, bool applies)
-{
-    size_t index;
-    json_t *feed;
-    printf("\nfeeds             epoch              have      head     floor    applied\n");
-    json_array_foreach(feeds, index, feed)
-    {
-        printf("  %-16s%-14" JSON_INTEGER_FORMAT "%9" JSON_INTEGER_FORMAT "%10" JSON_INTEGER_FORMAT
-               "%10" JSON_INTEGER_FORMAT,
-               ask_text(feed, "origin"), ask_number(feed, "epoch"), ask_number(feed, "have"),
-               ask_number(feed, "head"), ask_number(feed, "floor"));
-        print_applied(feed, own, applies);
-    }
-    if (json_array_size(feeds) == 0)
-        printf("  none yet\n");
-}
-
-static void print_progress(const json_t *list)
-{
-    size_t index;
-    json_t *one;
-    char have[PROGRESS_COUNT_MAX];
-    char all[PROGRESS_COUNT_MAX];
-    if (json_array_size(list) > 0)
-        printf("\n");
-    json_array_foreach(list, index, one)
-    {
-        progress_count((uint64_t)ask_number(one, "have"), have);
-        progress_count((uint64_t)ask_number(one, "all"), all);
-        printf("catching up with %s: %s of %s batches, for %" JSON_INTEGER_FORMAT " s\n",
-               ask_text(one, "origin"), have, all, ask_number(one, "for_s"));
-    }
 }
 
 static void print_forks(const json_t *forks)
@@ -90,140 +121,294 @@ static void print_forks(const json_t *forks)
     size_t index;
     json_t *fork;
     if (json_array_size(forks) > 0)
-        printf("\nsigned twice, the key is in use twice or stolen (banmesh trust reset)\n");
+        print_title("signed twice, the key is in use twice or stolen (banmesh trust reset)");
     json_array_foreach(forks, index, fork)
     {
-        {
-            printf("  %-16s%-13s  epoch %" JSON_INTEGER_FORMAT " batch %" JSON_INTEGER_FORMAT
-                   "\n    here   %s\n    there  %s\n",
-                   ask_text(fork, "origin"),
-                   json_is_true(json_object_get(fork, "quarantined")) ? "QUARANTINED" : "reset",
-                   ask_number(fork, "epoch"), ask_number(fork, "seq"), ask_text(fork, "hash_here"),
-                   ask_text(fork, "hash_there"));
-        }
+        printf("  %-16s%-13s  epoch %" JSON_INTEGER_FORMAT " batch %" JSON_INTEGER_FORMAT
+               "\n    here   %s\n    there  %s\n",
+               ask_text(fork, "origin"),
+               json_is_true(json_object_get(fork, "quarantined")) ? "QUARANTINED" : "reset",
+               ask_number(fork, "epoch"), ask_number(fork, "seq"), ask_text(fork, "hash_here"),
+               ask_text(fork, "hash_there"));
     }
 }
 
-static void print_counters(const char *title, const json_t *counters)
+/* ---- what is held here ---- */
+
+/* By what it was told; whether it does is another question. */
+static void print_holds(const json_t *status, const json_t *jail)
+{
+    char running[PROGRESS_COUNT_MAX];
+    char held[PROGRESS_COUNT_MAX];
+    char let_go[PROGRESS_COUNT_MAX];
+    progress_count((uint64_t)ask_number(status, "running"), running);
+    progress_count((uint64_t)ask_number(status, "held"), held);
+    progress_count((uint64_t)ask_number(status, "let_go"), let_go);
+    printf("  %s bans run, of all nodes; the jail %s was told to hold %s addresses, and let go of "
+           "%s\n",
+           running, ask_text(jail, "jail"), held, let_go);
+}
+
+static void print_census(const json_t *census)
+{
+    char ago[ASK_TIME_MAX];
+    if (!json_is_object(census)) {
+        printf("  what it holds was not compared with that since the start\n");
+        return;
+    }
+    printf("  compared with what it holds %s: %" JSON_INTEGER_FORMAT
+           " addresses, %" JSON_INTEGER_FORMAT " were missing and are handed over again, "
+           "%" JSON_INTEGER_FORMAT " are not of the mesh\n",
+           ask_ago(ask_number(census, "s_ago"), ago), ask_number(census, "tickets"),
+           ask_number(census, "handed_over_again"), ask_number(census, "not_of_the_mesh"));
+}
+
+/* What each state of the shared jail means. */
+static void print_jail(const json_t *jail, const char *log)
+{
+    static const struct {
+        const char *state;
+        const char *text;
+    } meanings[] = {
+        {"unknown", "fail2ban runs; whether it has that jail is being asked"},
+        {"not-watched", "nobody looks at fail2ban (shared / fail2ban is empty): whether the bans "
+                        "hold, and whether what is let go of is let go of, is not known"},
+        {"not-seen", "fail2ban was not seen yet: whether the bans hold is not known"},
+        {"down", "fail2ban does not run: it holds nothing until it does"},
+        {"unreachable", "whether the bans hold, and lifts are done, is not known"},
+        {"missing", "fail2ban has no such jail: it holds none of them"},
+        {"not-reading", "that jail does not read the shared log: it holds none of them"},
+    };
+    char ago[ASK_TIME_MAX];
+    if (is(jail, "state", "reads"))
+        printf("  fail2ban runs, and that jail reads %s (asked %s)\n", log,
+               ask_ago(ask_number(jail, "asked_s_ago"), ago));
+    for (size_t i = 0; i < sizeof meanings / sizeof meanings[0]; i++)
+        if (is(jail, "state", meanings[i].state))
+            printf("  %s\n", meanings[i].text);
+}
+
+static void print_hook(const json_t *hook)
+{
+    char ago[ASK_TIME_MAX];
+    if (json_object_get(hook, "jail") != NULL)
+        printf("  the hook was last called %s, for the jail %s\n",
+               ask_ago(ask_number(hook, "called_s_ago"), ago), ask_text(hook, "jail"));
+    else if (hook != NULL)
+        printf("  no jail of this host has called the hook since %s\n",
+               ask_text(hook, "not_called_since"));
+}
+
+static void print_held(const json_t *status)
+{
+    const json_t *jail = json_object_get(status, "shared_jail");
+    if (jail == NULL)
+        return;
+    print_title("bans");
+    print_holds(status, jail);
+    print_jail(jail, ask_text(json_object_get(status, "shared_log"), "path"));
+    print_census(json_object_get(status, "census"));
+    print_hook(json_object_get(status, "hook"));
+}
+
+/* ---- what waits, and why ---- */
+
+/* Nothing is printed of a count of 0. */
+static size_t print_waiting(json_int_t count, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static size_t print_waiting(json_int_t count, const char *format, ...)
+{
+    char number[PROGRESS_COUNT_MAX];
+    va_list args;
+    if (count <= 0)
+        return 0;
+    printf("  %s ", progress_count((uint64_t)count, number));
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    printf("\n");
+    return 1;
+}
+
+static size_t print_over_rate(const json_t *origins)
 {
     const char *name;
-    json_t *value;
-    if (!json_is_object(counters) || json_object_size(counters) == 0)
-        return;
-    printf("\n%s\n", title);
-    json_object_foreach((json_t *)(uintptr_t)counters, name, value)
+    json_t *count;
+    size_t lines = 0;
+    json_object_foreach((json_t *)(uintptr_t)origins, name, count)
     {
-        if (json_is_integer(value))
-            printf("  %-24s%10" JSON_INTEGER_FORMAT "\n", name, json_integer_value(value));
-        else if (json_is_string(value))
-            printf("  %-24s%s\n", name, json_string_value(value));
-        else if (json_is_boolean(value))
-            printf("  %-24s%s\n", name, json_is_true(value) ? "yes" : "NO");
+        lines += print_waiting(json_integer_value(count),
+                               "bans of %s, which bans faster than guard / rate; let in as that "
+                               "allows (banmesh admit %s: now)",
+                               name, name);
     }
+    return lines;
 }
 
-static void print_attention(const json_t *lines)
+static size_t print_progress(const json_t *list)
 {
     size_t index;
-    json_t *line;
-    if (json_array_size(lines) > 0)
-        printf("\nLOOK AT\n");
-    json_array_foreach(lines, index, line)
+    json_t *one;
+    char have[PROGRESS_COUNT_MAX];
+    char all[PROGRESS_COUNT_MAX];
+    char span[ASK_TIME_MAX];
+    json_array_foreach(list, index, one)
     {
-        printf("  %s\n", json_string_value(line));
+        progress_count((uint64_t)ask_number(one, "have"), have);
+        progress_count((uint64_t)ask_number(one, "all"), all);
+        printf("  catching up with %s: %s of %s batches, for %s\n", ask_text(one, "origin"), have,
+               all, ask_span(ask_number(one, "for_s"), span));
     }
+    return json_array_size(list);
 }
 
-static void print_status(const json_t *status)
+static void print_waits(const json_t *status)
+{
+    const json_t *jail = json_object_get(status, "shared_jail");
+    const json_t *mesh = json_object_get(status, "mesh");
+    const json_t *local = json_object_get(status, "local_allow");
+    print_title("waiting");
+    size_t lines = print_waiting(ask_number(status, "backlog"),
+                                 "addresses, for the pace of the shared log (shared / pace); the "
+                                 "newest first");
+    lines += print_over_rate(json_object_get(status, "over_rate"));
+    lines += print_waiting(ask_number(status, "to_let_go"), "addresses, to be let go of%s",
+                           is(jail, "state", "reads") ? "" : ": by the jail, see above");
+    lines += print_waiting(ask_number(local, "waiting"),
+                           "addresses and networks that were allowed, for this host's jails to let "
+                           "go of");
+    lines += print_waiting(ask_number(mesh, "missing_batches"),
+                           "batches that peers have signed, and are not here yet");
+    lines += print_progress(json_object_get(mesh, "catching_up"));
+    lines += print_waiting(ask_number(status, "behind"), "batches, for the store");
+    if (lines == 0)
+        printf("  nothing\n");
+}
+
+/* ---- all of it ---- */
+
+static void print_status(const json_t *status, bool verbose)
 {
     const json_t *mesh = json_object_get(status, "mesh");
-    const json_t *messages = json_object_get(mesh, "messages");
-    printf("%s %s  node %s  pid %" JSON_INTEGER_FORMAT "  up %" JSON_INTEGER_FORMAT " s\n",
-           ask_text(status, "program"), ask_text(status, "version"), ask_text(status, "node"),
-           ask_number(status, "pid"), ask_number(status, "uptime_s"));
-    if (json_object_get(status, "held") != NULL)
-        printf("%" JSON_INTEGER_FORMAT " bans run, %" JSON_INTEGER_FORMAT
-               " addresses held by the shared jail, %" JSON_INTEGER_FORMAT " wait for the pace\n",
-               ask_number(status, "running"), ask_number(status, "held"),
-               ask_number(status, "backlog"));
-    if (json_object_get(status, "behind") != NULL)
-        printf("%" JSON_INTEGER_FORMAT " batches are not in the store yet\n",
-               ask_number(status, "behind"));
-    const json_t *hook = json_object_get(status, "hook");
-    if (json_object_get(hook, "jail") != NULL)
-        printf("the hook was last called %" JSON_INTEGER_FORMAT " s ago, for the jail %s\n",
-               ask_number(hook, "called_s_ago"), ask_text(hook, "jail"));
-    else if (hook != NULL)
-        printf("no jail of this host has called the hook since %s\n",
-               ask_text(hook, "not_called_since"));
-    print_attention(json_object_get(status, "attention"));
+    const json_t *attention = json_object_get(status, "attention");
+    if (json_array_size(attention) > 0)
+        print_faults(attention);
+    else
+        print_well(status);
+    print_program(status);
     print_peers(json_object_get(mesh, "peers"));
-    print_feeds(json_object_get(mesh, "feeds"), ask_text(status, "node"),
-                json_object_get(status, "outcomes") != NULL);
-    print_progress(json_object_get(mesh, "catching_up"));
     print_forks(json_object_get(mesh, "forks"));
-    print_counters("bans of this host", json_object_get(status, "intake"));
-    print_counters("malformed requests, by field", json_object_get(status, "malformed"));
-    print_counters("jails under another name in the mesh", json_object_get(status, "jails"));
-    print_counters("log of this host's bans", json_object_get(status, "own_log"));
-    print_counters("bans of peers", json_object_get(status, "outcomes"));
-    print_counters("peers whose clock is ahead of this host's, s",
-                   json_object_get(status, "clocks_ahead"));
-    print_counters("shared log", json_object_get(status, "shared_log"));
-    print_counters("store", json_object_get(status, "store"));
-    print_counters("country database", json_object_get(status, "country_db"));
-    print_counters("bans into the store", json_object_get(status, "events"));
-    print_counters("messages", messages);
-    print_counters("refused messages", json_object_get(messages, "refused"));
+    print_held(status);
+    print_waits(status);
+    if (verbose)
+        status_detail_print(status);
 }
 
-static int status(const command_options_t *options, int argc, char **argv)
+static int show(const command_options_t *options, bool verbose)
 {
-    if (!command_expects(&command_status, argc, argv, 0))
-        return COMMAND_USAGE;
     json_t *answer = ask_node(options, "status");
     if (answer == NULL)
         return COMMAND_FAILED;
     if (options->json)
         ask_dump(answer);
     else
-        print_status(answer);
+        print_status(answer, verbose);
     bool attention = json_array_size(json_object_get(answer, "attention")) > 0;
     json_decref(answer);
     return attention ? COMMAND_ATTENTION : COMMAND_OK;
 }
 
+/* The text that would be printed; the caller frees it. */
+static char *page_of(const command_options_t *options, const char *socket, bool verbose)
+{
+    char *text = NULL;
+    size_t size;
+    fault_t fault;
+    FILE *terminal = stdout;
+    FILE *page = open_memstream(&text, &size);
+    if (page == NULL)
+        fatal("no memory for a page");
+    json_t *answer = ask_socket(socket, "status", &fault);
+    stdout = page;
+    if (answer != NULL)
+        print_status(answer, verbose);
+    else
+        printf("%sDOWN%s: %s\n", colour_on(COLOUR_BAD), colour_off(), fault.text);
+    char now[ASK_TIME_MAX];
+    printf("\n%s, with %s; Ctrl-C ends it\n", ask_time((int64_t)time(NULL), now), options->config);
+    stdout = terminal;
+    fclose(page);
+    json_decref(answer);
+    return text;
+}
+
+static int watch(const command_options_t *options, bool verbose)
+{
+    fault_t fault;
+    if (!isatty(STDOUT_FILENO) || options->json) {
+        log_errorx("status: --watch draws on a terminal; for programs there is --json, and banmesh "
+                   "watch --json");
+        return COMMAND_USAGE;
+    }
+    settings_t *settings = settings_load(options->config, &fault);
+    if (settings == NULL) {
+        log_errorx("%s", fault.text);
+        return COMMAND_FAILED;
+    }
+    repeat_begin();
+    while (true) {
+        char *page = page_of(options, settings->admin.socket, verbose);
+        screen_draw(page);
+        free(page);
+        repeat_wait(REDRAW_MS);
+    }
+}
+
+static int status(const command_options_t *options, int argc, char **argv)
+{
+    bool verbose = command_flag(&argc, argv, "--verbose");
+    bool again = command_flag(&argc, argv, "--watch");
+    if (!command_expects(&command_status, argc, argv, 0))
+        return COMMAND_USAGE;
+    return again ? watch(options, verbose) : show(options, verbose);
+}
+
 const command_t command_status = {
     .name = "status",
-    .summary = "how the running service is: peers, feeds, counters",
+    .summary = "whether all is well; who hears whom, what is held, what waits",
     .usage =
-        "usage: banmesh status [--config F] [--json]\n"
+        "usage: banmesh status [--verbose] [--watch] [--config FILE] [--json]\n"
         "\n"
-        "Asks the banmeshd (or banmesh-aggregator) that runs with these settings. A peer is\n"
-        "connected if its own signed heartbeat came within five heartbeat intervals.\n"
+        "Asks the banmeshd (or banmesh-aggregator) that runs with these settings. The first line\n"
+        "says \"all is well\", or \"NOT WELL\", what is wrong, and how much more; that follows.\n"
         "\n"
-        "exit status: 0 all is well; 1 nobody answers; 2 usage; 3 it runs, and something needs a\n"
-        "look: that stands first, under LOOK AT (a peer that is not connected, a file that was\n"
-        "left out, a key in use twice, ...)\n"
+        "exit status: 0 all is well; 1 nobody answers; 2 usage; 3 it runs, and not all is well (a\n"
+        "peer that is not connected, no fail2ban, a jail that does not read the shared log, ...)\n"
         "\n"
-        "  heard    when the peer was heard last; heard by: when the peer last heard this node, "
-        "as\n"
-        "           the peer says (twice a minute)\n"
-        "  missing  batches that the peer signed for and this host does not have yet\n"
-        "  epoch    when the origin began to count: each start of its daemon is a new one\n"
-        "  have     the last batch that this host holds; head: the last one there is\n"
-        "  floor    the first batch that still counts\n"
-        "  applied  the last batch that was decided on here; at an aggregator, that is stored\n"
-        "  missed   batches that nobody held any more when an aggregator came to them\n"
-        "  held     addresses that the shared jail holds, by what it was told\n"
-        "  pace     how fast they are written to the shared log (shared / pace); newest first\n"
+        "  --verbose  also feeds, and counters by outcome\n"
+        "  --watch    draw it anew each second, on a terminal, until Ctrl-C\n"
+        "\n"
+        "  heard      when the peer was heard last; connected: its own signed heartbeat came "
+        "within\n"
+        "             five heartbeat intervals\n"
+        "  heard by   when the peer last heard this node, as the peer says (twice a minute)\n"
+        "  missing    batches that the peer signed for and this host does not have yet\n"
         "\n"
         "While batches are missing it says how far it is: \"catching up with mx1: 412,000 of\n"
         "1,000,000 batches\". If that does not grow, nobody who is connected has them.\n"
         "\n"
-        "What the counters' words mean, and what to look at: counters.md in\n"
-        "/usr/share/doc/banmesh, or docs/ of the source.\n"
+        "of feeds (--verbose):\n"
+        "  epoch      when the origin began to count: each start of its daemon is a new one\n"
+        "  have       the last batch that this host holds; head: the last one there is\n"
+        "  floor      the first batch that still counts\n"
+        "  applied    the last batch that was decided on here; at an aggregator, that is stored\n"
+        "  missed     batches that nobody held any more when an aggregator came to them\n"
         "\n"
-        "example: banmesh status --config /etc/banmesh/node.conf\n",
+        "What the counters' words mean, and what to look at: counters.md in\n"
+        "/usr/share/doc/banmesh, or docs/ of the source. The JSON: commands.md there.\n"
+        "\n"
+        "examples: banmesh status\n"
+        "          banmesh status --watch\n"
+        "          banmesh status --config /etc/banmesh/aggregator.conf --verbose\n",
     .run = status,
 };

@@ -5,6 +5,7 @@
 #include "by_hand.h"
 #include "census.h"
 #include "entries.h"
+#include "jail_health.h"
 #include "name_orders.h"
 #include "orders.h"
 #include "origin_orders.h"
@@ -56,6 +57,7 @@ struct applier {
     bool failing; /* the log or the database says no, and it was said; only ticks try */
     bool failed;  /* in this tick */
     bool armed;   /* a timer will go on */
+    mono_t started_at;
     mono_t refreshed_at;
     mono_t swept_at;
     int64_t clock_ms; /* wall clock beyond the monotonic one, at the last tick */
@@ -519,7 +521,7 @@ applier_t *applier_new(service_t *service, fault_t *fault)
     self->feed = service_feed(service);
     self->wire = service_wire(service);
     self->behind = true;
-    self->refreshed_at = self->swept_at = mono_now();
+    self->started_at = self->refreshed_at = self->swept_at = mono_now();
     self->clock_ms = clock_beyond();
     self->index = index_new();
     self->graces = graces_new();
@@ -674,6 +676,21 @@ static void local_status(const applier_t *self, json_t *status)
                                   (json_int_t)local_lifts_waiting(self->local_lifts)));
 }
 
+static void jail_status(const applier_t *self, json_t *status)
+{
+    const jail_health_t health = {
+        .settings = service_settings(self->service),
+        .sink = self->sink,
+        .jailer = self->jailer,
+        .watchers = self->watchers,
+        .uptime_ms = mono_since_ms(self->started_at),
+    };
+    jail_health_status(&health, status);
+    if (self->failing)
+        attention_first(status, "%s cannot be written: bans of peers wait",
+                        health.settings->shared.log);
+}
+
 void applier_status(const applier_t *self, json_t *status)
 {
     local_status(self, status);
@@ -682,14 +699,7 @@ void applier_status(const applier_t *self, json_t *status)
         attention_add(status,
                       "a dry run (guard / dry-run): bans of peers are decided, and nothing is "
                       "told to the shared jail");
-    watchers_attention(self->watchers, status);
-    if (jailer_fault(self->jailer) != NULL)
-        attention_add(status, "the jail %s lets go of nothing, and what it holds is not known: %s",
-                      service_settings(self->service)->shared.jail,
-                      jailer_fault(self->jailer)->text);
-    if (self->failing)
-        attention_add(status, "%s cannot be written: bans of peers wait",
-                      service_settings(self->service)->shared.log);
+    jail_status(self, status);
     standing_status(self->standing, status);
     entries_status(self->entries, json_object_get(status, "outcomes"));
     json_object_set_new(status, "over_rate", waiting_of_origins(self, status));

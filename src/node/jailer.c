@@ -43,7 +43,7 @@ struct jailer {
     uint32_t tag;
     mono_t pause_until;
     int64_t pause_ms;
-    bool failed;
+    jailer_status_t last;
     jailer_status_t status; /* of what failed in the call itself */
     fault_t fault;
 };
@@ -83,7 +83,7 @@ static int have_helper(jailer_t *self)
 /* A helper that hangs or talks nonsense is given up. */
 static void pause_after(jailer_t *self, jailer_status_t status)
 {
-    self->failed = status != JAILER_OK;
+    self->last = status;
     if (status == JAILER_OK) {
         self->pause_ms = PAUSE_MIN_MS;
         return;
@@ -314,7 +314,12 @@ bool jailer_is_free(const jailer_t *self)
 
 const fault_t *jailer_fault(const jailer_t *self)
 {
-    return self->failed ? &self->fault : NULL;
+    return self->last != JAILER_OK ? &self->fault : NULL;
+}
+
+jailer_status_t jailer_last(const jailer_t *self)
+{
+    return self->last;
 }
 
 jailer_t *jailer_new(zloop_t *loop, const settings_t *settings)

@@ -40,6 +40,9 @@ bool jailer_is_free(const jailer_t *self);
 /* Why the last request failed; NULL: it did not, or there was none. */
 const fault_t *jailer_fault(const jailer_t *self);
 
+/* What the last request came to; JAILER_OK if there was none. */
+jailer_status_t jailer_last(const jailer_t *self);
+
 /* The requests. Each calls done once, later, unless the jailer is destroyed before; false: it is
  * not free, and nothing is called. What they are given is copied. */
 

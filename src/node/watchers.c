@@ -1,10 +1,8 @@
 #include "watchers.h"
 
-#include "attention.h"
 #include "clock.h"
 #include "jail_facts.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +10,7 @@
 #define JAILS_MAX    1024 /* a host has some dozens */
 #define AGAIN_MS     1000 /* at the earliest */
 #define AFTER_BAD_MS 60000
-#define LOOK_MS      10000 /* while nobody reads the shared log */
-#define MISSING_MIN  2     /* a fail2ban that starts has its jails one by one */
+#define DEAF_MS      10000 /* while the shared jail is missing, or does not read the log */
 #define EACH_MS      (10 * 60 * MS_PER_S)
 #define FILTERED     "recidive" /* its filter leaves out the shared jail: recidive.local */
 
@@ -29,27 +26,21 @@ typedef struct {
     wall_t at;
 } echo_t;
 
-/* Who is to read the shared log. */
-typedef struct {
-    bool has_jail;  /* there is one of the name that the settings say */
-    bool reads_log; /* ... and it reads the log */
-    bool known;     /* there was an answer */
-} reader_t;
-
 struct watchers {
     jailer_t *jailer;
+    const settings_t *settings;
     void (*done)(void *arg);
     void *arg;
     list_t known;  /* by the last answer that was whole */
     list_t coming; /* of the one that comes */
     char target[HELPER_SOURCE_MAX + 1];
+    shared_jail_t coming_shared;
+    shared_jail_t shared; /* by two answers that agreed in the number of jails */
+    bool knows_shared;
+    mono_t shared_at;
     bool asking;
     mono_t asked_at;
     mono_t next_at;
-    const settings_t *settings;
-    reader_t coming_reader; /* of the shared log */
-    reader_t reader;        /* by the last answer that was whole */
-    int missing;            /* answers in a row without it */
     echo_t echoes[WATCHERS_ECHOES];
     size_t echo_count; /* of all time: the next one's place follows from it */
 };
@@ -76,47 +67,30 @@ void watchers_destroy(watchers_t **self_p)
     *self_p = NULL;
 }
 
-void watchers_set(watchers_t *self, const settings_t *settings)
-{
-    self->settings = settings;
-    watchers_begin(self);
-}
-
 void watchers_begin(watchers_t *self)
 {
-    self->missing = 0;
     self->next_at = mono_now();
 }
 
+void watchers_set(watchers_t *self, const settings_t *settings)
+{
+    self->settings = settings;
+    self->knows_shared = false;
+    watchers_begin(self);
+}
+
 /* ---- answers ---- */
-
-/* The helper says where links lead. */
-static bool is_shared_log(const watchers_t *self, const char *path)
-{
-    char real[PATH_MAX];
-    const char *log = self->settings->shared.log;
-    return strcmp(path, log) == 0 || (realpath(log, real) != NULL && strcmp(path, real) == 0);
-}
-
-static void note_reader(watchers_t *self, const jailer_source_t *source)
-{
-    if (strcmp(source->jail, self->settings->shared.jail) != 0)
-        return;
-    self->coming_reader.has_jail = true;
-    if (source->kind == HELPER_LOG && is_shared_log(self, source->source))
-        self->coming_reader.reads_log = true;
-}
 
 /* All that is said of a jail comes in a row. */
 static void take_source(void *arg, const jailer_source_t *source)
 {
     watchers_t *self = arg;
     list_t *list = &self->coming;
+    shared_jail_add(&self->coming_shared, self->settings, source);
     if (source->kind == HELPER_TARGET) {
         memcpy(self->target, source->source, sizeof self->target);
         return;
     }
-    note_reader(self, source);
     if (list->count == 0 || strcmp(list->items[list->count - 1].name, source->jail) != 0) {
         if (list->count == JAILS_MAX)
             return;
@@ -127,6 +101,23 @@ static void take_source(void *arg, const jailer_source_t *source)
     jail_facts_add(&list->items[list->count - 1], self->target, source->kind, source->source);
 }
 
+static void note_shared(watchers_t *self)
+{
+    self->shared = self->coming_shared;
+    self->knows_shared = true;
+    self->shared_at = mono_now();
+}
+
+/* Until when nothing need be asked. */
+static int64_t pause_after(const watchers_t *self, bool is_good, bool is_steady)
+{
+    if (!is_good)
+        return AFTER_BAD_MS;
+    if (!is_steady)
+        return AGAIN_MS;
+    return self->shared.is_there && self->shared.reads ? EACH_MS : DEAF_MS;
+}
+
 /* While fail2ban starts there are more of them each time. */
 static void asked(void *arg, jailer_status_t status)
 {
@@ -135,15 +126,10 @@ static void asked(void *arg, jailer_status_t status)
     bool is_good = status == JAILER_OK;
     bool is_steady = old.count == self->coming.count;
     self->asking = false;
-    bool is_read = self->coming_reader.reads_log;
-    self->next_at.ms = mono_now().ms + (!is_good     ? AFTER_BAD_MS
-                                        : !is_steady ? AGAIN_MS
-                                        : !is_read   ? LOOK_MS
-                                                     : EACH_MS);
+    if (is_good && is_steady)
+        note_shared(self);
+    self->next_at.ms = mono_now().ms + pause_after(self, is_good, is_steady);
     if (is_good) {
-        self->reader = self->coming_reader;
-        self->reader.known = true;
-        self->missing = is_read ? 0 : self->missing + 1;
         self->known = self->coming;
         self->coming = old;
     }
@@ -157,7 +143,7 @@ void watchers_step(watchers_t *self)
     if (self->asking || mono_now().ms < self->next_at.ms || !jailer_is_free(self->jailer))
         return;
     self->coming.count = 0;
-    self->coming_reader = (reader_t){0};
+    self->coming_shared = (shared_jail_t){0};
     self->target[0] = '\0';
     self->asked_at = mono_now();
     self->asking = jailer_jails(self->jailer, take_source, asked, self);
@@ -200,23 +186,10 @@ json_t *watchers_echoes(const watchers_t *self, const addr_t *address)
     return all;
 }
 
-void watchers_attention(const watchers_t *self, json_t *status)
+const shared_jail_t *watchers_shared(const watchers_t *self, int64_t *asked_ms)
 {
-    const char *jail = self->settings->shared.jail;
-    const char *log = self->settings->shared.log;
-    if (self->missing < MISSING_MIN)
-        return;
-    if (!self->reader.has_jail)
-        attention_add(
-            status,
-            "fail2ban has no jail %s: what peers ban is written to %s, and nobody bans it "
-            "(jail.d/banmesh-shared.conf; shared / jail)",
-            jail, log);
-    else
-        attention_add(status,
-                      "the jail %s does not read %s: what peers ban is banned by nobody (its "
-                      "logpath and backend; shared / log)",
-                      jail, log);
+    *asked_ms = mono_since_ms(self->shared_at);
+    return self->knows_shared ? &self->shared : NULL;
 }
 
 json_t *watchers_status(const watchers_t *self)
@@ -225,7 +198,5 @@ json_t *watchers_status(const watchers_t *self)
     for (size_t i = 0; i < self->known.count; i++)
         if (jail_facts_watches(&self->known.items[i]))
             json_array_append_new(watching, json_string(self->known.items[i].name));
-    return json_pack("{s:I, s:o, s:o}", "count", (json_int_t)self->known.count, "watching",
-                     watching, "shared_reads_log",
-                     self->reader.known ? json_boolean(self->reader.reads_log) : json_null());
+    return json_pack("{s:I, s:o}", "count", (json_int_t)self->known.count, "watching", watching);
 }

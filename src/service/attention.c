@@ -20,6 +20,17 @@ void attention_add(json_t *status, const char *format, ...)
     json_array_append_new(json_object_get(status, "attention"), json_string(line.text));
 }
 
+void attention_first(json_t *status, const char *format, ...)
+{
+    fault_t line;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line.text, sizeof line.text, format, args);
+    va_end(args);
+    log_make_printable(line.text);
+    json_array_insert_new(json_object_get(status, "attention"), 0, json_string(line.text));
+}
+
 static void look_at_peers(json_t *status, const json_t *peers, bool publishes)
 {
     for (size_t i = 0; i < json_array_size(peers); i++) {

@@ -337,9 +337,6 @@ static json_t *reset(service_t *self, const char *name)
 static void ask_attention(const service_t *self, json_t *status)
 {
     const char *why;
-    if (state_is_full(feed_state(self->feed)))
-        attention_add(status, "the disk is full: no ban is taken in until there is room in %s",
-                      self->settings->node.state);
     attention_to_mesh(status, !text_list_has(&self->settings->roles.aggregators,
                                              self->settings->node.name));
     if (self->not_reloaded.text[0] != '\0')
@@ -386,6 +383,9 @@ static json_t *answer(void *arg, const char *command)
     json_object_set_new(status, "attention", json_array());
     ask_attention(self, status);
     self->program->status(self->state, status);
+    if (state_is_full(feed_state(self->feed)))
+        attention_first(status, "the disk is full: no ban is taken in until there is room in %s",
+                        self->settings->node.state);
     return status;
 }
 

@@ -208,10 +208,10 @@ class Node:
         assert answer.returncode == (3 if status["attention"] else 0), status["attention"]
         return status
 
-    def status_text(self):
+    def status_text(self, *options):
         """What an operator sees."""
-        return subprocess.run([program("banmesh"), "status", "--config", self.conf], text=True,
-                              check=False, stdout=subprocess.PIPE).stdout
+        return subprocess.run([program("banmesh"), "status", "--config", self.conf, *options],
+                              text=True, check=False, stdout=subprocess.PIPE).stdout
 
     def messages(self):
         """The counters of the mesh."""

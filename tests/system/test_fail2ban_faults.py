@@ -239,29 +239,3 @@ def test_bans_flow_through_faults_of_every_kind(tmp_path):
                        lambda: "not banned: %s" % {address: when for address, when in sent.items()
                                                    if address not in two.banned("shared")})
             wait_until(lambda: mx2.status()["shared_log"]["writable"], "the log to be written")
-
-
-def attention(node):
-    return "\n".join(node.status()["attention"])
-
-
-def test_a_shared_jail_that_is_missing_or_reads_another_log_is_said(tmp_path):
-    """Else all looks well, and nothing that peers ban is banned."""
-    with Mesh(tmp_path, ["mx1"]) as mesh:
-        mx1, = mesh.nodes
-        open(mx1.shared_log, "a", encoding="ascii").close()
-        directory = os.path.join(mx1.dir, "f2b")
-        with Fail2banServer(directory, shared=False):
-            wait_until(lambda: "fail2ban has no jail shared" in attention(mx1),
-                       lambda: str(mx1.status()))
-        other = os.path.join(mx1.dir, "other.log")
-        open(other, "a", encoding="ascii").close()
-        with Fail2banServer(directory, "[shared]\naction = nothing\nlogpath = %s\n" % other):
-            wait_until(lambda: "the jail shared does not read" in attention(mx1),
-                       lambda: str(mx1.status()))
-            assert mx1.status()["fail2ban_jails"]["shared_reads_log"] is False
-        with Fail2banServer(directory,
-                            "[shared]\naction = nothing\nlogpath = %s\n" % mx1.shared_log):
-            wait_until(lambda: mx1.status()["fail2ban_jails"]["shared_reads_log"],
-                       lambda: str(mx1.status()))
-            wait_until(lambda: "jail shared" not in attention(mx1), lambda: attention(mx1))

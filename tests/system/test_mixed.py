@@ -131,7 +131,7 @@ def mixed(directory):
 
 def shown(node):
     """The status as an operator sees it: {name: number}."""
-    words = [line.split() for line in node.status_text().splitlines()]
+    words = [line.split() for line in node.status_text("--verbose").splitlines()]
     return {pair[0]: int(pair[1]) for pair in words if len(pair) == 2 and pair[1].isdigit()}
 
 

@@ -137,7 +137,7 @@ def test_status_and_log_say_how_far_catch_up_is(tmp_path):
             first = wait_until(behind, late.output)
             assert first["origin"] == "slow"
             assert 0 < first["have"] < first["all"] == origin.COUNT
-            assert re.search("catching up with slow: [0-9]+ of 1,000 batches, for [0-9]+ s",
+            assert re.search("catching up with slow: [0-9]+ of 1,000 batches, for [0-9]+ (s|min)",
                              late.status_text())
             wait_until(lambda: re.search(": catching up with slow: [0-9]+ of 1,000 batches\n",
                                          late.output()), late.output)

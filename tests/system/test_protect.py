@@ -12,6 +12,10 @@ from test_connections import at_name, in_own_etc, on_address
 LAST = "45.154.9.99"  # nobody's: once it is banned, those before it were decided
 
 
+def attention(node):
+    return [line for line in node.status()["attention"] if "no fail2ban was seen" not in line]
+
+
 def check_protected(mesh, addresses, origin="mx1", at=None):
     """Peers announce bans of all of these; no node but the origin bans one."""
     nodes = {node.name: node for node in mesh.nodes}
@@ -83,7 +87,7 @@ def test_gateways_of_all_tables_and_hops_are_protected(tmp_path):
             check_protected(mesh, ["45.154.18.1", "45.154.19.1", "45.154.20.1", "45.154.21.1",
                                    "2a02:4780:11:18::1", "2a02:4780:11:19::1",
                                    "2a02:4780:11:20::1", "2a02:4780:11:21::1", "45.154.21.2"])
-            assert mesh.nodes[1].status()["attention"] == []
+            assert attention(mesh.nodes[1]) == []
 
 
 def test_gateways_are_protected_where_proc_shows_nothing(tmp_path):
@@ -145,7 +149,7 @@ def test_every_address_of_a_peers_name_is_protected(tmp_path):
             node.start()
         mx1.wait_connected(["dual", "mx3"])
         check_protected(mesh, ["45.154.14.2", "2a02:4780:11:14::2"], origin="mx3", at=["mx1"])
-        assert mx1.status()["attention"] == []
+        assert attention(mx1) == []
     finally:
         mesh.stop()
 
