@@ -6,9 +6,9 @@
 #include <string.h>
 
 static const command_t *const commands[] = {
-    &command_keygen, &command_trust,  &command_status,  &command_why,
-    &command_bans,   &command_ban,    &command_pardon,  &command_allow,
-    &command_admit,  &command_import, &command_recover,
+    &command_keygen, &command_trust, &command_status, &command_watch,
+    &command_why,    &command_bans,  &command_ban,    &command_pardon,
+    &command_allow,  &command_admit, &command_import, &command_recover,
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])

@@ -44,6 +44,7 @@ extern const command_t command_keygen;
 extern const command_t command_trust;
 extern const command_t command_status;
 extern const command_t command_recover;
+extern const command_t command_watch;
 extern const command_t command_why;
 extern const command_t command_bans;
 extern const command_t command_ban;

@@ -4,6 +4,7 @@
 #include "attention.h"
 #include "by_hand.h"
 #include "census.h"
+#include "chronicle_answer.h"
 #include "entries.h"
 #include "jail_health.h"
 #include "name_orders.h"
@@ -39,6 +40,7 @@ struct applier {
     graces_t *graces;
     sink_t *sink;
     jailer_t *jailer;
+    chronicle_t *chronicle;
     lifts_t *lifts;
     census_t *census;
     watchers_t *watchers;
@@ -60,6 +62,7 @@ struct applier {
     mono_t started_at;
     mono_t refreshed_at;
     mono_t swept_at;
+    int64_t run;      /* told to who watches: numbers of events begin anew with it */
     int64_t clock_ms; /* wall clock beyond the monotonic one, at the last tick */
 };
 
@@ -368,7 +371,8 @@ static void jailer_done(void *arg)
 static void start_jailer(applier_t *self, const settings_t *settings)
 {
     self->jailer = jailer_new(service_loop(self->service), settings);
-    const lifts_parts_t lifts = {self->index, self->sink, self->jailer, lifted, jailer_done, self};
+    const lifts_parts_t lifts = {self->index, self->sink, self->jailer,   lifted,
+                                 jailer_done, self,       self->chronicle};
     self->lifts = lifts_new(&lifts, settings);
     const census_parts_t census = {self->index, self->sink,  self->jailer,
                                    differs,     jailer_done, self};
@@ -481,7 +485,7 @@ static void set_limits(applier_t *self)
 static void start_deciding(applier_t *self)
 {
     const standing_parts_t standing = {self->service, self->index, self->graces, self->judge,
-                                       self->memo,    self->sink,  self->lifts};
+                                       self->memo,    self->sink,  self->lifts,  self->chronicle};
     self->standing = standing_new(&standing);
     self->admission =
         admission_new(self->service, self->index, self->memo, standing_changed, self->standing);
@@ -494,6 +498,7 @@ static void start_deciding(applier_t *self)
         .admission = self->admission,
         .standing = self->standing,
         .local_lifts = self->local_lifts,
+        .chronicle = self->chronicle,
     };
     self->entries = entries_new(&entries);
     self->refill = refill_new(self->service, self->index, self->entries);
@@ -523,8 +528,10 @@ applier_t *applier_new(service_t *service, fault_t *fault)
     self->behind = true;
     self->started_at = self->refreshed_at = self->swept_at = mono_now();
     self->clock_ms = clock_beyond();
+    self->run = wall_now().ms;
     self->index = index_new();
     self->graces = graces_new();
+    self->chronicle = chronicle_new();
     set_limits(self);
     self->memo = memo_new(self->feed, self->index, fault);
     if (self->memo != NULL)
@@ -574,6 +581,7 @@ void applier_destroy(applier_t **self_p)
     memo_destroy(&self->memo);
     graces_destroy(&self->graces);
     index_destroy(&self->index);
+    chronicle_destroy(&self->chronicle);
     free(self);
 }
 
@@ -601,12 +609,21 @@ static json_t *carry_out_on_origin(applier_t *self, const char *line)
     return origin_orders_carry_out(&parts, line);
 }
 
+static json_t *tell_events(applier_t *self, const char *line)
+{
+    const chronicle_parts_t parts = {self->chronicle, self->index, self->judge, self->run};
+    return chronicle_answer(&parts, line);
+}
+
 json_t *applier_command(applier_t *self, const char *line)
 {
     const questions_parts_t parts = {self->service, self->index, self->graces,
                                      self->judge,   self->memo,  self->watchers};
+    json_t *answer = tell_events(self, line);
+    if (answer != NULL)
+        return answer;
     standing_look_at_clock(self->standing);
-    json_t *answer = questions_answer(&parts, line);
+    answer = questions_answer(&parts, line);
     if (answer != NULL && streq(line, "allowances"))
         json_object_set_new(answer, "names", allowed_names_json(self->allowed_names));
     if (answer == NULL)

@@ -44,6 +44,29 @@ static void count(entries_t *self, guard_outcome_t outcome, bool anew)
         standing_count(self->parts.standing, outcome);
 }
 
+/* For whoever watches: what becomes of a ban without a place in the index, or of one of ours. */
+static void note_ban(entries_t *self, const index_entry_t *entry, chronicle_event_t event,
+                     const char *outcome)
+{
+    const chronicle_entry_t noted = {
+        .event = event,
+        .address = *entry->address,
+        .origin = entry->origin,
+        .outcome = outcome,
+        .nid = entry->nid,
+        .until_ms = entry->duration_s >= 0 ? entry->time_ms + entry->duration_s * MS_PER_S : 0,
+    };
+    chronicle_note(self->parts.chronicle, &noted, entry->jail);
+}
+
+/* What came to nothing. */
+static void refuse(entries_t *self, const index_entry_t *entry, guard_outcome_t outcome, bool anew)
+{
+    count(self, outcome, anew);
+    if (!anew)
+        note_ban(self, entry, CHRONICLE_ARRIVED, guard_outcome_name(outcome));
+}
+
 /* It cannot count any more, whatever the settings. */
 static bool has_ended(const entries_t *self, const ban_t *ban)
 {
@@ -92,7 +115,7 @@ static void put(entries_t *self, const entries_place_t *at, index_entry_t *entry
     clamp_begin(self, entry);
     index_result_t result = index_put(self->parts.index, entry, &slot);
     if (result == INDEX_LEFT_OUT) {
-        count(self, GUARD_LEFT_OUT, at->anew);
+        refuse(self, entry, GUARD_LEFT_OUT, at->anew);
         return;
     }
     recall(self, at, index_find_ban(self->parts.index, slot, entry->nid), result == INDEX_ADDED);
@@ -108,14 +131,6 @@ static void take_ban(entries_t *self, const entries_place_t *at, const event_t *
 {
     const pubkey_t *origin = &at->feed->id.origin;
     const ban_t *ban = &event->ban;
-    if (has_ended(self, ban)) {
-        count(self, GUARD_EXPIRED, at->anew);
-        return;
-    }
-    if (!at->anew) {
-        judge_note_clock(self->parts.judge, origin, ban->time_ms);
-        self->from_future += ban->time_ms > standing_now(self->parts.standing).ms + AHEAD_FUTURE_MS;
-    }
     index_entry_t entry = {
         .address = &ban->address,
         .jail = ban->jail,
@@ -126,6 +141,14 @@ static void take_ban(entries_t *self, const entries_place_t *at, const event_t *
         .feed = (uint32_t)at->feed->number,
         .place = at->seq << INDEX_EVENT_BITS | at->number,
     };
+    if (has_ended(self, ban)) {
+        refuse(self, &entry, GUARD_EXPIRED, at->anew);
+        return;
+    }
+    if (!at->anew) {
+        judge_note_clock(self->parts.judge, origin, ban->time_ms);
+        self->from_future += ban->time_ms > standing_now(self->parts.standing).ms + AHEAD_FUTURE_MS;
+    }
     put(self, at, &entry);
 }
 
@@ -136,6 +159,19 @@ static bool is_news_to_jails(entries_t *self, const event_t *event)
 {
     return standing_has_begun(self->parts.standing) && event->kind == EVENT_ALLOW &&
            judge_allowance(self->parts.judge, &event->grace.network) == NULL;
+}
+
+/* Those that were read back at the start are no news. */
+static void note_grace(entries_t *self, const grace_entry_t *grace)
+{
+    const chronicle_entry_t entry = {
+        .event = grace->kind == EVENT_PARDON ? CHRONICLE_PARDON : CHRONICLE_ALLOWANCE,
+        .address = grace->network,
+        .origin = grace->origin,
+        .until_ms = grace->until_ms,
+    };
+    if (standing_has_begun(self->parts.standing))
+        chronicle_note(self->parts.chronicle, &entry, grace->text);
 }
 
 static void take_grace(entries_t *self, const pubkey_t *key, const event_t *event, bool anew)
@@ -159,6 +195,7 @@ static void take_grace(entries_t *self, const pubkey_t *key, const event_t *even
     if (result != GRACES_ADDED)
         return;
     self->graces_taken += !anew;
+    note_grace(self, &entry);
     if (is_news && judge_allowance(self->parts.judge, &grace->network) != NULL)
         local_lifts_push(self->parts.local_lifts, &grace->network);
     standing_note_grace(self->parts.standing, &entry);
@@ -201,7 +238,10 @@ void entries_take_own(entries_t *self, const ban_t *ban, int64_t nid)
         .duration_s = ban->duration_s,
         .origin = index_origin(self->parts.index, own_key(self)),
     };
-    if (index_put(self->parts.index, &entry, &slot) != INDEX_LEFT_OUT)
+    index_result_t result = index_put(self->parts.index, &entry, &slot);
+    if (result != INDEX_KNOWN && standing_has_begun(self->parts.standing))
+        note_ban(self, &entry, CHRONICLE_OWN, NULL);
+    if (result != INDEX_LEFT_OUT)
         standing_changed(self->parts.standing, slot);
 }
 

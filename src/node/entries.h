@@ -21,6 +21,7 @@ typedef struct {
     admission_t *admission;
     standing_t *standing;
     local_lifts_t *local_lifts;
+    chronicle_t *chronicle;
 } entries_parts_t;
 
 entries_t *entries_new(const entries_parts_t *parts);

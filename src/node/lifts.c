@@ -167,6 +167,12 @@ static void note_answer(lifts_t *self, uint32_t number, bool held)
     uint32_t again_s = 0;
     slot->flags = (uint16_t)(slot->flags & ~(INDEX_ASKED | INDEX_RECHECK));
     self->done += held;
+    if (held)
+        chronicle_note(self->parts.chronicle,
+                       &(chronicle_entry_t){.event = CHRONICLE_LET_GO,
+                                            .address = slot->address,
+                                            .origin = CHRONICLE_NO_ORIGIN},
+                       NULL);
     if (!held && unread_s != 0)
         again_s = now_s() + AGAIN_S;
     else {

@@ -10,6 +10,7 @@
 #ifndef BANMESH_NODE_LIFTS_H
 #define BANMESH_NODE_LIFTS_H
 
+#include "chronicle.h"
 #include "index.h"
 #include "jailer.h"
 #include "sink.h"
@@ -26,6 +27,7 @@ typedef struct {
     /* All answers of a request are in: there is work. */
     void (*done)(void *arg);
     void *arg;
+    chronicle_t *chronicle; /* may be NULL */
 } lifts_parts_t;
 
 /* settings: until lifts_set. */

@@ -40,6 +40,7 @@ struct standing {
     memo_t *memo;
     sink_t *sink;
     lifts_t *lifts;
+    chronicle_t *chronicle;
     backlog_t *backlog;
     size_t waiting; /* slots with INDEX_WAITS */
     bool begun;
@@ -62,6 +63,7 @@ standing_t *standing_new(const standing_parts_t *parts)
     self->memo = parts->memo;
     self->sink = parts->sink;
     self->lifts = parts->lifts;
+    self->chronicle = parts->chronicle;
     self->backlog = backlog_new();
     self->swept = INDEX_NONE;
     self->steady = steady_begin(wall_now(), mono_now());
@@ -176,6 +178,33 @@ static void set_waiting(standing_t *self, index_slot_t *slot, bool waits)
     slot->flags = (uint16_t)(waits ? slot->flags | INDEX_WAITS : slot->flags & ~INDEX_WAITS);
 }
 
+/* For whoever watches: of an address, not of one ban. */
+static void note(const standing_t *self, uint32_t number, chronicle_event_t event,
+                 const char *outcome)
+{
+    const chronicle_entry_t entry = {
+        .event = event,
+        .address = index_slot(self->index, number)->address,
+        .origin = CHRONICLE_NO_ORIGIN,
+        .outcome = outcome,
+    };
+    chronicle_note(self->chronicle, &entry, NULL);
+}
+
+static void note_ban(const standing_t *self, uint32_t number, chronicle_event_t event,
+                     const index_ban_t *ban, int64_t until_ms, const char *outcome)
+{
+    const chronicle_entry_t entry = {
+        .event = event,
+        .address = index_slot(self->index, number)->address,
+        .origin = ban->origin,
+        .outcome = outcome,
+        .nid = ban->nid,
+        .until_ms = until_ms,
+    };
+    chronicle_note(self->chronicle, &entry, index_jail(self->index, ban));
+}
+
 static void write_line(standing_t *self, uint32_t number, const view_t *view)
 {
     const index_ban_t *ban = view->strongest;
@@ -188,6 +217,7 @@ static void write_line(standing_t *self, uint32_t number, const view_t *view)
     };
     set_waiting(self, index_slot(self->index, number), false);
     sink_tell(self->sink, number, &line, self->now);
+    note_ban(self, number, CHRONICLE_APPLIED, ban, view->until_ms, NULL);
 }
 
 /* How long before its hold ends an address is told again. */
@@ -256,6 +286,7 @@ static void note_end_of_hold(standing_t *self, uint32_t number)
         return;
     sink_note_free(self->sink, number);
     lifts_drop(self->lifts, number);
+    note(self, number, CHRONICLE_LET_GO, "expired");
 }
 
 /* Bring the sink to agree with what should be. Returns what that came to, TOLD_COUNT if nothing
@@ -292,14 +323,20 @@ static void count_told(standing_t *self, told_t told)
 void standing_settle_new(standing_t *self, uint32_t number, int64_t nid)
 {
     judge_open(self->judge, number);
-    guard_verdict_t verdict =
-        judge_ban(self->judge, number, index_find_ban(self->index, number, nid));
+    const index_ban_t *ban = index_find_ban(self->index, number, nid);
+    guard_verdict_t verdict = judge_ban(self->judge, number, ban);
+    const index_ban_t before = *ban; /* it may have ended, and go */
     told_t told = settle(self, number);
     look_at_near(self, number);
     if (verdict.outcome == GUARD_STANDS)
         count_told(self, told);
     else
         self->outcomes[verdict.outcome]++;
+    if (verdict.outcome != GUARD_STANDS)
+        note_ban(self, number, CHRONICLE_ARRIVED, &before, verdict.until_ms,
+                 guard_outcome_name(verdict.outcome));
+    else if (told != TOLD_LINE && told != TOLD_COUNT) /* a line is noted as it is written */
+        note_ban(self, number, CHRONICLE_ARRIVED, &before, verdict.until_ms, told_names[told]);
 }
 
 void standing_count_known(standing_t *self)
@@ -382,6 +419,7 @@ bool standing_lift_by_hand(standing_t *self, uint32_t number, int64_t at_ms)
         return false;
     set_waiting(self, slot, false);
     sink_note_free(self->sink, number);
+    note(self, number, CHRONICLE_BY_HAND, NULL);
     visit(self, number);
     return true;
 }
@@ -390,6 +428,7 @@ void standing_untold(void *arg, uint32_t slot)
 {
     standing_t *self = arg;
     self->told[TOLD_LINE]--;
+    note(self, slot, CHRONICLE_UNWRITTEN, NULL);
     index_set_due(self->index, slot, now_s(self)); /* soon again */
 }
 

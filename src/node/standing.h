@@ -19,6 +19,7 @@ typedef struct {
     memo_t *memo;
     sink_t *sink;
     lifts_t *lifts;
+    chronicle_t *chronicle;
 } standing_parts_t;
 
 /* Nothing is told to the sink before standing_begin: a hold whose ban has not been put in yet would
