@@ -73,8 +73,7 @@ static bool has_ended(const entries_t *self, const ban_t *ban)
     return ban_end_ms(ban) <= standing_steady(self->parts.standing).ms;
 }
 
-/* A ban from the future begins when it comes; that is remembered, or each restart would have it
- * begin again. */
+/* A ban from the future begins when it comes. */
 static void clamp_begin(entries_t *self, index_entry_t *entry)
 {
     int64_t now_ms = standing_now(self->parts.standing).ms;
@@ -83,17 +82,23 @@ static void clamp_begin(entries_t *self, index_entry_t *entry)
         entry->time_ms - known->begin_ms <= BEGIN_BELIEVED_MS) {
         entry->is_clamped = true;
         entry->time_ms = known->begin_ms;
-        return;
+    } else if (entry->time_ms > now_ms) {
+        entry->is_clamped = true;
+        entry->time_ms = now_ms;
     }
-    if (entry->time_ms <= now_ms)
+}
+
+/* When that was is remembered, or each restart would have it begin again; not if the clocks differ
+ * by little, as clocks do. */
+static void remember_begin(entries_t *self, const index_entry_t *entry, int64_t said_ms)
+{
+    const memo_ban_t *known = memo_ban(self->parts.memo, entry->nid);
+    if (said_ms <= entry->time_ms + AHEAD_FUTURE_MS || (known != NULL && known->begin_ms != 0))
         return;
     memo_ban_t memo = known != NULL ? *known : (memo_ban_t){.nid = entry->nid};
-    memo.begin_ms = now_ms;
-    memo.until_ms =
-        entry->duration_s >= 0 ? entry->time_ms + entry->duration_s * MS_PER_S : EVENT_FOREVER;
+    memo.begin_ms = entry->time_ms;
+    memo.until_ms = entry->duration_s >= 0 ? said_ms + entry->duration_s * MS_PER_S : EVENT_FOREVER;
     memo_set_ban(self->parts.memo, &memo);
-    entry->is_clamped = true;
-    entry->time_ms = now_ms;
 }
 
 /* What is known of a ban besides what its origin says. */
@@ -112,12 +117,14 @@ static void recall(entries_t *self, const entries_place_t *at, index_ban_t *ban,
 static void put(entries_t *self, const entries_place_t *at, index_entry_t *entry)
 {
     uint32_t slot;
+    int64_t said_ms = entry->time_ms;
     clamp_begin(self, entry);
     index_result_t result = index_put(self->parts.index, entry, &slot);
     if (result == INDEX_LEFT_OUT) {
         refuse(self, entry, GUARD_LEFT_OUT, at->anew);
         return;
     }
+    remember_begin(self, entry, said_ms);
     recall(self, at, index_find_ban(self->parts.index, slot, entry->nid), result == INDEX_ADDED);
     if (at->anew)
         return;

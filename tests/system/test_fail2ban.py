@@ -268,7 +268,7 @@ def test_a_missing_shared_log_keeps_fail2ban_from_starting(tmp_path):
         fail2ban.start()
 
 
-def test_the_shared_jail_runs_our_blocking_action_alone(tmp_path):
+def test_the_shared_jail_runs_our_blocking_action_and_tells_of_lifts(tmp_path):
     log = tmp_path / "shared.log"
     files = {"jail.d/zz-private.conf": f"[shared]\nlogpath = {log}\n"}
     everywhere = "[DEFAULT]\naction = %(action_)s\n         banmesh\n"
@@ -278,7 +278,8 @@ def test_the_shared_jail_runs_our_blocking_action_alone(tmp_path):
         [*tool("client"), "-c", str(fail2ban.conf), "-d"],
         capture_output=True, text=True, check=True, timeout=60).stdout
     actions = [text for text in dump.splitlines() if "'addaction'" in text]
-    assert actions == ["['set', 'shared', 'addaction', 'banmesh-nftables']"]
+    assert actions == ["['set', 'shared', 'addaction', 'banmesh-nftables']",
+                       "['set', 'shared', 'addaction', 'banmesh-lifted']"]
 
 
 # --- the action that publishes -------------------------------------------------------------------
