@@ -32,7 +32,6 @@ static const char *const told_names[TOLD_COUNT] = {
 
 struct standing {
     service_t *service;
-    const settings_t *settings;
     index_t *index;
     graces_t *graces;
     int64_t allowed_until_ms; /* when the first allowance ends */
@@ -87,7 +86,6 @@ void standing_look_at_clock(standing_t *self)
     steady_look(&self->steady, self->now, mono);
     self->steady_now = steady_time(&self->steady, self->now, mono);
     judge_set_time(self->judge, self->now, self->steady_now);
-    self->settings = service_settings(self->service);
 }
 
 bool standing_has_begun(const standing_t *self)
@@ -223,7 +221,7 @@ static void write_line(standing_t *self, uint32_t number, const view_t *view)
 /* How long before its hold ends an address is told again. */
 static uint32_t renewal_s(const standing_t *self)
 {
-    int64_t share_s = self->settings->shared.bantime_s / 8;
+    int64_t share_s = service_settings(self->service)->shared.bantime_s / 8;
     return share_s < RENEW_MAX_S ? (uint32_t)share_s : RENEW_MAX_S;
 }
 
@@ -301,7 +299,7 @@ static told_t settle(standing_t *self, uint32_t number)
         return TOLD_LATER; /* when the answer is in, it is settled */
     view_t view = look(self, number);
     note_end_of_hold(self, number);
-    if (self->settings->guard.dry_run != 0)
+    if (service_settings(self->service)->guard.dry_run != 0)
         told = view.strongest != NULL ? TOLD_DRY : TOLD_COUNT;
     else if (view.strongest != NULL) {
         lifts_drop(self->lifts, number);
@@ -492,7 +490,7 @@ static bool take_turn(standing_t *self, uint32_t number)
     if ((slot->flags & INDEX_WAITS) == 0 || (slot->flags & INDEX_FREE) != 0)
         return false;
     set_waiting(self, slot, false);
-    if (self->settings->guard.dry_run != 0)
+    if (service_settings(self->service)->guard.dry_run != 0)
         return false;
     view_t view = look(self, number);
     if (view.strongest == NULL)
