@@ -262,15 +262,28 @@ static size_t print_progress(const json_t *list)
     return json_array_size(list);
 }
 
+/* Lines that wait for the pace of the shared log, and how long that takes. */
+static size_t print_backlog(const json_t *status)
+{
+    char span[ASK_TIME_MAX];
+    json_int_t pace = ask_number(status, "pace");
+    json_int_t backlog = ask_number(status, "backlog");
+    if (pace <= 0)
+        return print_waiting(backlog, "addresses, for their lines in the shared log");
+    return print_waiting(
+        backlog,
+        "addresses, for the pace of the shared log (shared / pace, %" JSON_INTEGER_FORMAT
+        " a second): the last one in %s; the newest first",
+        pace, ask_span((backlog + pace - 1) / pace, span));
+}
+
 static void print_waits(const json_t *status)
 {
     const json_t *jail = json_object_get(status, "shared_jail");
     const json_t *mesh = json_object_get(status, "mesh");
     const json_t *local = json_object_get(status, "local_allow");
     print_title("waiting");
-    size_t lines = print_waiting(ask_number(status, "backlog"),
-                                 "addresses, for the pace of the shared log (shared / pace); the "
-                                 "newest first");
+    size_t lines = print_backlog(status);
     lines += print_over_rate(json_object_get(status, "over_rate"));
     lines += print_waiting(ask_number(status, "to_let_go"), "addresses, to be let go of%s",
                            is(jail, "state", "reads") ? "" : ": by the jail, see above");
