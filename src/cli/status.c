@@ -285,6 +285,8 @@ static void print_waits(const json_t *status)
     print_title("waiting");
     size_t lines = print_backlog(status);
     lines += print_over_rate(json_object_get(status, "over_rate"));
+    lines += print_waiting(ask_number(status, "short_of_quorum"),
+                           "addresses, for another node that bans them (guard / quorum)");
     lines += print_waiting(ask_number(status, "to_let_go"), "addresses, to be let go of%s",
                            is(jail, "state", "reads") ? "" : ": by the jail, see above");
     lines += print_waiting(ask_number(local, "waiting"),

@@ -1,5 +1,5 @@
 /* chronicle - the last things that became of bans here, for `banmesh watch`: each with a number,
- * from 1 on. The oldest give way; nobody ever waits for who watches. In memory only, about 1.5 MB
+ * from 1 on. The oldest give way; nobody ever waits for who watches. In memory only, about 1 MB
  * once it is full. Decides nothing. */
 #ifndef BANMESH_NODE_CHRONICLE_H
 #define BANMESH_NODE_CHRONICLE_H

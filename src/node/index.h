@@ -43,6 +43,7 @@ enum {
     INDEX_RECHECK = 8, /* it did, but a line may have been on its way: ask once more */
     INDEX_SEEN = 16,   /* the jail holds it, by its own word: census.h */
     INDEX_FREE = 32,   /* nobody's slot */
+    INDEX_SHORT = 64,  /* of origins: no ban of it stands, and one waits for a quorum */
 };
 
 /* One address. */

@@ -41,7 +41,8 @@ struct standing {
     lifts_t *lifts;
     chronicle_t *chronicle;
     backlog_t *backlog;
-    size_t waiting; /* slots with INDEX_WAITS */
+    size_t waiting;         /* slots with INDEX_WAITS */
+    size_t short_of_quorum; /* slots with INDEX_SHORT */
     bool begun;
     steady_t steady;
     wall_t now;
@@ -118,6 +119,7 @@ typedef struct {
     int64_t newest_ms; /* when the newest that stands began */
     uint32_t next_s;   /* when the first of all of them ends; UINT32_MAX: none */
     bool waits;        /* one of them for the rate of its origin only */
+    bool is_short;     /* one of them for a quorum */
 } view_t;
 
 static void add_to_view(view_t *view, const index_ban_t *ban, const guard_verdict_t *verdict)
@@ -126,6 +128,7 @@ static void add_to_view(view_t *view, const index_ban_t *ban, const guard_verdic
     if (end_s < view->next_s)
         view->next_s = end_s;
     view->waits = view->waits || verdict->outcome == GUARD_RATE;
+    view->is_short = view->is_short || verdict->outcome == GUARD_QUORUM;
     if (verdict->outcome != GUARD_STANDS)
         return;
     if (view->strongest == NULL || verdict->begin_ms > view->newest_ms)
@@ -148,6 +151,14 @@ static void look_at_near(standing_t *self, uint32_t number)
     }
 }
 
+static void note_short(standing_t *self, index_slot_t *slot, const view_t *view)
+{
+    bool is_short = view->is_short && view->strongest == NULL;
+    self->short_of_quorum -= (slot->flags & INDEX_SHORT) != 0;
+    self->short_of_quorum += is_short;
+    slot->flags = (uint16_t)(is_short ? slot->flags | INDEX_SHORT : slot->flags & ~INDEX_SHORT);
+}
+
 /* Decide all bans of an address; those that have ended go. */
 static view_t look(standing_t *self, uint32_t number)
 {
@@ -166,6 +177,7 @@ static view_t look(standing_t *self, uint32_t number)
     }
     if (removed)
         look_at_near(self, number);
+    note_short(self, index_slot(self->index, number), &view);
     return view;
 }
 
@@ -562,6 +574,7 @@ void standing_status(const standing_t *self, json_t *status)
     json_object_set_new(status, "running", json_integer((json_int_t)index_bans(self->index)));
     json_object_set_new(status, "held", json_integer((json_int_t)sink_held(self->sink)));
     json_object_set_new(status, "backlog", json_integer((json_int_t)self->waiting));
+    json_object_set_new(status, "short_of_quorum", json_integer((json_int_t)self->short_of_quorum));
     json_object_set_new(status, "to_let_go", json_integer((json_int_t)lifts_waiting(self->lifts)));
     json_object_set_new(status, "let_go", json_integer((json_int_t)lifts_done(self->lifts)));
 }

@@ -159,6 +159,25 @@ def test_what_waits_and_why(tmp_path):
         assert "\nfeeds " in mx2.status_text("--verbose")
 
 
+def test_what_waits_for_a_quorum_is_counted_until_it_has_it(tmp_path):
+    with Mesh(tmp_path, ["mx1", "mx2", "mx3"], extra={"guard": {"quorum": 2}}) as mesh:
+        mx1, mx2, mx3 = mesh.nodes
+
+        def short():
+            return mx3.status()["short_of_quorum"]
+        mx1.publish("80.94.95.112")
+        mx1.publish("80.94.95.113")
+        mx1.publish("80.94.95.114", bantime=2)
+        wait_until(lambda: short() == 3, short)
+        assert "\nwaiting\n  3 addresses, for another node that bans them" in mx3.status_text()
+        mx2.publish("80.94.95.112")
+        mx3.wait_reported(["80.94.95.112"])
+        wait_until(lambda: short() == 1, short)
+        subprocess.run([program("banmesh"), "pardon", "80.94.95.113", "--reason", "a test",
+                        "--config", mx1.conf], check=True, stdout=subprocess.DEVNULL)
+        wait_until(lambda: short() == 0, short)
+
+
 def test_a_node_that_is_down_is_said_in_words(tmp_path):
     mx1 = Mesh(tmp_path, ["mx1"]).nodes[0]
     done = subprocess.run([program("banmesh"), "status", "--config", mx1.conf], text=True,
