@@ -121,8 +121,7 @@ void desk_status(const desk_t *self, bool failing, json_t *status)
     jail_status(self, failing, status);
     standing_status(self->standing, status);
     entries_status(self->entries, json_object_get(status, "outcomes"));
-    json_object_set_new(status, "pace",
-                        json_integer(service_settings(self->service)->shared.pace));
+    json_object_set_new(status, "pace", json_integer(service_settings(self->service)->shared.pace));
     json_object_set_new(status, "over_rate", waiting_of_origins(self, status));
     json_object_set_new(status, "census", census_status(self->census));
     json_object_set_new(status, "fail2ban_jails", watchers_status(self->watchers));
