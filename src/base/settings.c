@@ -348,6 +348,8 @@ static int read_section(settings_t *self, zpl_t *file, zconfig_t *section, fault
                              zconfig_name(node));
         if (set_value(self, entry, zconfig_value(node), &inner) == -1)
             return zpl_fault(file, node, fault, "%s / %s: %.300s", name, entry->name, inner.text);
+        if (entry->kind == ADDR_LIST)
+            ((addr_list_t *)field(self, entry))->line = zpl_line(file, node);
     }
     return 0;
 }

@@ -16,6 +16,7 @@ typedef struct {
     addr_t *items;
     size_t size;
     text_list_t names; /* host names that stood among them, folded */
+    int line;          /* of the file; 0: it stands nowhere */
 } addr_list_t;
 
 typedef struct {

@@ -15,7 +15,6 @@
 #include <string.h>
 
 #define FAULTS_MAX     8
-#define GIVEN_REASON   "guard / protect"
 #define NAMES_AGAIN_MS (5 * 60 * MS_PER_S)
 
 typedef struct {
@@ -34,6 +33,7 @@ typedef enum { GIVEN, INTERFACES, ROUTES, RESOLVERS, SOURCE_COUNT } source_t;
 struct protect {
     places_t *places;
     names_t *names; /* of the operator's list */
+    char given[64]; /* where that stands */
     bool has_news;
     list_t lists[SOURCE_COUNT];
     list_t fresh;               /* being read */
@@ -157,8 +157,10 @@ static void read_host(protect_t *self, const settings_t *settings)
 {
     fault_t fault;
     self->fault_count = 0;
+    snprintf(self->given, sizeof self->given, "guard / protect in line %d of the settings",
+             settings->guard.protect.line);
     for (size_t i = 0; i < settings->guard.protect.size; i++)
-        add(self, &settings->guard.protect.items[i], GIVEN_REASON);
+        add(self, &settings->guard.protect.items[i], self->given);
     take(self, GIVEN, true);
     int rc = add_interfaces(self, &fault);
     if (rc == -1)
@@ -183,10 +185,10 @@ static bool has_fault(const fault_t *faults, size_t count, const fault_t *fault)
 
 static void take_names(protect_t *self, const text_list_t *names)
 {
-    char reason[HOSTNAME_MAX + sizeof GIVEN_REASON " ()"];
+    char reason[HOSTNAME_MAX + sizeof self->given + sizeof " ()"];
     names_begin(self->names);
     for (size_t i = 0; i < names->size; i++) {
-        snprintf(reason, sizeof reason, GIVEN_REASON " (%s)", names->items[i]);
+        snprintf(reason, sizeof reason, "%s (%s)", self->given, names->items[i]);
         names_want(self->names, names->items[i], reason);
     }
     names_end(self->names);

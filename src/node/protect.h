@@ -25,7 +25,7 @@ void protect_refresh(protect_t *self, const cert_t *own, const trust_t *trust,
 bool protect_take_news(protect_t *self);
 
 /* Why no ban may touch this address or network ("own address", "peer", "gateway", "resolver",
- * "guard / protect", or that with a name behind it); NULL if one may. */
+ * "guard / protect in line 31 of the settings", or that with a name behind it); NULL if one may. */
 const char *protect_reason(const protect_t *self, const addr_t *address);
 
 /* Calls for each thing that is not protected because it cannot be known. */

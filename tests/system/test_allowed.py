@@ -428,7 +428,9 @@ def test_a_name_in_guard_protect_protects_what_it_is_here(tmp_path):
         mx2.wait_reported(["45.154.5.5"])
         assert mx2.reported() == ["45.154.5.5"]
         said = command(mx2, "why", "45.154.1.1")
-        assert "protected here: guard / protect (%s)" % HOME in said, said
+        line = 1 + next(i for i, text in enumerate(open(mx2.conf)) if "protect =" in text)
+        assert ("protected here: guard / protect in line %d of the settings (%s)" % (line, HOME)
+                in said), said
         attention = "\n".join(mx2.status()["attention"])
         assert "nowhere.example.org: " in attention
         assert "loop.example.org: refused: it has the address 127.0.0.1 (loopback)" in attention

@@ -101,7 +101,7 @@ def test_what_this_host_would_not_hold_is_refused_in_words(tmp_path):
 
         refused("10.0.0.1", "10.0.0.1 is special", "public")
         refused("127.0.0.1", "is special")
-        refused("45.154.3.7", "protected here (guard / protect)")
+        refused("45.154.3.7", "protected here (guard / protect in line ")
         refused("45.156.0.0/16", "a wider network")
         refused("2a02:4780::/47", "a wider network")
         refused("example.org", "example.org", "not an IPv4 or IPv6 address")

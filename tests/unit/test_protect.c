@@ -60,14 +60,16 @@ static void gather(void *arg, const fault_t *fault)
 
 TEST(own_addresses_and_the_list_are_protected_and_networks_that_touch_them)
 {
+    static const char in_line_31[] = "guard / protect in line 31 of the settings";
     addr_t list = support_addr("45.154.0.0/16");
     settings.guard.protect.items = &list;
     settings.guard.protect.size = 1;
+    settings.guard.protect.line = 31;
     refresh();
     assert_string_equal(reason("127.0.0.1"), "own address");
     assert_string_equal(reason("127.0.0.0/8"), "own address");
-    assert_string_equal(reason("45.154.3.4"), "guard / protect");
-    assert_string_equal(reason("45.0.0.0/8"), "guard / protect");
+    assert_string_equal(reason("45.154.3.4"), in_line_31);
+    assert_string_equal(reason("45.0.0.0/8"), in_line_31);
     assert_string_equal(reason("46.154.3.4"), "nothing");
 }
 

@@ -127,6 +127,7 @@ static void check_everything(const settings_t *self)
     assert_false(text_list_has(&self->roles.operators, "ops"));
     assert_int_equal(self->publish.users.size, 2);
     assert_int_equal(self->guard.protect.size, 3);
+    assert_true(self->guard.protect.line > 1);
     assert_int_equal(self->guard.protect.names.size, 1);
     assert_string_equal(self->guard.protect.names.items[0], "home.example.org");
     assert_int_equal(self->guard.local_allow, 0);
