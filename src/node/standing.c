@@ -47,7 +47,8 @@ struct standing {
     steady_t steady;
     wall_t now;
     wall_t steady_now;
-    uint32_t swept; /* slots looked at by the sweep that goes on; INDEX_NONE: none does */
+    uint32_t sweeping; /* the slot that a sweep looks at next */
+    uint32_t to_sweep; /* how many slots it has yet to look at; 0: none goes on */
     uint64_t told[TOLD_COUNT];
     uint64_t outcomes[GUARD_OUTCOME_COUNT];
 };
@@ -65,7 +66,6 @@ standing_t *standing_new(const standing_parts_t *parts)
     self->lifts = parts->lifts;
     self->chronicle = parts->chronicle;
     self->backlog = backlog_new();
-    self->swept = INDEX_NONE;
     self->steady = steady_begin(wall_now(), mono_now());
     standing_look_at_clock(self);
     return self;
@@ -450,9 +450,10 @@ void standing_begin(standing_t *self)
     standing_sweep(self);
 }
 
+/* A ring: however often it is asked for, each slot has its turn. */
 void standing_sweep(standing_t *self)
 {
-    self->swept = 0;
+    self->to_sweep = index_reach(self->index);
 }
 
 static bool is_over(mono_t until)
@@ -482,14 +483,15 @@ static bool step_due(standing_t *self, mono_t until)
 
 static bool step_sweep(standing_t *self, mono_t until)
 {
-    for (int i = 1; self->swept < index_reach(self->index); i++) {
-        uint32_t number = self->swept++;
+    for (int i = 1; self->to_sweep > 0; i++) {
+        uint32_t number = self->sweeping < index_reach(self->index) ? self->sweeping : 0;
+        self->sweeping = number + 1;
+        self->to_sweep--;
         if ((index_slot(self->index, number)->flags & INDEX_FREE) == 0)
             visit(self, number);
         if (sink_is_full(self->sink) || (i % STEP_SLOTS == 0 && is_over(until)))
             return true;
     }
-    self->swept = INDEX_NONE;
     return false;
 }
 
@@ -542,7 +544,7 @@ bool standing_step(standing_t *self, bool catching_up)
         return false;
     step_graces(self);
     bool more = step_due(self, until);
-    if (!more && self->swept != INDEX_NONE)
+    if (!more && self->to_sweep > 0)
         more = step_sweep(self, until);
     return step_backlog(self, catching_up) || more;
 }
