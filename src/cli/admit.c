@@ -8,6 +8,7 @@ static int admit(const command_options_t *options, int argc, char **argv)
     char order[256];
     if (!command_expects(&command_admit, argc, argv, 1))
         return COMMAND_USAGE;
+    char count[ASK_COUNT_MAX];
     snprintf(order, sizeof order, "admit %.200s", argv[1]);
     json_t *answer = ask_node(options, order);
     if (answer == NULL)
@@ -15,8 +16,9 @@ static int admit(const command_options_t *options, int argc, char **argv)
     if (options->json)
         ask_dump(answer);
     else
-        printf("%" JSON_INTEGER_FORMAT " bans of %s that waited are let in\n",
-               ask_number(answer, "admitted"), ask_text(answer, "origin"));
+        printf("let in: %s that waited, of %s\n",
+               ask_count(ask_number(answer, "admitted"), "ban", "bans", count),
+               ask_text(answer, "origin"));
     json_decref(answer);
     return COMMAND_OK;
 }

@@ -1,6 +1,7 @@
 #include "ask.h"
 
 #include "admin.h"
+#include "progress.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -76,6 +77,15 @@ const char *ask_text(const json_t *object, const char *name)
 json_int_t ask_number(const json_t *object, const char *name)
 {
     return json_integer_value(json_object_get(object, name));
+}
+
+const char *ask_count(json_int_t count, const char *one, const char *many,
+                      char out[static ASK_COUNT_MAX])
+{
+    char number[PROGRESS_COUNT_MAX];
+    snprintf(out, ASK_COUNT_MAX, "%s %s", progress_count((uint64_t)(count > 0 ? count : 0), number),
+             count == 1 ? one : many);
+    return out;
 }
 
 const char *ask_span(int64_t seconds, char out[static ASK_TIME_MAX])

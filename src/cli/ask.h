@@ -1,5 +1,5 @@
 /* ask - one question to the running node, over the admin socket that the settings name; and how
- * times are printed for people. */
+ * times and counts are printed for people. */
 #ifndef BANMESH_CLI_ASK_H
 #define BANMESH_CLI_ASK_H
 
@@ -25,6 +25,12 @@ const char *ask_text(const json_t *object, const char *name);
 json_int_t ask_number(const json_t *object, const char *name);
 
 #define ASK_TIME_MAX 48
+
+#define ASK_COUNT_MAX 64
+
+/* "1 ban", "12,345 bans". Returns out. */
+const char *ask_count(json_int_t count, const char *one, const char *many,
+                      char out[static ASK_COUNT_MAX]);
 
 /* "3 h 12 min": at most two units; "ever" for -1. Returns out. */
 const char *ask_span(int64_t seconds, char out[static ASK_TIME_MAX]);

@@ -12,10 +12,11 @@ static void print_covered(const json_t *answer)
 {
     size_t index;
     json_t *ban;
+    char counted[ASK_COUNT_MAX];
     json_int_t count = ask_number(answer, "covered_count");
     bool done = json_is_true(json_object_get(answer, "done"));
-    printf("%s %s: %" JSON_INTEGER_FORMAT " bans that run are about it\n",
-           done ? "done for" : "nothing done for", ask_text(answer, "network"), count);
+    printf("%s %s: it covers %s\n", done ? "done for" : "nothing done for",
+           ask_text(answer, "network"), ask_count(count, "running ban", "running bans", counted));
     json_array_foreach(json_object_get(answer, "covered"), index, ban)
     {
         if (index < FEW)

@@ -175,7 +175,7 @@ static void print_part(const import_t *self, const part_t *part)
         return;
     }
     if (self->node == NULL)
-        printf("%zu bans to hand in", part->bans - part->over);
+        printf("%zu to hand in", part->bans - part->over);
     else
         printf("%zu announced", part->counts.announced);
     print_count(part->counts.known, "known already");

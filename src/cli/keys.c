@@ -261,13 +261,15 @@ static json_t *ask_of_bans(const command_options_t *options, const char *name, b
 
 static void say_bans(const char *name, const json_t *bans, bool undo)
 {
+    char counted[ASK_COUNT_MAX];
     json_int_t count = ask_number(bans, undo ? "undone" : "bans");
+    ask_count(count, "running ban", "running bans", counted);
     if (undo)
-        printf("its %" JSON_INTEGER_FORMAT " bans that run here are void now\n", count);
+        printf("void here from now on: %s of it\n", counted);
     else if (count > 0)
-        printf("its %" JSON_INTEGER_FORMAT " bans that run here stand: banmesh trust remove %s "
-               "--undo-bans makes them void\n",
-               count, name);
+        printf("still standing here: %s of it (banmesh trust remove %s --undo-bans makes that "
+               "void)\n",
+               counted, name);
 }
 
 static int say_removed(const command_options_t *options, const store_t *store, const char *name,

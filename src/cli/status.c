@@ -42,8 +42,8 @@ static size_t count_connected(const json_t *peers)
 
 static void print_well(const json_t *status)
 {
-    char running[PROGRESS_COUNT_MAX];
-    char held[PROGRESS_COUNT_MAX];
+    char running[ASK_COUNT_MAX];
+    char held[ASK_COUNT_MAX];
     const json_t *peers = json_object_get(json_object_get(status, "mesh"), "peers");
     const json_t *jail = json_object_get(status, "shared_jail");
     printf("%sall is well%s: %s hears %zu of %zu peers", colour_on(COLOUR_GOOD), colour_off(),
@@ -52,9 +52,9 @@ static void print_well(const json_t *status)
         printf("\n");
         return;
     }
-    progress_count((uint64_t)ask_number(status, "running"), running);
-    progress_count((uint64_t)ask_number(status, "held"), held);
-    printf(", %s bans run, the jail %s %s %s addresses\n", running, ask_text(jail, "jail"),
+    ask_count(ask_number(status, "running"), "running ban", "running bans", running);
+    ask_count(ask_number(status, "held"), "address", "addresses", held);
+    printf(", %s, the jail %s %s %s\n", running, ask_text(jail, "jail"),
            is(jail, "state", "reads") ? "holds" : "was told to hold", held);
 }
 
@@ -138,28 +138,28 @@ static void print_forks(const json_t *forks)
 /* By what it was told; whether it does is another question. */
 static void print_holds(const json_t *status, const json_t *jail)
 {
-    char running[PROGRESS_COUNT_MAX];
-    char held[PROGRESS_COUNT_MAX];
+    char running[ASK_COUNT_MAX];
+    char held[ASK_COUNT_MAX];
     char let_go[PROGRESS_COUNT_MAX];
-    progress_count((uint64_t)ask_number(status, "running"), running);
-    progress_count((uint64_t)ask_number(status, "held"), held);
+    ask_count(ask_number(status, "running"), "running ban", "running bans", running);
+    ask_count(ask_number(status, "held"), "address", "addresses", held);
     progress_count((uint64_t)ask_number(status, "let_go"), let_go);
-    printf("  %s bans run, of all nodes; the jail %s was told to hold %s addresses, and let go of "
-           "%s\n",
-           running, ask_text(jail, "jail"), held, let_go);
+    printf("  %s, of all nodes; the jail %s was told to hold %s, and let go of %s\n", running,
+           ask_text(jail, "jail"), held, let_go);
 }
 
 static void print_census(const json_t *census)
 {
     char ago[ASK_TIME_MAX];
+    char tickets[ASK_COUNT_MAX];
     if (!json_is_object(census)) {
         printf("  what it holds was not compared with that since the start\n");
         return;
     }
-    printf("  compared with what it holds %s: %" JSON_INTEGER_FORMAT
-           " addresses, %" JSON_INTEGER_FORMAT " were missing and are handed over again, "
-           "%" JSON_INTEGER_FORMAT " are not of the mesh\n",
-           ask_ago(ask_number(census, "s_ago"), ago), ask_number(census, "tickets"),
+    printf("  compared with what it holds %s: %s; missing, and handed over again: "
+           "%" JSON_INTEGER_FORMAT "; not of the mesh: %" JSON_INTEGER_FORMAT "\n",
+           ask_ago(ask_number(census, "s_ago"), ago),
+           ask_count(ask_number(census, "tickets"), "address", "addresses", tickets),
            ask_number(census, "handed_over_again"), ask_number(census, "not_of_the_mesh"));
 }
 
@@ -214,15 +214,16 @@ static void print_held(const json_t *status)
 /* ---- what waits, and why ---- */
 
 /* Nothing is printed of a count of 0. */
-static size_t print_waiting(json_int_t count, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-static size_t print_waiting(json_int_t count, const char *format, ...)
+static size_t print_waiting(json_int_t count, const char *one, const char *many, const char *format,
+                            ...) __attribute__((format(printf, 4, 5)));
+static size_t print_waiting(json_int_t count, const char *one, const char *many, const char *format,
+                            ...)
 {
-    char number[PROGRESS_COUNT_MAX];
+    char counted[ASK_COUNT_MAX];
     va_list args;
     if (count <= 0)
         return 0;
-    printf("  %s ", progress_count((uint64_t)count, number));
+    printf("  %s", ask_count(count, one, many, counted));
     va_start(args, format);
     vprintf(format, args);
     va_end(args);
@@ -237,8 +238,8 @@ static size_t print_over_rate(const json_t *origins)
     size_t lines = 0;
     json_object_foreach((json_t *)(uintptr_t)origins, name, count)
     {
-        lines += print_waiting(json_integer_value(count),
-                               "bans of %s, which bans faster than guard / rate; let in as that "
+        lines += print_waiting(json_integer_value(count), "ban", "bans",
+                               " of %s, which bans faster than guard / rate; let in as that "
                                "allows (banmesh admit %s: now)",
                                name, name);
     }
@@ -269,12 +270,12 @@ static size_t print_backlog(const json_t *status)
     json_int_t pace = ask_number(status, "pace");
     json_int_t backlog = ask_number(status, "backlog");
     if (pace <= 0)
-        return print_waiting(backlog, "addresses, for their lines in the shared log");
-    return print_waiting(
-        backlog,
-        "addresses, for the pace of the shared log (shared / pace, %" JSON_INTEGER_FORMAT
-        " a second): the last one in %s; the newest first",
-        pace, ask_span((backlog + pace - 1) / pace, span));
+        return print_waiting(backlog, "address", "addresses",
+                             ", for their lines in the shared log");
+    return print_waiting(backlog, "address", "addresses",
+                         ", for the pace of the shared log (shared / pace, %" JSON_INTEGER_FORMAT
+                         " a second): the last one in %s; the newest first",
+                         pace, ask_span((backlog + pace - 1) / pace, span));
 }
 
 static void print_waits(const json_t *status)
@@ -285,17 +286,18 @@ static void print_waits(const json_t *status)
     print_title("waiting");
     size_t lines = print_backlog(status);
     lines += print_over_rate(json_object_get(status, "over_rate"));
-    lines += print_waiting(ask_number(status, "short_of_quorum"),
-                           "addresses, for another node that bans them (guard / quorum)");
-    lines += print_waiting(ask_number(status, "to_let_go"), "addresses, to be let go of%s",
+    lines += print_waiting(ask_number(status, "short_of_quorum"), "address", "addresses",
+                           ", for another node that bans them (guard / quorum)");
+    lines += print_waiting(ask_number(status, "to_let_go"), "address", "addresses",
+                           ", to be let go of%s",
                            is(jail, "state", "reads") ? "" : ": by the jail, see above");
-    lines += print_waiting(ask_number(local, "waiting"),
-                           "addresses and networks that were allowed, for this host's jails to let "
-                           "go of");
-    lines += print_waiting(ask_number(mesh, "missing_batches"),
-                           "batches that peers have signed, and are not here yet");
+    lines +=
+        print_waiting(ask_number(local, "waiting"), "allowed address or network",
+                      "allowed addresses and networks", ", for this host's jails to let go of");
+    lines += print_waiting(ask_number(mesh, "missing_batches"), "batch", "batches",
+                           " that peers have signed, not here yet");
     lines += print_progress(json_object_get(mesh, "catching_up"));
-    lines += print_waiting(ask_number(status, "behind"), "batches, for the store");
+    lines += print_waiting(ask_number(status, "behind"), "batch", "batches", ", for the store");
     if (lines == 0)
         printf("  nothing\n");
 }

@@ -112,7 +112,7 @@ def test_admit_lets_in_what_waits(tmp_path):
         mx1.stream([(address, "sshd", time.time()) for address in flood])
         wait_until(lambda: over_rate(mx2) > 1500, lambda: mx2.status())
         assert "no bans of a node" in command(mx2, "admit", "mx9", status=1)
-        assert "bans of mx1 that waited are let in" in command(mx2, "admit", "mx1")
+        assert "bans that waited, of mx1" in command(mx2, "admit", "mx1")
         mx2.wait_reported(flood)
         assert mx2.status()["over_rate"] == {}
 
@@ -319,12 +319,12 @@ def test_bans_of_a_removed_node_stand_until_they_are_undone(tmp_path):
             mx1.publish(Y)
             fail2ban.wait_banned("shared", [X, Y])
             said = remove_trust(mx2, "mx1")
-            assert "2 bans that run here stand: banmesh trust remove mx1 --undo-bans" in said, said
+            assert "standing here: 2 running bans of it (banmesh trust remove mx1 --undo-bans" in said, said
             assert outcomes(mx2, Y) == {"mx1": "stands"}
             assert "not trusted any more since" in command(mx2, "why", Y)
             assert "no bans of a node" in remove_trust(mx2, "mx7", "--undo-bans", status=1)
             begun = time.monotonic()
-            assert "2 bans that run here are void now" in remove_trust(mx2, "mx1", "--undo-bans")
+            assert "void here from now on: 2 running bans of it" in remove_trust(mx2, "mx1", "--undo-bans")
             wait_free(fail2ban, [Y])
             print("undone after %.2f s" % (time.monotonic() - begun))
             assert fail2ban.banned("shared") == [X]

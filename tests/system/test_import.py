@@ -107,7 +107,7 @@ def test_what_was_banned_before_is_announced_once_and_can_be_lifted(tmp_path):
         with fail2ban(mx1) as server:
             server.wait_banned("sshd", [*BEFORE, "10.0.0.1"])
             dry = run(mx1, "--dry-run")
-            assert "5 bans to hand in" in dry and mx1.status()["intake"]["stored"] == 0, dry
+            assert "5 to hand in" in dry and mx1.status()["intake"]["stored"] == 0, dry
             said = run(mx1)
             assert "4 announced, 1 not for others" in said, said
             for left_out in ("shared", "recidive", "offenders", "postfix"):

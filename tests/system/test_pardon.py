@@ -45,10 +45,10 @@ def test_an_operators_pardon_lifts_bans_of_all_and_a_new_one_counts(tmp_path):
             for server in (one, two):
                 server.wait_banned("shared", ["45.154.1.1", "45.154.1.2"])
             dry = command(mx1, "pardon", "45.154.1.1", "--reason", "x", "--dry-run")
-            assert "nothing done" in dry and "2 bans" in dry
+            assert "nothing done" in dry and "2 running bans" in dry
             begun = time.monotonic()
             said = command(mx1, "pardon", "45.154.1.1", "--reason", "a customer")
-            assert "2 bans that run are about it" in said and "does not hold it" in said, said
+            assert "it covers 2 running bans" in said and "does not hold it" in said, said
             assert "announced to 2 of 2 peers" in said
             wait_free(one, ["45.154.1.1"])
             wait_free(two, ["45.154.1.1"])

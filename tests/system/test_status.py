@@ -56,7 +56,7 @@ def test_well_then_down_then_well_again(mx1):
     assert mx1.status()["shared_jail"]["state"] == "not-seen"
     with server_of(mx1):
         wait_state(mx1, "reads")
-        assert re.match("all is well: mx1 hears 0 of 0 peers, 1 bans run, the jail shared holds 0 ",
+        assert re.match("all is well: mx1 hears 0 of 0 peers, 1 running ban, the jail shared holds 0 ",
                         first(mx1))
         wait_until(lambda: mx1.status()["census"], "the comparison")
         text = mx1.status_text()
