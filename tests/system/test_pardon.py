@@ -2,11 +2,12 @@
 
 import json
 import os
+import socket
 import subprocess
 import time
 
 from fail2ban_server import Fail2banServer
-from mesh import Mesh, program, wait_until
+from mesh import Client, Mesh, program, wait_until
 from test_unban import events, value
 
 WEEK = 604800
@@ -24,6 +25,16 @@ def command(node, *arguments, status=0):
                           capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout if status == 0 else done.stderr
+
+
+def order(node, word, **asked):
+    """As the command does, without a process each time."""
+    with socket.socket(socket.AF_UNIX) as admin:
+        admin.settimeout(100)
+        admin.connect(node.admin)
+        admin.sendall(("%s %s\n" % (word, json.dumps(asked))).encode())
+        answer = json.loads(admin.makefile().read())
+    assert answer["done"], answer
 
 
 def why(node, address):
@@ -78,6 +89,28 @@ def test_a_pardon_of_a_node_without_the_role_lifts_its_own_bans_only(tmp_path):
             wait_until(lambda: mx2.status()["outcomes"].get("grace") == 2, "both pardons")
             assert why(mx2, "45.154.1.2")["reports"][0]["outcome"] == "stands"
             assert two.banned("shared") == ["45.154.1.2"]
+
+
+def test_a_thousand_pardons_over_one_address(tmp_path):
+    with Mesh(tmp_path, ["mx1", "mx2", "mx3"], extra=ROLES) as mesh:
+        mx1, mx2, mx3 = mesh.nodes
+        mx3.stop()
+        when = time.time() - 1000
+        mx2.stream([("45.154.1.1", "jail%d" % i, when + i) for i in range(1000)])
+        mx1.wait_reported(["45.154.1.1"])
+        for i in range(500):  # one of each wideness, again and again; now and then up to a time
+            network = "45.154.0.0/%d" % (16 + i % 7)
+            order(mx1, "pardon", network=network, text="no. %d" % i, for_s=60 if i % 10 == 0 else 0)
+        with Client(mx2.socket) as client:
+            for i in range(0, 1000, 2):
+                client.send("unban jail=jail%d ip=45.154.1.1 time=%.3f at=%.3f"
+                            % (i, when + i, time.time()))
+                assert client.answer().endswith("lifted")
+        mx3.start()  # hears all of it at once
+        for node in mesh.nodes:
+            wait_until(lambda: {report["outcome"] for report in why(node, "45.154.1.1")["reports"]}
+                       == {"pardoned"}, lambda: why(node, "45.154.1.1"))
+        assert "damaged" not in mx3.output()
 
 
 def test_an_allowance_holds_while_it_runs_and_reaches_who_was_away(tmp_path):
