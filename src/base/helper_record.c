@@ -124,6 +124,8 @@ int helper_request_read(const uint8_t *record, size_t size, helper_request_t *re
         return read_jail(at, rest, request);
     case HELPER_JAILS:
         return rest == 0 && request->count == 0 ? 0 : -1;
+    case HELPER_UNKNOWN:
+        break;
     }
     return -1;
 }
@@ -140,6 +142,8 @@ static size_t item_bytes(helper_what_t what)
         return HELPER_TICKET_BYTES;
     case HELPER_JAILS:
         return HELPER_SOURCE_BYTES;
+    case HELPER_UNKNOWN:
+        break;
     }
     return 0;
 }

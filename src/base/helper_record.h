@@ -36,6 +36,7 @@
 #define HELPER_RECORD_MAX     (HELPER_ANSWER_HEADER + HELPER_TICKETS_MAX * HELPER_TICKET_BYTES)
 
 typedef enum {
+    HELPER_UNKNOWN = 0,  /* of a record that is not one */
     HELPER_LIFT = 1,     /* in the shared jail */
     HELPER_LIFT_ALL = 2, /* in all jails; no networks */
     HELPER_LIST = 3,     /* what a jail holds */

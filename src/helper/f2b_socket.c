@@ -112,11 +112,12 @@ static bool wait_for(int fd, short events, mono_t until)
 static int connect_to(const f2b_t *f2b)
 {
     int fd = unix_socket_connect(f2b->path, SOCK_STREAM, left_ms(f2b->until) + 1);
-    if (fd != -1 && fcntl(fd, F_SETFL, O_NONBLOCK) == -1) {
-        close(fd);
-        return -1;
-    }
-    return fd;
+    if (fd == -1 || fcntl(fd, F_SETFL, O_NONBLOCK) == 0)
+        return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
 }
 
 /* ---- one command ---- */

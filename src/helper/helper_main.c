@@ -59,6 +59,8 @@ static void serve(reply_t *self, size_t size)
     case HELPER_JAILS:
         listing_jails(self);
         break;
+    case HELPER_UNKNOWN:
+        break;
     }
 }
 

@@ -179,6 +179,8 @@ static bool take_items(jailer_t *self, const helper_answer_t *answer)
         return take_tickets(&self->asked, answer);
     case HELPER_JAILS:
         return take_sources(&self->asked, answer);
+    case HELPER_UNKNOWN:
+        break;
     }
     return false;
 }
