@@ -6,7 +6,7 @@
 
 #define AGAIN_MS   10000 /* after an answer that was none, or not the last word */
 #define SETTLE_MAX 360   /* times: fail2ban works through what it restores for an hour at most */
-#define EACH_MS    (24LL * 3600 * MS_PER_S)
+#define EACH_MS    (3600LL * MS_PER_S)
 #define STEP_SLOTS 65536
 #define UNREAD_S   (FAIL2BAN_BEHIND_MS / MS_PER_S)
 
@@ -80,6 +80,8 @@ static void see(void *arg, const jailer_ticket_t *tickets, size_t count)
     census_t *self = arg;
     for (size_t i = 0; i < count; i++) {
         uint32_t number = index_find(self->parts.index, &tickets[i].address);
+        if (number == INDEX_NONE && sink_let_go_of(self->parts.sink, &tickets[i].address))
+            number = index_make(self->parts.index, &tickets[i].address);
         if (number == INDEX_NONE)
             self->strangers++;
         else

@@ -1,7 +1,8 @@
 /* census - compares what the shared jail says that it holds with what this host's book says: after
- * each new start of fail2ban, and once a day. What the book has and the jail has not is free, and
+ * each new start of fail2ban, and once an hour. What the book has and the jail has not is free, and
  * so is told again if it should be held; what the jail has, a ban of the mesh was about, and should
- * not be, is let go; what the mesh knows nothing of is left alone, and counted.
+ * not be, is let go, also if that ended and was let go of before (a fail2ban that lost its place in
+ * the log reads old lines again); what the mesh knows nothing of is left alone, and counted.
  *
  * A fail2ban that starts bans again what it held before, some at a time: what it says then is not
  * all that it will hold. So it is asked again until it has as many as ten seconds before. */

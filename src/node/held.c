@@ -16,7 +16,7 @@
 
 const char held_tables[] =
     "CREATE TABLE held (id INTEGER PRIMARY KEY, nid INTEGER NOT NULL, address BLOB NOT NULL, "
-    " prefix INTEGER NOT NULL, until_ms INTEGER NOT NULL);"
+    " prefix INTEGER NOT NULL, until_ms INTEGER NOT NULL);" HELD_GONE_TABLES ";"
     "CREATE TABLE holder (id INTEGER PRIMARY KEY CHECK (id = 1), device INTEGER NOT NULL, "
     " inode INTEGER NOT NULL, started_ns INTEGER NOT NULL)";
 
@@ -26,6 +26,10 @@ struct held {
     sqlite3_stmt *add_group;
     sqlite3_stmt *remove;
     sqlite3_stmt *drop;
+    sqlite3_stmt *let_go;
+    sqlite3_stmt *was_let_go;
+    sqlite3_stmt *gone;
+    sqlite3_stmt *drop_gone;
     sqlite3_stmt *all;
     sqlite3_stmt *newest;
     sqlite3_stmt *holder;
@@ -61,6 +65,12 @@ held_t *held_new(db_t *db)
     self->add_group = db_prepare(db, ADD_GROUP_SQL);
     self->remove = db_prepare(db, "DELETE FROM held WHERE id = ?");
     self->drop = db_prepare(db, "DELETE FROM held WHERE until_ms <= ?");
+    self->let_go = db_prepare(db, "INSERT INTO gone "
+                                  "SELECT nid, address, prefix, until_ms, ? FROM held "
+                                  "WHERE id = ?");
+    self->was_let_go = db_prepare(db, "SELECT 1 FROM gone WHERE address = ? AND prefix = ?");
+    self->gone = db_prepare(db, "SELECT nid, until_ms FROM gone");
+    self->drop_gone = db_prepare(db, "DELETE FROM gone WHERE gone_ms <= ?");
     self->all = db_prepare(db, "SELECT id, nid, address, prefix, until_ms FROM held ORDER BY id");
     self->newest = db_prepare(db, "SELECT id, nid, until_ms FROM held ORDER BY id DESC LIMIT ?");
     self->holder = db_prepare(db, "SELECT device, inode, started_ns FROM holder");
@@ -111,7 +121,8 @@ int held_put(held_t *self, const held_row_t *rows, size_t count)
 int held_drop_ended(held_t *self, wall_t now)
 {
     sqlite3_bind_int64(self->drop, 1, now.ms);
-    return db_step(self->db, self->drop);
+    sqlite3_bind_int64(self->drop_gone, 1, now.ms - HELD_GONE_MS);
+    return db_step(self->db, self->drop) == 0 ? db_step(self->db, self->drop_gone) : -1;
 }
 
 int held_each(held_t *self, held_fn *tell, void *arg)
@@ -143,6 +154,30 @@ int held_remove(held_t *self, int64_t id)
 {
     sqlite3_bind_int64(self->remove, 1, id);
     return db_step(self->db, self->remove);
+}
+
+int held_let_go(held_t *self, int64_t id, wall_t now)
+{
+    sqlite3_bind_int64(self->let_go, 1, now.ms);
+    sqlite3_bind_int64(self->let_go, 2, id);
+    return db_step(self->db, self->let_go) == 0 ? held_remove(self, id) : -1;
+}
+
+bool held_was_let_go(held_t *self, const addr_t *address)
+{
+    sqlite3_bind_blob(self->was_let_go, 1, address->bytes, (int)addr_size(address), SQLITE_STATIC);
+    sqlite3_bind_int(self->was_let_go, 2, address->prefix);
+    bool found = db_step(self->db, self->was_let_go) == 1;
+    sqlite3_reset(self->was_let_go);
+    return found;
+}
+
+int held_gone_each(held_t *self, held_ban_fn *tell, void *arg)
+{
+    int rc;
+    while ((rc = db_step(self->db, self->gone)) == 1)
+        tell(arg, 0, sqlite3_column_int64(self->gone, 0), sqlite3_column_int64(self->gone, 1));
+    return rc;
 }
 
 int held_holder(held_t *self, fail2ban_id_t *holder)

@@ -8,13 +8,7 @@
 #define TABLE_MIN  1024
 #define BEGINS_MAX 100000 /* of bans from the future; more begin anew at each start */
 
-const char memo_tables[] =
-    "CREATE TABLE memo (nid INTEGER PRIMARY KEY, lifted_ms INTEGER NOT NULL, "
-    " begin_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL);"
-    "CREATE TABLE origin (key BLOB PRIMARY KEY, name TEXT NOT NULL, removed_ms INTEGER NOT NULL, "
-    " undone_ms INTEGER NOT NULL, heard_ms INTEGER NOT NULL, level_milli INTEGER NOT NULL) "
-    " WITHOUT ROWID;"
-    "CREATE TABLE admission (feed INTEGER PRIMARY KEY, place INTEGER NOT NULL)";
+const char memo_tables[] = MEMO_TABLES;
 
 typedef struct {
     memo_ban_t ban; /* nid 0: free */

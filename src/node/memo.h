@@ -11,6 +11,13 @@
 #include "rate.h"
 
 extern const char memo_tables[];
+#define MEMO_TABLES                                                                                \
+    "CREATE TABLE memo (nid INTEGER PRIMARY KEY, lifted_ms INTEGER NOT NULL, "                     \
+    " begin_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL);"                                      \
+    "CREATE TABLE origin (key BLOB PRIMARY KEY, name TEXT NOT NULL, removed_ms INTEGER NOT NULL, " \
+    " undone_ms INTEGER NOT NULL, heard_ms INTEGER NOT NULL, level_milli INTEGER NOT NULL) "       \
+    " WITHOUT ROWID;"                                                                              \
+    "CREATE TABLE admission (feed INTEGER PRIMARY KEY, place INTEGER NOT NULL)"
 
 typedef struct memo memo_t;
 

@@ -107,12 +107,14 @@ static int recall_holder(sink_t *self)
     return 0;
 }
 
-/* Of what was let go of meanwhile, or lifted by hand, no line is to come back. */
+/* Of what was let go of meanwhile, or is about to be, or was lifted by hand, no line is to come
+ * back. */
 static bool is_held(void *arg, const addr_t *address)
 {
     const sink_t *self = arg;
     uint32_t slot = index_find(self->index, address);
-    return slot != INDEX_NONE && index_slot(self->index, slot)->held_until_s != 0;
+    return slot != INDEX_NONE && index_slot(self->index, slot)->held_until_s != 0 &&
+           (index_slot(self->index, slot)->flags & INDEX_LET_GO) == 0;
 }
 
 sink_t *sink_new(feed_t *feed, index_t *index, memo_t *memo, const settings_t *settings,
@@ -131,8 +133,8 @@ sink_t *sink_new(feed_t *feed, index_t *index, memo_t *memo, const settings_t *s
     self->pace = pace_of(settings->shared.pace, mono_now());
     self->held = held_new(self->db);
     if (self->held != NULL) /* before ended holds are swept */
-        self->unrecorded =
-            unrecorded_new(settings->shared.log, self->held, settings->shared.bantime_s * MS_PER_S);
+        self->unrecorded = unrecorded_new(settings->shared.log, self->held,
+                                          settings->shared.bantime_s * MS_PER_S, wall_now());
     if (self->held == NULL || agree_with_log(self) == -1 || recall_holder(self) == -1 ||
         held_drop_ended(self->held, wall_now()) == -1 ||
         held_each(self->held, recall, self) == -1) {
@@ -184,6 +186,11 @@ void sink_tell(sink_t *self, uint32_t number, const sink_ban_t *ban, wall_t now)
     slice_before_t before = {number, slot->held_until_s, slot->held_row};
     slice_hold(&self->slice, &hold, &before);
     note_held(self, slot, index_seconds(hold.until_ms), (uint32_t)hold.id);
+}
+
+bool sink_let_go_of(const sink_t *self, const addr_t *address)
+{
+    return held_was_let_go(self->held, address);
 }
 
 void sink_note_free(sink_t *self, uint32_t number)

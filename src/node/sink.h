@@ -42,6 +42,9 @@ void sink_tell(sink_t *self, uint32_t number, const sink_ban_t *ban, wall_t now)
 /* The jail does not hold the address of a slot any more. The slot says so at once. */
 void sink_note_free(sink_t *self, uint32_t number);
 
+/* Whether the jail was told to hold it, and let go of it lately. */
+bool sink_let_go_of(const sink_t *self, const addr_t *address);
+
 /* The consumer is done with a feed up to seq. */
 void sink_move(sink_t *self, const feed_ref_t *feed, uint64_t seq);
 

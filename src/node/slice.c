@@ -64,7 +64,7 @@ bool slice_takes(const slice_t *self, const feed_ref_t *feed, uint64_t seq)
 static int remove_rows(const slice_t *self, held_t *held)
 {
     for (size_t i = 0; i < self->gone_count; i++)
-        if (held_remove(held, self->gone[i]) == -1)
+        if (held_let_go(held, self->gone[i], wall_now()) == -1)
             return -1;
     for (size_t i = 0; i < self->hold_count; i++)
         if (self->before[i].held_row != 0 && held_remove(held, self->before[i].held_row) == -1)

@@ -14,6 +14,6 @@ const state_tables_t tables_of_node = {
     .own_6 = attempts_6,
     .peers_6 = "DROP TABLE IF EXISTS pending; DROP TABLE IF EXISTS backlog",
     .own_7 = allowed_rows_table,
-    .peers_7 = memo_tables,
+    .peers_7 = MEMO_TABLES ";" HELD_GONE_TABLES,
     .rekeyed = attempts_rekeyed,
 };

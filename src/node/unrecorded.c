@@ -111,6 +111,24 @@ static void meet_row(void *arg, int64_t id, int64_t nid, int64_t until_ms)
         add_lost(self, id);
 }
 
+/* Its line stands, and so it should. */
+static void meet_gone(void *arg, int64_t id, int64_t nid, int64_t until_ms)
+{
+    unrecorded_t *self = arg;
+    (void)id;
+    size_t i = find(self, nid);
+    if (i < self->count && self->entries[i].nid == nid)
+        forget_committed(self, i, until_ms);
+}
+
+/* Their rows may have gone since. */
+static void forget_old(unrecorded_t *self, int64_t before_ms)
+{
+    for (size_t i = 0; i < self->count; i++)
+        if (self->entries[i].stamp_ms < before_ms)
+            self->entries[i].stamp_ms = 0;
+}
+
 void unrecorded_clear(unrecorded_t *self)
 {
     free(self->entries);
@@ -147,7 +165,7 @@ static int read_lines(unrecorded_t *self, const char *log, off_t *from)
     return rc;
 }
 
-unrecorded_t *unrecorded_new(const char *log, held_t *held, int64_t bantime_ms)
+unrecorded_t *unrecorded_new(const char *log, held_t *held, int64_t bantime_ms, wall_t now)
 {
     unrecorded_t *self = xcalloc(1, sizeof *self);
     meeting_t meeting = {.self = self, .since_ms = INT64_MIN, .bantime_ms = bantime_ms};
@@ -162,8 +180,10 @@ unrecorded_t *unrecorded_new(const char *log, held_t *held, int64_t bantime_ms)
     if (self->count > 0)
         qsort(self->entries, self->count, sizeof *self->entries, compare);
     /* The newest holds are those of the newest lines. Some lines may stand twice. */
-    if (held_newest(held, 2 * self->count + ROWS_MAX, meet_row, &meeting) == -1)
+    if (held_newest(held, 2 * self->count + ROWS_MAX, meet_row, &meeting) == -1 ||
+        held_gone_each(held, meet_gone, self) == -1)
         self->count = self->lost_count = 0;
+    forget_old(self, now.ms - HELD_GONE_MS);
     settle(self);
     return self;
 }

@@ -10,10 +10,11 @@
 
 typedef struct unrecorded unrecorded_t;
 
-/* Compare the end of a log, as much as the last slices may have filled, with the newest rows. A log
+/* Compare the end of a log, as much as the last slices may have filled, with the newest rows, and
+ * with those of what was let go of lately: what is older than these are kept lacks nothing. A log
  * that cannot be read differs in nothing.
  *   bantime_ms  how long fail2ban holds an address */
-unrecorded_t *unrecorded_new(const char *log, held_t *held, int64_t bantime_ms);
+unrecorded_t *unrecorded_new(const char *log, held_t *held, int64_t bantime_ms, wall_t now);
 void unrecorded_destroy(unrecorded_t **self_p);
 
 /* How many lines lack their rows: nearly always none. */

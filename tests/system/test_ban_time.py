@@ -7,6 +7,7 @@ import pytest
 
 from fail2ban_server import Fail2banServer
 from mesh import Mesh, wait_until
+from test_pardon import why
 
 WEEK = 604800
 
@@ -130,6 +131,34 @@ def test_fail2ban_without_a_lasting_database_gets_all_again(tmp_path):
         with two:
             # Lines of the last minute may be unread: only what is older is missed for sure.
             two.wait_banned("shared", held, timeout=200)
+
+
+def test_lines_of_ended_bans_that_fail2ban_reads_again_hold_nobody(tmp_path):
+    """fail2ban notes late how far it has read: killed, or after a power loss, it takes old lines for
+    new, and would hold for a week what had ended long ago."""
+    ended = ["45.154.13.%d" % i for i in range(1, 6)]
+    with Mesh(tmp_path, ["mx1", "mx2"]) as mesh:
+        mx1, mx2 = mesh.nodes
+        with shared_jail(mx2) as two:
+            mx1.publish("45.154.13.9", bantime=WEEK)
+            for address in ended:
+                mx1.publish(address, bantime=8)
+            two.wait_banned("shared", ended)
+            for address in ended:
+                wait_free(two, address)
+            # Not until it is asked for no more is it forgotten that these were held.
+            wait_until(lambda: all(why(mx2, address)["hold"] is None for address in ended),
+                       "them to be forgotten", 150)
+        mx2.stop()
+        os.unlink(os.path.join(str(two.directory), "fail2ban.sqlite3"))
+        with two:
+            two.wait_banned("shared", ["45.154.13.9", *ended])
+            mx2.start()
+            for address in ended:
+                wait_free(two, address, 100)
+            wait_until(lambda: (mx2.status()["census"] or {}).get("not_of_the_mesh") == 0,
+                       lambda: str(mx2.status()["census"]), 100)
+            assert two.banned("shared") == ["45.154.13.9"]
 
 
 def test_what_is_held_and_not_of_the_mesh_is_left_alone(tmp_path):

@@ -138,6 +138,25 @@ def test_an_allowance_holds_while_it_runs_and_reaches_who_was_away(tmp_path):
             assert "45.155.1.1" not in command(mx1, "allow", "list")
 
 
+def test_what_was_let_go_of_is_told_again_after_a_restart(tmp_path):
+    """The line of before still stands in the log, and is no line for what stands again."""
+    with Mesh(tmp_path, ["mx1", "mx2", "mx3"], extra=ROLES) as mesh:
+        mx1, mx2, mx3 = mesh.nodes
+        with shared_jail(mx2) as two:
+            mx3.publish("45.154.1.1", bantime=WEEK)
+            two.wait_banned("shared", ["45.154.1.1"])
+            command(mx1, "allow", "45.154.1.1", "--for", "1h", "--comment", "a test")
+            wait_free(two, ["45.154.1.1"])
+            wait_until(lambda: mx2.status()["held"] == 0, "the book to say so")
+            mx2.stop()
+            mx2.start()
+            wait_until(lambda: mx2.status()["census"], "it to be compared", 100)
+            assert "without their rows" not in mx2.output()
+            command(mx1, "allow", "remove", "45.154.1.1")
+            two.wait_banned("shared", ["45.154.1.1"], timeout=60)
+            assert why(mx2, "45.154.1.1")["hold"]["held"]
+
+
 def test_an_allowance_that_is_made_shorter_stays_so_for_those_that_come_later(tmp_path):
     """Compaction forgets the shorter one at its end; the longer one must not count again."""
     with Mesh(tmp_path, ["mx1", "mx2"], extra=ROLES) as mesh:

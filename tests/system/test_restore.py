@@ -15,7 +15,7 @@ from effort import new_seed, rounds
 from mesh import Mesh, public_addresses, wait_until
 from store import Store, add_aggregator
 
-VERSION_7 = ["allowed_name", "memo", "origin", "admission"]
+VERSION_7 = ["allowed_name", "memo", "origin", "admission", "gone"]
 STATE_FILES = ("own.db", "peers.db")
 
 

@@ -107,6 +107,25 @@ TEST(one_row_is_removed)
     close_held(&open);
 }
 
+TEST(what_was_let_go_of_is_known_for_a_while)
+{
+    open_t open = open_held();
+    size_t next = 3;
+    put(&open, 0, 3);
+    addr_t let_go = numbered(1).address;
+    addr_t held = numbered(2).address;
+    assert_false(held_was_let_go(open.held, &let_go));
+    assert_int_equal(held_let_go(open.held, 2, (wall_t){NOW_MS}), 0);
+    assert_true(held_was_let_go(open.held, &let_go));
+    assert_false(held_was_let_go(open.held, &held));
+    assert_int_equal(held_newest(open.held, 1, see_newest, &next), 0);
+    assert_int_equal(held_drop_ended(open.held, (wall_t){NOW_MS - 1 + HELD_GONE_MS}), 0);
+    assert_true(held_was_let_go(open.held, &let_go));
+    assert_int_equal(held_drop_ended(open.held, (wall_t){NOW_MS + HELD_GONE_MS}), 0);
+    assert_false(held_was_let_go(open.held, &let_go));
+    close_held(&open);
+}
+
 TEST(ids_begin_anew_before_they_are_too_large)
 {
     open_t open = open_held();
@@ -158,6 +177,7 @@ int main(void)
         in_directory(rows_in_groups_of_any_size_come_back_in_order),
         in_directory(the_newest_rows_come_newest_first),
         in_directory(one_row_is_removed),
+        in_directory(what_was_let_go_of_is_known_for_a_while),
         in_directory(ids_begin_anew_before_they_are_too_large),
         in_directory(the_last_holder_is_remembered),
         in_directory(what_has_ended_is_forgotten),
