@@ -128,9 +128,12 @@ static void print_verdict(const json_t *answer)
                ask_time(ask_number(ban, "until"), until), ask_text(ban, "origin"),
                ask_text(ban, "address"), ask_text(ban, "jail"));
     else if (json_array_size(reports) > 0)
-        printf("%s is not banned here: none of the reports stands.\n", address);
+        printf("%s is not banned by the mesh: none of the reports stands.\n", address);
     else
-        printf("%s is not banned here: no ban of it that runs is known.\n", address);
+        printf("%s is not banned by the mesh: no ban of it that runs is known.\n", address);
+    if (ban == NULL)
+        printf("  what jails of this host hold by themselves, fail2ban says: fail2ban-client "
+               "banned\n");
 }
 
 static void print_hold(const json_t *hold)

@@ -595,6 +595,11 @@ bool applier_sees_fail2ban(const applier_t *self)
     return strcmp(sink_fail2ban(self->parts.sink), "runs") == 0;
 }
 
+bool applier_sees_publishers(const applier_t *self)
+{
+    return watchers_publish(self->parts.watchers);
+}
+
 void applier_status(const applier_t *self, json_t *status)
 {
     desk_status(&self->parts, self->failing, status);

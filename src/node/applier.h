@@ -43,6 +43,9 @@ json_t *applier_command(applier_t *self, const char *line);
 /* Whether the socket of a fail2ban is there. */
 bool applier_sees_fail2ban(const applier_t *self);
 
+/* Whether one of its jails has our action, as far as it could be asked. */
+bool applier_sees_publishers(const applier_t *self);
+
 /* Add outcomes, held addresses and the state of the log to the status. */
 void applier_status(const applier_t *self, json_t *status);
 

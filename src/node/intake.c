@@ -269,9 +269,12 @@ static void flush(void *arg)
 
 /* ---- requests ---- */
 
-/* jail: its name in the mesh; "": the request does not say */
+/* jail: its name in the mesh; "": the request does not say. The shared jail announces nothing: its
+ * hook tells of lifts. */
 static void note_call(intake_t *self, const char *jail)
 {
+    if (streq(jail, service_settings(self->service)->shared.jail))
+        return;
     self->called_at = mono_now();
     self->called = true;
     snprintf(self->called_for, sizeof self->called_for, "%s", *jail != '\0' ? jail : "?");
@@ -483,7 +486,8 @@ static void look_at_hook(const intake_t *self, json_t *status, uint64_t batches)
 {
     const char *since =
         json_string_value(json_object_get(json_object_get(status, "hook"), "not_called_since"));
-    if (since != NULL && batches == 0 && applier_sees_fail2ban(self->applier))
+    if (since != NULL && batches == 0 && applier_sees_fail2ban(self->applier) &&
+        !applier_sees_publishers(self->applier))
         attention_add(status,
                       "no jail of this host has called the hook since %s: has one the action "
                       "\"banmesh\"? fail2ban takes a new action of a running jail at "

@@ -115,7 +115,9 @@ static int64_t pause_after(const watchers_t *self, bool is_good, bool is_steady)
         return AFTER_BAD_MS;
     if (!is_steady)
         return AGAIN_MS;
-    return self->shared.is_there && self->shared.reads ? EACH_MS : DEAF_MS;
+    if (!self->shared.is_there || !self->shared.reads)
+        return DEAF_MS;
+    return watchers_publish(self) ? EACH_MS : AFTER_BAD_MS;
 }
 
 /* While fail2ban starts there are more of them each time. */
@@ -128,11 +130,11 @@ static void asked(void *arg, jailer_status_t status)
     self->asking = false;
     if (is_good && is_steady)
         note_shared(self);
-    self->next_at.ms = mono_now().ms + pause_after(self, is_good, is_steady);
     if (is_good) {
         self->known = self->coming;
         self->coming = old;
     }
+    self->next_at.ms = mono_now().ms + pause_after(self, is_good, is_steady);
     self->done(self->arg);
 }
 
@@ -164,6 +166,14 @@ bool watchers_has(watchers_t *self, const char *jail)
         if (strcmp(self->known.items[i].name, jail) == 0)
             return jail_facts_watches(&self->known.items[i]);
     ask_soon(self);
+    return false;
+}
+
+bool watchers_publish(const watchers_t *self)
+{
+    for (size_t i = 0; i < self->known.count; i++)
+        if (self->known.items[i].publishes)
+            return true;
     return false;
 }
 

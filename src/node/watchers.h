@@ -37,6 +37,9 @@ const shared_jail_t *watchers_shared(const watchers_t *self, int64_t *asked_ms);
 /* How many jails fail2ban has, by the last answer, and which of them watch. The caller owns it. */
 json_t *watchers_status(const watchers_t *self);
 
+/* Whether one of them has our action, by the last answer. */
+bool watchers_publish(const watchers_t *self);
+
 /* Whether a jail watches fail2ban's own log, by its name in fail2ban; not of recidive, whose filter
  * leaves out the shared jail (recidive.local). One that is not known makes it time to ask. */
 bool watchers_has(watchers_t *self, const char *jail);

@@ -68,7 +68,7 @@ def test_an_operators_pardon_lifts_bans_of_all_and_a_new_one_counts(tmp_path):
             assert {report["outcome"] for report in story["reports"]} == {"pardoned"}
             assert all(report["lifted"]["origin"] == "mx1" and
                        report["lifted"]["text"] == "a customer" for report in story["reports"])
-            assert "is not banned here: none of the reports stands" in command(
+            assert "is not banned by the mesh: none of the reports stands" in command(
                 mx2, "why", "45.154.1.1")
             assert one.banned("shared") == two.banned("shared") == ["45.154.1.2"]
             mx3.publish("45.154.1.1", bantime=WEEK)  # it attacks again
@@ -186,7 +186,7 @@ def test_why_says_what_is_known_of_any_address(tmp_path):
         assert "is to be banned here until" in said and "mx1 reported 45.154.1.1 in sshd" in said
         assert "5 failures: stands" in said and "the shared jail holds it until" in said
         said = command(mx2, "why", "45.154.3.1")
-        assert "is not banned here" in said and "protected here: guard / protect" in said
+        assert "is not banned by the mesh" in said and "protected here: guard / protect" in said
         assert "refused: the address is protected here" in said
         assert "by this host's own jail nginx" in command(mx2, "why", "45.154.4.1")
         assert "no ban of it that runs is known" in command(mx2, "why", "45.154.5.1")
