@@ -42,12 +42,12 @@ static json_t *read_order(const command_t *command, int *argc, char **argv, cons
                    span != NULL ? span : "");
         return NULL;
     }
-    if (text == NULL) {
+    if (text == NULL && !dry_run) {
         log_errorx("%s: expected %s and a few words, for those who ask later", command->name, why);
         return NULL;
     }
-    return json_pack("{s:s, s:s, s:I, s:b}", "network", argv[1], "text", text, "for_s",
-                     (json_int_t)for_s, "dry_run", dry_run);
+    return json_pack("{s:s, s:s, s:I, s:b}", "network", argv[1], "text", text != NULL ? text : "",
+                     "for_s", (json_int_t)for_s, "dry_run", dry_run);
 }
 
 static int carry_out(const command_options_t *options, const char *word, json_t *order)

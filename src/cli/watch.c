@@ -55,6 +55,8 @@ static const char *title_of(const json_t *event)
         {"missed", "missed"},   {"started", "started"},
     };
     const char *word = ask_text(event, "event");
+    if (strcmp(word, "allowance") == 0 && ask_number(event, "until") <= ask_number(event, "time"))
+        return "allowed no more";
     for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++)
         if (strcmp(word, titles[i][0]) == 0)
             return titles[i][1];
@@ -90,7 +92,7 @@ static void print_words(const json_t *event)
 static void print_event(const json_t *event)
 {
     char when[ASK_TIME_MAX];
-    printf("%s  %-14s  ", ask_clock(ask_number(event, "time"), when), title_of(event));
+    printf("%s  %-15s  ", ask_clock(ask_number(event, "time"), when), title_of(event));
     if (is(event, "missed"))
         printf("%" JSON_INTEGER_FORMAT " events, too many came at once",
                ask_number(event, "count"));

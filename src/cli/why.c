@@ -180,6 +180,15 @@ static void print_not_announced(const json_t *echoes)
     }
 }
 
+/* But for those of the network itself, which stand above. */
+static void print_inside(json_t *inside, const char *network)
+{
+    for (size_t i = json_array_size(inside); i > 0; i--)
+        if (strcmp(ask_text(json_array_get(inside, i - 1), "address"), network) == 0)
+            json_array_remove(inside, i - 1);
+    print_reports("bans that lie in it", inside, true);
+}
+
 static void print_why(const json_t *answer)
 {
     print_verdict(answer);
@@ -193,7 +202,8 @@ static void print_why(const json_t *answer)
     print_not_announced(json_object_get(answer, "not_announced"));
     print_reports("reports", json_object_get(answer, "reports"), false);
     print_reports("networks that it lies in", json_object_get(answer, "around"), true);
-    print_reports("bans that lie in it", json_object_get(answer, "inside"), true);
+    if (json_object_get(answer, "inside") != NULL)
+        print_inside(json_object_get(answer, "inside"), ask_text(answer, "address"));
 }
 
 static int why(const command_options_t *options, int argc, char **argv)
