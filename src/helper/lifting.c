@@ -5,16 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WORDS_MAX (HELPER_LIFT_MAX + 4)
-#define ABSENT    "not banned: " /* how fail2ban's refusal begins, if that is all that is wrong */
-
-/* Words for a command, which live as long as the texts. */
-typedef struct {
-    const char *words[WORDS_MAX];
-    char texts[HELPER_LIFT_MAX][ADDR_TEXT_MAX];
-    size_t count;
-} command_t;
-
 /* Which of the addresses asked for are held. */
 typedef struct {
     const helper_request_t *request;
@@ -56,42 +46,30 @@ static helper_status_t sort_out(const reply_t *reply, held_t *held, f2b_answer_t
 
 /* ---- the shared jail ---- */
 
-/* Of fail2ban's words, whatever is an address. */
-static void mark_absent(held_t *held, char *text)
+/* Sets *held to whether it was. Asked for several at once, fail2ban would have to be asked to
+ * report those that are absent, and logs an ERROR with each such report. */
+static helper_status_t lift_one(const reply_t *reply, const addr_t *address, bool *held,
+                                f2b_answer_t *answer)
 {
-    char *rest = text;
-    for (char *word = strsep(&rest, " ,'[]\""); word != NULL; word = strsep(&rest, " ,'[]\"")) {
-        addr_t address;
-        if (addr_parse(word, &address) == ADDR_OK)
-            set_held(held, &address, false);
-    }
-}
-
-/* An answer that some were not banned is no refusal. */
-static helper_status_t understand_refusal(const f2b_answer_t *answer, held_t *held)
-{
-    size_t size = answer->value->size + 1; /* the text of an answer is cut off */
-    char *text = xmalloc(size);
-    bool is_about_absent =
-        pickle_text(answer->value, text, size) && strncmp(text, ABSENT, strlen(ABSENT)) == 0;
-    if (is_about_absent)
-        mark_absent(held, text);
-    free(text);
-    return is_about_absent ? HELPER_OK : HELPER_REFUSED;
+    char text[ADDR_TEXT_MAX];
+    const char *const words[] = {"set", reply->jail, "unbanip", addr_print(address, text)};
+    helper_status_t status = f2b_ask(&reply->f2b, words, 4, NULL, NULL, answer);
+    *held =
+        status == HELPER_OK && answer->value->kind == PICKLE_NUMBER && answer->value->number > 0;
+    return status;
 }
 
 /* Those of which held is true. */
 static helper_status_t lift_some(const reply_t *reply, held_t *held, f2b_answer_t *answer)
 {
-    command_t command = {.words = {"set", reply->jail, "unbanip", "--report-absent"}, .count = 4};
     const helper_request_t *request = &reply->request;
-    for (size_t i = 0; i < request->count; i++)
-        if (held->held[i])
-            command.words[command.count++] = addr_print(&request->addresses[i], command.texts[i]);
-    if (command.count == 4)
-        return HELPER_OK;
-    helper_status_t status = f2b_ask(&reply->f2b, command.words, command.count, NULL, NULL, answer);
-    return status == HELPER_REFUSED ? understand_refusal(answer, held) : status;
+    helper_status_t status = HELPER_OK;
+    for (size_t i = 0; i < request->count && status == HELPER_OK; i++)
+        if (held->held[i]) {
+            f2b_answer_free(answer);
+            status = lift_one(reply, &request->addresses[i], &held->held[i], answer);
+        }
+    return status;
 }
 
 void lifting_shared(reply_t *reply)
@@ -99,10 +77,8 @@ void lifting_shared(reply_t *reply)
     held_t held = {.request = &reply->request};
     f2b_answer_t answer = {0};
     helper_status_t status = sort_out(reply, &held, &answer);
-    if (status == HELPER_OK) {
-        f2b_answer_free(&answer);
+    if (status == HELPER_OK)
         status = lift_some(reply, &held, &answer);
-    }
     if (status != HELPER_OK)
         reply_failure(reply, status, answer.text);
     f2b_answer_free(&answer);

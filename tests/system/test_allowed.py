@@ -396,7 +396,7 @@ def test_a_state_directory_of_before_is_taken_over(tmp_path):
         for name in ("own.db", "peers.db"):
             database = sqlite3.connect(os.path.join(mx1.dir, "state", name))
             assert database.execute("PRAGMA user_version").fetchone() == (7,)
-            for table in ("allowed_name",) if name == "own.db" else ("memo", "origin", "admission"):
+            for table in ("allowed_name",) if name == "own.db" else ("memo", "origin", "admission", "gone"):
                 database.execute("DROP TABLE " + table)
             database.execute("PRAGMA user_version = 6")
             database.commit()
