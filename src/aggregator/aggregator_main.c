@@ -9,7 +9,7 @@
 #include <malloc.h>
 #include <unistd.h>
 
-#define REFRESH_MS 60000 /* between looks at the country database's file */
+#define REFRESH_MS 60000 /* between looks at the databases' files */
 
 static const char usage[] =
     "usage: banmesh-aggregator --config FILE [--check] [--verbose]\n"
@@ -20,8 +20,9 @@ static const char usage[] =
     "standard error.\n"
     "\n"
     "  --config FILE  settings, e.g. /etc/banmesh/aggregator.conf\n"
-    "  --check        read settings, keys, trust directory, password file, time zone and country\n"
-    "                 database, look whether the state directory can be written, say what is\n"
+    "  --check        read settings, keys, trust directory, password file, time zone and the\n"
+    "                 databases of countries and networks, look whether the state directory can be "
+    "written, say what is\n"
     "                 wrong, and exit; connects to nothing\n"
     "  --verbose      also say what is passed over and why\n"
     "  --version, --help\n"
@@ -34,59 +35,57 @@ typedef struct {
     enrich_t *enrich;
     consumer_t *consumer;
     ticker_t *refresher;
-    bool failing; /* the country database's file cannot be used; said so */
 } aggregator_t;
+
+static enrich_paths_t paths_of(const settings_t *settings)
+{
+    return (enrich_paths_t){settings->geoip.country, settings->geoip.asn};
+}
 
 static int check(const settings_t *settings, fault_t *fault)
 {
-    const char *country = settings->geoip.country;
+    const enrich_paths_t paths = paths_of(settings);
     store_access_t *access = store_access_new(settings, fault);
     if (access == NULL || history_check_timezone(settings->history.timezone, fault) == -1) {
         store_access_destroy(&access);
         return -1;
     }
     store_access_destroy(&access);
-    enrich_t *enrich = enrich_new(country, fault);
+    enrich_t *enrich = enrich_new(&paths, fault);
     if (enrich == NULL)
         return -1;
     enrich_destroy(&enrich);
     return 0;
 }
 
-/* enrich may be NULL. */
-static void warn_of_gap(const enrich_t *enrich)
+static void warn(void *arg, const fault_t *words)
 {
-    const char *gap = enrich != NULL ? enrich_gap(enrich) : NULL;
-    if (gap != NULL)
-        log_warnx("geoip / country: %s", gap);
+    (void)arg;
+    log_warnx("%s", words->text);
+}
+
+static void inform(void *arg, const fault_t *words)
+{
+    (void)arg;
+    log_info("%s", words->text);
 }
 
 static void advise(const settings_t *settings, const cert_t *cert)
 {
     (void)cert;
-    const char *country = settings->geoip.country;
-    if (*country == '\0')
-        log_warnx("geoip / country: no file is set: all countries will be " ENRICH_UNKNOWN);
-    else if (access(country, F_OK) == -1)
-        log_warnx("geoip / country: %s does not exist: all countries will be " ENRICH_UNKNOWN,
-                  country);
-    enrich_t *enrich = enrich_new(country, NULL);
-    warn_of_gap(enrich);
+    const enrich_paths_t paths = paths_of(settings);
+    enrich_t *enrich = enrich_new(&paths, NULL);
+    if (enrich != NULL)
+        enrich_complain(enrich, wall_now().ms / MS_PER_S, warn, NULL);
     enrich_destroy(&enrich);
 }
 
 static void refresh(void *arg)
 {
     aggregator_t *self = arg;
-    fault_t fault;
-    const char *path = service_settings(self->service)->geoip.country;
-    int rc = enrich_refresh(self->enrich, path, &fault);
-    if (rc == 1) {
-        log_info("country database %s: read", path);
-        warn_of_gap(self->enrich);
-    } else if (rc == -1 && !self->failing)
-        log_warnx("%s; the old one stays in use", fault.text);
-    self->failing = rc == -1;
+    const enrich_paths_t paths = paths_of(service_settings(self->service));
+    if (enrich_refresh(self->enrich, &paths, inform, NULL))
+        enrich_complain(self->enrich, wall_now().ms / MS_PER_S, warn, NULL);
 }
 
 static void stop(void *state)
@@ -105,7 +104,8 @@ static void *start(service_t *service, fault_t *fault)
     aggregator_t *self = xcalloc(1, sizeof *self);
     self->service = service;
     feed_keep_history(service_feed(service));
-    self->enrich = enrich_new(service_settings(service)->geoip.country, fault);
+    const enrich_paths_t paths = paths_of(service_settings(service));
+    self->enrich = enrich_new(&paths, fault);
     if (self->enrich != NULL)
         self->consumer = consumer_new(service, self->enrich, fault);
     if (self->consumer == NULL) {
@@ -122,13 +122,15 @@ static void reloaded(void *state)
     consumer_reload(((aggregator_t *)state)->consumer);
 }
 
+static void add_attention(void *arg, const fault_t *words)
+{
+    attention_add(arg, "%s", words->text);
+}
+
 static void status(void *state, json_t *json)
 {
     aggregator_t *self = state;
-    if (enrich_gap(self->enrich) != NULL)
-        attention_add(json, "%s", enrich_gap(self->enrich));
-    if (!enrich_is_open(self->enrich))
-        attention_add(json, "there is no country database: all countries are " ENRICH_UNKNOWN);
+    enrich_complain(self->enrich, wall_now().ms / MS_PER_S, add_attention, json);
     consumer_status(self->consumer, json);
     const json_t *store = json_object_get(json, "store");
     if (!json_is_true(json_object_get(store, "connected")))
@@ -137,7 +139,7 @@ static void status(void *state, json_t *json)
     const char *warning = json_string_value(json_object_get(store, "warning"));
     if (warning != NULL && *warning != '\0')
         attention_add(json, "store: %s", warning);
-    json_object_set_new(json, "country_db", enrich_status(self->enrich));
+    enrich_status(self->enrich, json);
 }
 
 int main(int argc, char **argv)

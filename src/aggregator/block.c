@@ -5,12 +5,18 @@
 
 #define NONE UINT16_MAX
 
-enum { JAIL, IP, TIMESTAMP, COUNTRY, BANTIME, FIELD_COUNT }; /* of an HMGET */
+/* Of an HMGET. */
+enum { JAIL, IP, TIMESTAMP, COUNTRY, BANTIME, NETWORK, ASN, FIELD_COUNT };
+
+static const char *const field_names[FIELD_COUNT] = {"jail",    "ip",      "timestamp", "country",
+                                                     "bantime", "network", "asn"};
 
 typedef struct {
     attempt_record_t record;
     bool prolongs;
-    bool asked; /* an HMGET is on its way */
+    bool asked;   /* an HMGET is on its way */
+    bool counted; /* it is in all sets and rankings */
+    uint32_t tops[TOPS_KIND_COUNT];
     block_outcome_t outcome;
 } entry_t;
 
@@ -129,7 +135,7 @@ void block_add(block_t *self, const attempt_record_t *record, bool prolongs)
     if (known == NULL) {
         if (self->count == self->size)
             grow(self);
-        self->entries[self->count++] = (entry_t){*record, prolongs, false, BLOCK_STORED};
+        self->entries[self->count++] = (entry_t){.record = *record, .prolongs = prolongs};
         self->prolonging += prolongs;
         self->events++;
     } else if (!is_same_attempt(&known->record.ban, &record->ban)) {
@@ -182,15 +188,27 @@ static void ask_one(entry_t *entry, commands_t *out)
 {
     commands_begin(out, "HMGET", 2 + FIELD_COUNT);
     commands_key(out, HISTORY_PREFIX, entry->record.nid);
-    commands_text(out, "jail");
-    commands_text(out, "ip");
-    commands_text(out, "timestamp");
-    commands_text(out, "country");
-    commands_text(out, "bantime");
+    for (int i = 0; i < FIELD_COUNT; i++)
+        commands_text(out, field_names[i]);
+    commands_begin(out, "ZSCORE", 3);
+    commands_text(out, HISTORY_BANS_KEY);
+    commands_number(out, entry->record.nid);
     entry->asked = true;
 }
 
-bool block_ask(block_t *self, commands_t *out)
+static void name_tops(entry_t *entry, tops_t *tops)
+{
+    char text[ADDR_TEXT_MAX];
+    const attempt_record_t *record = &entry->record;
+    const addr_t *network = &record->facts.network;
+    entry->tops[TOPS_IP] =
+        tops_number(tops, TOPS_IP, record->day, addr_print(&record->ban.address, text));
+    entry->tops[TOPS_NET] =
+        network->family == 0 ? TOPS_NONE
+                             : tops_number(tops, TOPS_NET, record->day, addr_print(network, text));
+}
+
+bool block_ask(block_t *self, tops_t *tops, commands_t *out)
 {
     size_t fresh = self->count - self->prolonging;
     if (fresh > 0)
@@ -198,6 +216,8 @@ bool block_ask(block_t *self, commands_t *out)
     for (size_t i = 0; i < self->count; i++) {
         self->entries[i].asked = false;
         self->entries[i].outcome = BLOCK_STORED;
+        self->entries[i].counted = false;
+        name_tops(&self->entries[i], tops);
         if (!self->entries[i].prolongs)
             commands_key(out, HISTORY_PREFIX, self->entries[i].record.nid);
     }
@@ -235,10 +255,22 @@ static bool agrees(const redisReply *reply, const ban_t *ban)
            strtoll(timestamp, NULL, 10) == ban->time_ms / 1000;
 }
 
+/* What was said of it when it came stays, or it would be in two sets. */
+static void keep_facts(enrich_facts_t *facts, const redisReply *reply)
+{
+    const char *country = field(reply, COUNTRY);
+    const char *network = field(reply, NETWORK);
+    const char *asn = field(reply, ASN);
+    if (country != NULL && strlen(country) == strlen(ENRICH_UNKNOWN))
+        memcpy(facts->country, country, sizeof facts->country);
+    if (network == NULL || addr_parse(network, &facts->network) != ADDR_OK)
+        facts->network = (addr_t){0};
+    facts->asn = asn != NULL ? (uint32_t)strtoul(asn, NULL, 10) : 0;
+}
+
 static void compare(entry_t *entry, const redisReply *reply)
 {
     attempt_record_t *record = &entry->record;
-    const char *country = field(reply, COUNTRY);
     const char *bantime = field(reply, BANTIME);
     if (field(reply, JAIL) == NULL)
         return; /* not in the store */
@@ -247,8 +279,7 @@ static void compare(entry_t *entry, const redisReply *reply)
         return;
     }
     entry->outcome = BLOCK_REPEATED;
-    if (country != NULL && strlen(country) == strlen(ENRICH_UNKNOWN))
-        memcpy(record->country, country, sizeof record->country);
+    keep_facts(&record->facts, reply);
     if (bantime == NULL)
         return;
     int64_t stored_s = strtoll(bantime, NULL, 10);
@@ -264,8 +295,14 @@ void block_learn(block_t *self, const redisReply *reply)
         self->answered++;
     if (self->answered == self->count)
         return;
-    self->entries[self->answered].asked = false;
-    compare(&self->entries[self->answered++], reply);
+    entry_t *entry = &self->entries[self->answered];
+    if (reply->type == REDIS_REPLY_ARRAY) {
+        compare(entry, reply);
+        return;
+    }
+    entry->counted = reply->type == REDIS_REPLY_STRING;
+    entry->asked = false;
+    self->answered++;
 }
 
 /* ---- writing ---- */
@@ -285,15 +322,14 @@ static group_t *group_of(block_t *self, size_t *group_count, const char *key)
 }
 
 /* One command a set, not one an attempt: it halves what the store has to do. */
-static void write_family(block_t *self, commands_t *out,
-                         void (*key_of)(const attempt_record_t *, char *))
+static void write_family(block_t *self, commands_t *out, history_family_t family)
 {
     size_t group_count = 0;
     char key[HISTORY_KEY_BYTES];
     for (size_t i = 0; i < self->count; i++) {
-        if (self->entries[i].outcome == BLOCK_CONTRADICTING)
+        if (self->entries[i].outcome == BLOCK_CONTRADICTING ||
+            !history_key(&self->entries[i].record, family, key))
             continue;
-        key_of(&self->entries[i].record, key);
         group_t *group = group_of(self, &group_count, key);
         self->following[i] = NONE;
         if (group->first == NONE)
@@ -326,15 +362,59 @@ static void write_addresses(const block_t *self, commands_t *out)
     }
 }
 
-void block_write(block_t *self, commands_t *out)
+static bool is_written(const entry_t *entry)
+{
+    return entry->outcome != BLOCK_CONTRADICTING;
+}
+
+static int64_t begins_s(const ban_t *ban)
+{
+    return ban->time_ms / 1000;
+}
+
+/* Those of a time above another one, by it. */
+static void write_times(const block_t *self, const char *key, int64_t (*time_of)(const ban_t *),
+                        int64_t above_s, commands_t *out)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < self->count; i++)
+        count += is_written(&self->entries[i]) && time_of(&self->entries[i].record.ban) > above_s;
+    if (count == 0)
+        return;
+    commands_begin(out, "ZADD", 2 + 2 * count);
+    commands_text(out, key);
+    for (size_t i = 0; i < self->count; i++) {
+        const attempt_record_t *record = &self->entries[i].record;
+        if (is_written(&self->entries[i]) && time_of(&record->ban) > above_s) {
+            commands_number(out, time_of(&record->ban));
+            commands_number(out, record->nid);
+        }
+    }
+}
+
+static void write_entry(entry_t *entry, tops_t *tops, commands_t *out)
+{
+    if (!is_written(entry))
+        return;
+    history_write_hash(out, &entry->record);
+    if (entry->counted)
+        return;
+    history_write_network(out, &entry->record);
+    for (int kind = 0; kind < TOPS_KIND_COUNT; kind++)
+        if (entry->tops[kind] != TOPS_NONE)
+            tops_add(tops, entry->tops[kind]);
+}
+
+void block_write(block_t *self, tops_t *tops, int64_t now_s, commands_t *out)
 {
     for (size_t i = 0; i < self->count; i++)
-        if (self->entries[i].outcome != BLOCK_CONTRADICTING)
-            history_write_hash(out, &self->entries[i].record);
-    write_family(self, out, history_country_key);
-    write_family(self, out, history_jail_key);
-    write_family(self, out, history_day_key);
+        write_entry(&self->entries[i], tops, out);
+    for (int family = 0; family < HISTORY_FAMILY_COUNT; family++)
+        write_family(self, out, (history_family_t)family);
     write_addresses(self, out);
+    write_times(self, HISTORY_BANS_KEY, begins_s, INT64_MIN, out);
+    write_times(self, HISTORY_ACTIVE_KEY, history_expires_s, now_s, out);
+    tops_write(tops, out);
 }
 
 void block_finish(block_t *self, uint64_t counters[static BLOCK_OUTCOME_COUNT])

@@ -3,12 +3,14 @@
  *
  * The first to write a nid decides what it says: later events of the same nid, a replay after a
  * crash, another aggregator with another country database change nothing but a ban's length, and
- * that only upwards. So a nid is never in two countries' sets. */
+ * that only upwards. So a nid is never in two countries' sets, and counts once: what is in f2b:bans
+ * is in all sets and rankings, since one transaction writes all of them. */
 #ifndef BANMESH_AGGREGATOR_BLOCK_H
 #define BANMESH_AGGREGATOR_BLOCK_H
 
 #include "cursors.h"
 #include "history.h"
+#include "tops.h"
 
 /* Soft: a batch is never cut. A larger block would hold up the store's readers for longer. */
 #define BLOCK_EVENTS 512
@@ -67,17 +69,19 @@ bool block_prolongs(const block_t *self);
 bool block_moves(const block_t *self);
 
 /* Add the commands that ask what the store knows: one EXISTS of those that should be new, if any
- * (true then), and an HMGET for each of the others. */
-bool block_ask(block_t *self, commands_t *out);
+ * (true then), and HMGET and ZSCORE for each of the others. The scores that it needs are named to
+ * tops, which is to be asked behind it. */
+bool block_ask(block_t *self, tops_t *tops, commands_t *out);
 
-/* Some of those that should be new do exist: add an HMGET for each of them. */
+/* Some of those that should be new do exist: add HMGET and ZSCORE for each of them. */
 void block_ask_again(block_t *self, commands_t *out);
 
-/* The answer to the next HMGET of the last of these two. */
+/* The next answer to one of these, in their order. */
 void block_learn(block_t *self, const redisReply *reply);
 
-/* Add the commands that write it: all hashes, and all sets. */
-void block_write(block_t *self, commands_t *out);
+/* Add the commands that write it: all hashes, and all sets.
+ *   now_s  what has ended by then does not become active */
+void block_write(block_t *self, tops_t *tops, int64_t now_s, commands_t *out);
 
 /* It is in the store: move the cursors and add to the counters. */
 void block_finish(block_t *self, uint64_t counters[static BLOCK_OUTCOME_COUNT]);

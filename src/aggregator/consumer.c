@@ -6,11 +6,16 @@
 #include "store.h"
 #include "ticker.h"
 
-#define TICK_MS      1000
-#define BLOCKS       6  /* at once: being written, looked up, or waiting for it */
-#define UNNOTED_MAX  16 /* written blocks whose cursors may wait for a pause */
-#define DATASET_LOST "its dataset is gone or another one; was it flushed?"
-#define WENT_BACK    "it went back in time; was an old copy put in its place?"
+#include <inttypes.h>
+
+#define TICK_MS     1000
+#define BLOCKS      6  /* at once: being written, looked up, or waiting for it */
+#define UNNOTED_MAX 16 /* written blocks whose cursors may wait for a pause */
+/* What is written beside an attempt has changed once: cursors of the first version count for
+ * nothing, and what the replica has is written again. */
+#define CONTENTS_VERSION ".2"
+#define DATASET_LOST     "its dataset is gone or another one; was it flushed?"
+#define WENT_BACK        "it went back in time; was an old copy put in its place?"
 
 /* What a request is for. Of each kind but the last three one at most is on its way; those are about
  * a block. */
@@ -26,6 +31,7 @@ typedef struct {
     slot_t *slot;      /* NULL: of no block */
     size_t checks_at;  /* with a check: the answer that names the dataset; our mark is behind it */
     size_t decides_at; /* the answer that matters: of MGET, of EXISTS, of EXEC */
+    size_t tops_at;    /* with a look: the first answer that is about scores */
     uint64_t number;   /* of a link; or of the oldest mark that a check takes */
     bool refused;      /* EXEC: somebody else wrote */
 } task_t;
@@ -42,6 +48,8 @@ struct consumer {
     store_t *store;
     cursors_t *cursors;
     reader_t *reader;
+    tops_t *tops;
+    char contents[STORE_DATASET_BYTES + sizeof CONTENTS_VERSION]; /* what cursors are about */
     ticker_t *ticker;
     bool ready;
     slot_t slots[BLOCKS];
@@ -104,10 +112,24 @@ static void choose_database(consumer_t *self)
     commands_text(out, "0");
 }
 
+/* Whoever counts what runs must not count what has ended meanwhile. Twice, or by two aggregators,
+ * it does the same. */
+static void drop_ended(consumer_t *self)
+{
+    char until[32];
+    commands_t *out = store_commands(self->store);
+    snprintf(until, sizeof until, "%" PRId64, wall_now().ms / MS_PER_S);
+    commands_begin(out, "ZREMRANGEBYSCORE", 4);
+    commands_text(out, HISTORY_ACTIVE_KEY);
+    commands_text(out, "-inf");
+    commands_text(out, until);
+}
+
 static void check(consumer_t *self)
 {
     choose_database(self);
     add_check(self, &self->check_task);
+    drop_ended(self);
     self->checking = true;
     store_send(self->store, &self->check_task);
 }
@@ -115,6 +137,7 @@ static void check(consumer_t *self)
 static void open_chain(consumer_t *self)
 {
     choose_database(self);
+    tops_forget(self->tops);
     chain_open(self->chain, store_commands(self->store));
     add_check(self, &self->open_task);
     store_send(self->store, &self->open_task);
@@ -133,7 +156,7 @@ static void note(consumer_t *self)
 {
     commands_t *out = store_commands(self->store);
     self->note_task.number = chain_begin(self->chain, out);
-    cursors_note(self->cursors, out, store_dataset(self->store));
+    cursors_note(self->cursors, out, self->contents);
     self->noting = true;
     self->unnoted = 0;
     end_link(self, &self->note_task);
@@ -145,8 +168,10 @@ static void look(consumer_t *self, slot_t *slot)
     slot->stage = LOOKING;
     slot->some_exist = false;
     slot->task = (task_t){.kind = LOOK, .slot = slot, .decides_at = out->count};
-    if (!block_ask(slot->block, out))
+    if (!block_ask(slot->block, self->tops, out))
         slot->task.decides_at = SIZE_MAX; /* no EXISTS, only HMGETs */
+    slot->task.tops_at = out->count;
+    tops_ask(self->tops, out);
     store_send(self->store, &slot->task);
 }
 
@@ -163,7 +188,7 @@ static void write_block(consumer_t *self, slot_t *slot)
     slot->stage = WRITING;
     slot->task = (task_t){.kind = WRITE, .slot = slot};
     slot->task.number = chain_begin(self->chain, out);
-    block_write(slot->block, out);
+    block_write(slot->block, self->tops, wall_now().ms / MS_PER_S, out);
     end_link(self, &slot->task);
 }
 
@@ -193,6 +218,10 @@ static void send_writes(consumer_t *self)
 static void fill(consumer_t *self)
 {
     while (true) {
+        if (tops_is_full(self->tops) && self->count > 0)
+            return;
+        if (tops_is_full(self->tops))
+            tops_forget(self->tops);
         slot_t *newest = self->count > 0 ? slot_at(self, self->count - 1) : NULL;
         if (newest != NULL && newest->stage == FILLED)
             reader_fill(self->reader, newest->block);
@@ -273,7 +302,7 @@ static void decide(consumer_t *self, task_t *task, const redisReply *reply)
 {
     switch (task->kind) {
     case CURSORS:
-        cursors_learn(self->cursors, reply, store_dataset(self->store));
+        cursors_learn(self->cursors, reply, self->contents);
         break;
     case LOOK:
         task->slot->some_exist = reply->integer > 0;
@@ -298,7 +327,9 @@ static void answer(void *arg, void *tag, size_t index, const redisReply *reply)
 {
     consumer_t *self = arg;
     task_t *task = tag;
-    if (task->kind == COMPARE || (task->kind == LOOK && index != task->decides_at))
+    if (task->kind == LOOK && index >= task->tops_at)
+        tops_learn(self->tops, reply);
+    else if (task->kind == COMPARE || (task->kind == LOOK && index != task->decides_at))
         block_learn(task->slot->block, reply);
     else if (has_check(task) && index == task->checks_at)
         self->dataset_same =
@@ -376,6 +407,8 @@ static void ready(void *arg)
 {
     consumer_t *self = arg;
     self->ready = true;
+    snprintf(self->contents, sizeof self->contents, "%s" CONTENTS_VERSION,
+             store_dataset(self->store));
     pump(self);
 }
 
@@ -389,6 +422,7 @@ static void lost(void *arg)
     for (size_t i = 0; i < BLOCKS; i++)
         block_clear(self->slots[i].block);
     self->count = 0;
+    tops_forget(self->tops);
     cursors_forget(self->cursors);
 }
 
@@ -443,6 +477,7 @@ consumer_t *consumer_new(service_t *service, enrich_t *enrich, fault_t *fault)
     store_calls_t calls = {ready, answer, answered, lost, self};
     self->service = service;
     self->chain = chain_new(service_settings(service)->node.name);
+    self->tops = tops_new();
     self->cursors_task.kind = CURSORS;
     self->check_task.kind = CHECK;
     self->open_task.kind = OPEN;
@@ -473,6 +508,7 @@ void consumer_destroy(consumer_t **self_p)
     ticker_destroy(&self->ticker);
     store_destroy(&self->store);
     chain_destroy(&self->chain);
+    tops_destroy(&self->tops);
     reader_destroy(&self->reader);
     cursors_destroy(&self->cursors);
     for (size_t i = 0; i < BLOCKS; i++)

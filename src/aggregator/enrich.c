@@ -1,105 +1,42 @@
 #include "enrich.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <maxminddb.h>
-#include <netinet/in.h>
+#include "clock.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/sendfile.h>
-#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#define OLD_S (60 * 24 * 3600)
+
+enum { COUNTRY, ASN, FILE_COUNT };
+
 struct enrich {
-    char *path;
-    bool is_open;
-    MMDB_s db;
-    struct stat seen; /* of the file that db was copied from */
-    fault_t gap;      /* what the file lacks as a whole; "": nothing */
-    uint64_t unknown; /* look-ups that found no country */
-    uint64_t damaged; /* look-ups that met a damaged place */
+    geo_db_t *files[FILE_COUNT];
+    bool failing[FILE_COUNT]; /* cannot be read anew; said so */
 };
 
-/* ---- reading the file ---- */
-
-static int copy_bytes(int from, int to)
-{
-    ssize_t moved;
-    do
-        moved = sendfile(to, from, NULL, 1 << 20);
-    while (moved > 0 || (moved == -1 && errno == EINTR));
-    return (int)moved;
-}
-
-/* A copy that lives in memory only. Returns its descriptor; -1 with the fault; -2 if there is no
- * such file. */
-static int copy_file(const char *path, struct stat *status, fault_t *fault)
-{
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file == -1 && errno == ENOENT)
-        return -2;
-    if (file == -1)
-        return fault_set(fault, "%s: %s", path, strerror(errno));
-    int copy = -1;
-    if (fstat(file, status) == -1 || !S_ISREG(status->st_mode))
-        fault_set(fault, "%s: expected a file", path);
-    else if ((copy = memfd_create("country", MFD_CLOEXEC)) == -1 || copy_bytes(file, copy) == -1) {
-        fault_set(fault, "%s: cannot be read: %s", path, strerror(errno));
-        if (copy != -1)
-            close(copy);
-        copy = -1;
-    }
-    close(file);
-    return copy;
-}
-
-/* Returns 1 with *db, 0 if there is no file, -1 with the fault. */
-static int read_db(const char *path, MMDB_s *db, struct stat *status, fault_t *fault)
-{
-    char name[64];
-    if (*path == '\0')
-        return 0;
-    int copy = copy_file(path, status, fault);
-    if (copy < 0)
-        return copy == -2 ? 0 : -1;
-    snprintf(name, sizeof name, "/proc/self/fd/%d", copy);
-    int error = MMDB_open(name, MMDB_MODE_MMAP, db);
-    close(copy);
-    if (error != MMDB_SUCCESS)
-        return fault_set(fault, "%s: not a MaxMind DB file: %s", path, MMDB_strerror(error));
-    return 1;
-}
-
-static bool is_same_file(const struct stat *one, const struct stat *other)
-{
-    return one->st_dev == other->st_dev && one->st_ino == other->st_ino &&
-           one->st_size == other->st_size && one->st_mtim.tv_sec == other->st_mtim.tv_sec &&
-           one->st_mtim.tv_nsec == other->st_mtim.tv_nsec;
-}
+static const char *const settings_names[FILE_COUNT] = {"geoip / country", "geoip / asn"};
 
 /* ---- one record ---- */
 
-static const char *const country_paths[][3] = {
-    {"country", "iso_code", NULL},
-    {"registered_country", "iso_code", NULL},
-    {"country_code", NULL, NULL},
-    {"country", NULL, NULL},
-};
-
-#define PATH_COUNT (sizeof country_paths / sizeof country_paths[0])
+typedef const char *const value_path_t[3];
 
 static bool is_letter(char c)
 {
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 }
 
+static bool is_text(const MMDB_entry_data_s *data)
+{
+    return data->type == MMDB_DATA_TYPE_UTF8_STRING;
+}
+
 /* Only two letters pass: whatever else a file holds must not become the name of a key. */
 static bool take_code(const MMDB_entry_data_s *data, char out[static ENRICH_COUNTRY_BYTES])
 {
-    if (!data->has_data || data->type != MMDB_DATA_TYPE_UTF8_STRING || data->data_size != 2 ||
-        !is_letter(data->utf8_string[0]) || !is_letter(data->utf8_string[1]))
+    if (!is_text(data) || data->data_size != 2 || !is_letter(data->utf8_string[0]) ||
+        !is_letter(data->utf8_string[1]))
         return false;
     out[0] = (char)(data->utf8_string[0] & ~0x20);
     out[1] = (char)(data->utf8_string[1] & ~0x20);
@@ -107,145 +44,108 @@ static bool take_code(const MMDB_entry_data_s *data, char out[static ENRICH_COUN
     return true;
 }
 
-/* Returns MMDB_SUCCESS with the code, "" if there is none; or what is wrong with the file. */
-static int find_country(MMDB_entry_s *entry, char out[static ENRICH_COUNTRY_BYTES])
+static bool find_country(geo_db_t *db, MMDB_entry_s *entry, char out[static ENRICH_COUNTRY_BYTES])
 {
-    out[0] = '\0';
-    for (size_t i = 0; i < PATH_COUNT; i++) {
-        MMDB_entry_data_s data;
-        int error = MMDB_aget_value(entry, &data, country_paths[i]);
-        if (error == MMDB_SUCCESS && take_code(&data, out))
-            return MMDB_SUCCESS;
-        if (error != MMDB_SUCCESS && error != MMDB_LOOKUP_PATH_DOES_NOT_MATCH_DATA_ERROR)
-            return error;
-    }
-    return MMDB_SUCCESS;
+    static value_path_t paths[] = {
+        {"country", "iso_code", NULL},
+        {"registered_country", "iso_code", NULL},
+        {"country_code", NULL, NULL},
+        {"country", NULL, NULL},
+    };
+    MMDB_entry_data_s data;
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+        if (geo_db_value(db, entry, paths[i], &data) && take_code(&data, out))
+            return true;
+    return false;
 }
 
-/* ---- what it is good for ---- */
+/* A number, or "AS64500". */
+static uint32_t take_asn(const MMDB_entry_data_s *data)
+{
+    uint64_t number = 0;
+    if (data->type == MMDB_DATA_TYPE_UINT32)
+        return data->uint32;
+    if (data->type == MMDB_DATA_TYPE_UINT16)
+        return data->uint16;
+    if (!is_text(data))
+        return 0;
+    size_t start = data->data_size > 2 && memcmp(data->utf8_string, "AS", 2) == 0 ? 2 : 0;
+    for (size_t i = start; i < data->data_size && number <= UINT32_MAX; i++) {
+        if (data->utf8_string[i] < '0' || data->utf8_string[i] > '9')
+            return 0;
+        number = number * 10 + (uint64_t)(data->utf8_string[i] - '0');
+    }
+    return number <= UINT32_MAX ? (uint32_t)number : 0;
+}
 
-#define SAMPLE_RECORDS 1000
-#define SAMPLE_NODES   200000 /* a tree may be damaged */
+static uint32_t find_asn(geo_db_t *db, MMDB_entry_s *entry)
+{
+    static value_path_t paths[] = {{"autonomous_system_number", NULL, NULL}, {"asn", NULL, NULL}};
+    MMDB_entry_data_s data;
+    uint32_t asn = 0;
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0] && asn == 0; i++)
+        if (geo_db_value(db, entry, paths[i], &data))
+            asn = take_asn(&data);
+    return asn;
+}
 
-typedef struct {
-    MMDB_s *db;
-    uint64_t alias; /* a part of the tree that stands for another one */
-    size_t records;
-    size_t nodes;
-} sample_t;
+/* As much as fits, without half a character. */
+static void take_owner(const MMDB_entry_data_s *data, char out[static ENRICH_OWNER_BYTES])
+{
+    size_t size = data->data_size;
+    if (size > ENRICH_OWNER_BYTES - 1)
+        for (size = ENRICH_OWNER_BYTES - 1; size > 0 && (data->utf8_string[size] & 0xc0) == 0x80;)
+            size--;
+    memcpy(out, data->utf8_string, size);
+    out[size] = '\0';
+}
 
-static bool has_country(sample_t *self, uint64_t node, int depth);
+static void find_owner(geo_db_t *db, MMDB_entry_s *entry, char out[static ENRICH_OWNER_BYTES])
+{
+    static value_path_t paths[] = {
+        {"autonomous_system_organization", NULL, NULL},
+        {"as_name", NULL, NULL},
+        {"name", NULL, NULL},
+    };
+    MMDB_entry_data_s data;
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0] && out[0] == '\0'; i++)
+        if (geo_db_value(db, entry, paths[i], &data) && is_text(&data))
+            take_owner(&data, out);
+}
 
-static bool record_has_country(sample_t *self, uint64_t record, uint8_t type, MMDB_entry_s *entry,
-                               int depth)
+/* ---- the files ---- */
+
+static bool holds_country(geo_db_t *db, MMDB_entry_s *entry)
 {
     char country[ENRICH_COUNTRY_BYTES];
-    if (type == MMDB_RECORD_TYPE_SEARCH_NODE)
-        return record != self->alias && has_country(self, record, depth + 1);
-    if (type != MMDB_RECORD_TYPE_DATA || self->records == 0)
-        return false;
-    self->records--;
-    return find_country(entry, country) == MMDB_SUCCESS && country[0] != '\0';
+    return find_country(db, entry, country);
 }
 
-/* Whether any of the first records below a node has one. */
-static bool has_country(sample_t *self, uint64_t node, int depth)
+static bool holds_asn(geo_db_t *db, MMDB_entry_s *entry)
 {
-    MMDB_search_node_s found;
-    if (depth > 128 || self->records == 0 || self->nodes == 0)
-        return false;
-    self->nodes--;
-    if (MMDB_read_node(self->db, (uint32_t)node, &found) != MMDB_SUCCESS)
-        return false;
-    return record_has_country(self, found.left_record, found.left_record_type,
-                              &found.left_record_entry, depth) ||
-           record_has_country(self, found.right_record, found.right_record_type,
-                              &found.right_record_entry, depth);
+    return find_asn(db, entry) != 0;
 }
 
-static bool has_v4(MMDB_s *db)
+static const geo_db_use_t uses[FILE_COUNT] = {
+    {"countries", ENRICH_UNKNOWN, holds_country},
+    {"AS numbers", "unknown", holds_asn},
+};
+
+static const char *path_of(const enrich_paths_t *paths, int file)
 {
-    sample_t sample = {db, UINT64_MAX, SAMPLE_RECORDS, SAMPLE_NODES};
-    uint64_t start = db->metadata.ip_version == 4 ? 0 : db->ipv4_start_node.node_value;
-    /* Otherwise one record stands for all of IPv4. */
-    return start < db->metadata.node_count && has_country(&sample, start, 0);
+    return file == COUNTRY ? paths->country : paths->asn;
 }
 
-/* Of ordinary addresses, 2000::/3: bits 0, 0, 1. */
-static bool has_v6(MMDB_s *db)
-{
-    sample_t sample = {db, db->ipv4_start_node.node_value, SAMPLE_RECORDS, SAMPLE_NODES};
-    MMDB_search_node_s found;
-    uint64_t node = 0;
-    for (int bit = 0; bit < 3; bit++) {
-        if (db->metadata.ip_version == 4 ||
-            MMDB_read_node(db, (uint32_t)node, &found) != MMDB_SUCCESS)
-            return false;
-        uint8_t type = bit < 2 ? found.left_record_type : found.right_record_type;
-        node = bit < 2 ? found.left_record : found.right_record;
-        if (type != MMDB_RECORD_TYPE_SEARCH_NODE)
-            return false;
-    }
-    return has_country(&sample, node, 3);
-}
-
-static void look_for_gap(enrich_t *self)
-{
-    bool v4 = has_v4(&self->db);
-    bool v6 = has_v6(&self->db);
-    self->gap.text[0] = '\0';
-    if (!v4 || !v6)
-        fault_set(&self->gap, "%s (%s) holds no countries%s: all %s be " ENRICH_UNKNOWN, self->path,
-                  self->db.metadata.database_type,
-                  v4   ? " of IPv6 addresses"
-                  : v6 ? " of IPv4 addresses"
-                       : "",
-                  v4 || v6 ? "these will" : "will");
-}
-
-const char *enrich_gap(const enrich_t *self)
-{
-    return self->is_open && self->gap.text[0] != '\0' ? self->gap.text : NULL;
-}
-
-/* The new database in place of the old one. */
-static void adopt(enrich_t *self, const char *path, const MMDB_s *db, const struct stat *status)
-{
-    char *copy = xstrdup(path);
-    if (self->is_open)
-        MMDB_close(&self->db);
-    free(self->path);
-    self->path = copy;
-    self->is_open = db != NULL;
-    if (db != NULL) {
-        self->db = *db;
-        self->seen = *status;
-        look_for_gap(self);
-    }
-}
-
-int enrich_refresh(enrich_t *self, const char *path, fault_t *fault)
-{
-    MMDB_s db;
-    struct stat status;
-    bool same_path = strcmp(self->path, path) == 0;
-    if (same_path &&
-        (stat(path, &status) == -1 || (self->is_open && is_same_file(&status, &self->seen))))
-        return 0;
-    int rc = read_db(path, &db, &status, fault);
-    if (rc == 1)
-        adopt(self, path, &db, &status);
-    else if (rc == 0 && !same_path)
-        adopt(self, path, NULL, NULL);
-    return rc;
-}
-
-enrich_t *enrich_new(const char *path, fault_t *fault)
+enrich_t *enrich_new(const enrich_paths_t *paths, fault_t *fault)
 {
     enrich_t *self = xcalloc(1, sizeof *self);
-    self->path = xstrdup("");
-    if (enrich_refresh(self, path, fault) == -1)
-        enrich_destroy(&self);
+    for (int i = 0; i < FILE_COUNT; i++) {
+        self->files[i] = geo_db_new(&uses[i], path_of(paths, i), fault);
+        if (self->files[i] == NULL) {
+            enrich_destroy(&self);
+            return NULL;
+        }
+    }
     return self;
 }
 
@@ -255,55 +155,100 @@ void enrich_destroy(enrich_t **self_p)
     if (self == NULL)
         return;
     *self_p = NULL;
-    if (self->is_open)
-        MMDB_close(&self->db);
-    free(self->path);
+    for (int i = 0; i < FILE_COUNT; i++)
+        geo_db_destroy(&self->files[i]);
     free(self);
 }
 
-bool enrich_is_open(const enrich_t *self)
+bool enrich_refresh(enrich_t *self, const enrich_paths_t *paths,
+                    void (*tell)(void *arg, const fault_t *words), void *arg)
 {
-    return self->is_open;
+    fault_t fault;
+    fault_t words;
+    bool any = false;
+    for (int i = 0; i < FILE_COUNT; i++) {
+        int rc = geo_db_refresh(self->files[i], path_of(paths, i), &fault);
+        if (rc == 1)
+            fault_set(&words, "%s: %.300s: read", settings_names[i], path_of(paths, i));
+        else if (rc == -1)
+            fault_set(&words, "%s: %.300s; the old one stays in use", settings_names[i],
+                      fault.text);
+        if (rc == 1 || (rc == -1 && !self->failing[i]))
+            tell(arg, &words);
+        self->failing[i] = rc == -1;
+        any = any || rc == 1;
+    }
+    return any;
 }
 
 /* ---- looking up ---- */
 
-static MMDB_lookup_result_s look_up(const MMDB_s *db, const addr_t *address, int *error)
+/* Two networks that one address lies in: one of them lies in the other. */
+static void narrow(enrich_facts_t *out, const geo_db_t *db, const addr_t *network)
 {
-    if (address->family == 4) {
-        struct sockaddr_in v4 = {.sin_family = AF_INET};
-        memcpy(&v4.sin_addr, address->bytes, sizeof v4.sin_addr);
-        return MMDB_lookup_sockaddr(db, (const struct sockaddr *)&v4, error);
+    int64_t built_s = geo_db_built_s(db);
+    if (out->network.family == 0 || network->prefix > out->network.prefix)
+        out->network = *network;
+    if (out->built_s == 0 || built_s < out->built_s)
+        out->built_s = built_s;
+}
+
+void enrich_look_up(enrich_t *self, const addr_t *address, enrich_facts_t *out)
+{
+    MMDB_entry_s entry;
+    addr_t network;
+    geo_db_t *country = self->files[COUNTRY];
+    geo_db_t *asn = geo_db_is_open(self->files[ASN]) ? self->files[ASN] : country;
+    bool found = geo_db_find(country, address, &entry, &network);
+    *out = (enrich_facts_t){.country = ENRICH_UNKNOWN};
+    if (found) {
+        if (find_country(country, &entry, out->country))
+            narrow(out, country, &network);
+        else
+            geo_db_count_unknown(country);
     }
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
-    memcpy(&v6.sin6_addr, address->bytes, sizeof v6.sin6_addr);
-    return MMDB_lookup_sockaddr(db, (const struct sockaddr *)&v6, error);
+    if (asn != country)
+        found = geo_db_find(asn, address, &entry, &network);
+    if (found && (out->asn = find_asn(asn, &entry)) != 0) {
+        find_owner(asn, &entry, out->owner);
+        narrow(out, asn, &network);
+    }
 }
 
-void enrich_country(enrich_t *self, const addr_t *address, char out[static ENRICH_COUNTRY_BYTES])
+/* ---- for people ---- */
+
+static void complain_of_file(const enrich_t *self, int file, int64_t now_s, fault_t *out)
 {
-    int error = MMDB_SUCCESS;
-    memcpy(out, ENRICH_UNKNOWN, ENRICH_COUNTRY_BYTES);
-    if (!self->is_open)
-        return;
-    char country[ENRICH_COUNTRY_BYTES] = "";
-    MMDB_lookup_result_s found = look_up(&self->db, address, &error);
-    if (error == MMDB_SUCCESS && found.found_entry)
-        error = find_country(&found.entry, country);
-    if (country[0] != '\0')
-        memcpy(out, country, ENRICH_COUNTRY_BYTES);
-    else
-        self->unknown++;
-    if (error != MMDB_SUCCESS && error != MMDB_IPV6_LOOKUP_IN_IPV4_DATABASE_ERROR)
-        self->damaged++;
+    const geo_db_t *db = self->files[file];
+    const geo_db_use_t *use = &uses[file];
+    const char *name = settings_names[file];
+    int64_t days = (now_s - geo_db_built_s(db)) / (24 * 3600);
+    out->text[0] = '\0';
+    if (*geo_db_path(db) == '\0' && file == COUNTRY)
+        fault_set(out, "%s: no file is set: all %s will be %s", name, use->things, use->without);
+    else if (*geo_db_path(db) != '\0' && !geo_db_is_open(db))
+        fault_set(out, "%s: %.300s does not exist: all %s will be %s", name, geo_db_path(db),
+                  use->things, use->without);
+    else if (geo_db_gap(db) != NULL)
+        fault_set(out, "%s: %.400s", name, geo_db_gap(db));
+    else if (geo_db_is_open(db) && days * 24 * 3600 > OLD_S)
+        fault_set(out, "%s: %.300s was built %lld days ago: get a newer one", name, geo_db_path(db),
+                  (long long)days);
 }
 
-json_t *enrich_status(const enrich_t *self)
+void enrich_complain(const enrich_t *self, int64_t now_s,
+                     void (*complain)(void *arg, const fault_t *words), void *arg)
 {
-    if (!self->is_open)
-        return json_pack("{s:s, s:b}", "path", self->path, "loaded", false);
-    return json_pack("{s:s, s:b, s:s, s:I, s:I, s:I}", "path", self->path, "loaded", true, "type",
-                     self->db.metadata.database_type, "built",
-                     (json_int_t)self->db.metadata.build_epoch, "damaged",
-                     (json_int_t)self->damaged, "unknown", (json_int_t)self->unknown);
+    fault_t words;
+    for (int i = 0; i < FILE_COUNT; i++) {
+        complain_of_file(self, i, now_s, &words);
+        if (words.text[0] != '\0')
+            complain(arg, &words);
+    }
+}
+
+void enrich_status(const enrich_t *self, json_t *status)
+{
+    json_object_set_new(status, "country_db", geo_db_status(self->files[COUNTRY]));
+    json_object_set_new(status, "asn_db", geo_db_status(self->files[ASN]));
 }

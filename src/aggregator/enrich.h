@@ -1,45 +1,54 @@
-/* enrich - what is known of an address without asking anybody: its country, from a MaxMind DB file.
+/* enrich - what is known of an address without asking anybody: its country, and whose network it is
+ * in, from MaxMind DB files (geo_db.h).
  *
- * GeoLite2's country.iso_code, or else its registered_country.iso_code; or the flat country_code
- * (or country) of other makers. Always two capitals; XX if the file has none for the address.
- *
- * The file is copied into memory and used there. Mapped where it lies, a file that somebody
- * overwrites in place (cp, wget -O) would kill the process. Loop thread only. */
+ * The country is GeoLite2's and DB-IP's country.iso_code, or else registered_country.iso_code; or
+ * the flat country_code or country of other makers. Always two capitals; XX if there is none. The
+ * network's owner is autonomous_system_number and autonomous_system_organization, or IPinfo's asn
+ * ("AS64500") and as_name or name. One file may hold both: owners are looked for in the file of the
+ * countries, too, if there is none of their own. */
 #ifndef BANMESH_AGGREGATOR_ENRICH_H
 #define BANMESH_AGGREGATOR_ENRICH_H
 
-#include "addr.h"
-#include "log.h"
-
-#include <jansson.h>
+#include "geo_db.h"
 
 #define ENRICH_COUNTRY_BYTES 3 /* two capitals and their NUL */
 #define ENRICH_UNKNOWN       "XX"
+#define ENRICH_OWNER_BYTES   96
+
+typedef struct {
+    char country[ENRICH_COUNTRY_BYTES];
+    uint32_t asn;                   /* the AS number; 0: not known */
+    char owner[ENRICH_OWNER_BYTES]; /* of that AS, UTF-8; "": not known */
+    addr_t network;                 /* all of which this is said of; family 0: nothing is known */
+    int64_t built_s;                /* when the older one of the databases that say it was built */
+} enrich_facts_t;
+
+typedef struct {
+    const char *country; /* "" is none */
+    const char *asn;
+} enrich_paths_t;
 
 typedef struct enrich enrich_t;
 
-/* Read a file; "" is none. One that does not exist is not an error: all countries are then XX until
- * a refresh finds it. NULL with the fault, which names the file, if it is no MaxMind DB. */
-enrich_t *enrich_new(const char *path, fault_t *fault);
+/* Read the files. One that does not exist is not an error: it may come. NULL with the fault, which
+ * names the file, if one is no MaxMind DB. */
+enrich_t *enrich_new(const enrich_paths_t *paths, fault_t *fault);
 void enrich_destroy(enrich_t **self_p);
 
-/* There is a database behind it. */
-bool enrich_is_open(const enrich_t *self);
+/* Read those anew that are other files than before. Calls with words for each that was read, and
+ * for each that cannot be (once): the old one stays in use. Returns whether one was read. */
+bool enrich_refresh(enrich_t *self, const enrich_paths_t *paths,
+                    void (*tell)(void *arg, const fault_t *words), void *arg);
 
-/* What the file lacks as a whole, in words: it has no countries (an ASN database), or none of one
- * family. Looks at a thousand records of each. NULL: nothing, or there is no file. Lives until the
- * file is read anew. */
-const char *enrich_gap(const enrich_t *self);
+/* Of an address, or of a network's first address. */
+void enrich_look_up(enrich_t *self, const addr_t *address, enrich_facts_t *out);
 
-/* Look whether path is another file than the one that was read (other name, inode, size or time),
- * and read it then. Returns 1 if it was read anew, 0 if there was nothing to do, -1 with the fault:
- * the old one stays in use. A file that vanished is nothing to do. */
-int enrich_refresh(enrich_t *self, const char *path, fault_t *fault);
+/* Calls with words for each thing that an operator should know: a file that is missing, holds
+ * nothing of what it is for, or is older than two months. */
+void enrich_complain(const enrich_t *self, int64_t now_s,
+                     void (*complain)(void *arg, const fault_t *words), void *arg);
 
-/* The country of an address, or of a network's first address. */
-void enrich_country(enrich_t *self, const addr_t *address, char out[static ENRICH_COUNTRY_BYTES]);
-
-/* For the status; the caller owns it. */
-json_t *enrich_status(const enrich_t *self);
+/* For the status: adds country_db and asn_db. */
+void enrich_status(const enrich_t *self, json_t *status);
 
 #endif

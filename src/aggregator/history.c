@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +14,7 @@
 #define ZONE_DIRECTORY "/usr/share/zoneinfo"
 #define ZONE_NAME_MAX  100
 #define JAIL_PREFIX    HISTORY_PREFIX "jail:"
-#define HASH_ARGUMENTS 22 /* HSET, the key, ten fields and their values */
+#define HASH_ARGUMENTS 22 /* HSET, the key, ten fields and their values; two more may follow */
 
 /* Keys that stand, or will stand, beside the jails'. */
 static const char *const reserved_words[] = {
@@ -114,22 +116,53 @@ static void join(char key[static HISTORY_KEY_BYTES], const char *prefix, const c
     key[prefix_length + length] = '\0';
 }
 
-void history_day_key(const attempt_record_t *record, char key[static HISTORY_KEY_BYTES])
+/* "f2b:<day>:jail:<jail>"; without a day "f2b:jail:<jail>". */
+static void join_words(char key[static HISTORY_KEY_BYTES], const char *day, const char *family,
+                       const char *name)
 {
-    char day[HISTORY_DAY_BYTES];
-    history_day(record->ban.time_ms, day);
-    join(key, HISTORY_PREFIX, day);
+    snprintf(key, HISTORY_KEY_BYTES, HISTORY_PREFIX "%s%s%s:%.*s", day, *day != '\0' ? ":" : "",
+             family, EVENT_NAME_MAX, name);
 }
 
-void history_country_key(const attempt_record_t *record, char key[static HISTORY_KEY_BYTES])
+static bool asn_key(uint32_t asn, char key[static HISTORY_KEY_BYTES])
 {
-    join(key, HISTORY_PREFIX, record->country);
+    snprintf(key, HISTORY_KEY_BYTES, HISTORY_PREFIX "asn:%" PRIu32, asn);
+    return asn != 0;
 }
 
-void history_jail_key(const attempt_record_t *record, char key[static HISTORY_KEY_BYTES])
+bool history_key(const attempt_record_t *record, history_family_t family,
+                 char key[static HISTORY_KEY_BYTES])
 {
     const char *jail = record->ban.jail;
-    join(key, history_is_reserved(jail) ? JAIL_PREFIX : HISTORY_PREFIX, jail);
+    const char *country = record->facts.country;
+    switch (family) {
+    case HISTORY_COUNTRY:
+        join(key, HISTORY_PREFIX, country);
+        break;
+    case HISTORY_JAIL:
+        join(key, history_is_reserved(jail) ? JAIL_PREFIX : HISTORY_PREFIX, jail);
+        break;
+    case HISTORY_DAY:
+        join(key, HISTORY_PREFIX, record->day);
+        break;
+    case HISTORY_NODE:
+        join_words(key, "", "node", record->node);
+        break;
+    case HISTORY_ASN:
+        return asn_key(record->facts.asn, key);
+    case HISTORY_DAY_COUNTRY:
+        join_words(key, record->day, "country", country);
+        break;
+    case HISTORY_DAY_JAIL:
+        join_words(key, record->day, "jail", jail);
+        break;
+    case HISTORY_DAY_NODE:
+        join_words(key, record->day, "node", record->node);
+        break;
+    case HISTORY_FAMILY_COUNT:
+        return false;
+    }
+    return true;
 }
 
 void history_ip_key(const attempt_record_t *record, char key[static HISTORY_KEY_BYTES])
@@ -161,12 +194,15 @@ static void add_number(commands_t *out, const char *field, int64_t value)
 void history_write_hash(commands_t *out, const attempt_record_t *record)
 {
     const ban_t *ban = &record->ban;
-    char ip[ADDR_TEXT_MAX];
-    commands_begin(out, "HSET", HASH_ARGUMENTS);
+    const enrich_facts_t *facts = &record->facts;
+    char text[ADDR_TEXT_MAX];
+    bool has_network = facts->network.family != 0;
+    commands_begin(out, "HSET",
+                   HASH_ARGUMENTS + (has_network ? 2u : 0u) + (facts->asn != 0 ? 2u : 0u));
     commands_key(out, HISTORY_PREFIX, record->nid);
     add_text(out, "jail", ban->jail);
-    add_text(out, "ip", addr_print(&ban->address, ip));
-    add_text(out, "country", record->country);
+    add_text(out, "ip", addr_print(&ban->address, text));
+    add_text(out, "country", facts->country);
     add_number(out, "timestamp", ban->time_ms / 1000);
     add_text(out, "node", record->node);
     add_number(out, "bantime", ban->duration_s);
@@ -174,4 +210,36 @@ void history_write_hash(commands_t *out, const attempt_record_t *record)
     add_text(out, "port", ban->port);
     add_text(out, "protocol", ban->protocol);
     add_number(out, "failures", ban->failures);
+    if (has_network)
+        add_text(out, "network", addr_print(&facts->network, text));
+    if (facts->asn != 0)
+        add_number(out, "asn", facts->asn);
+}
+
+/* What a database calls an owner need not be UTF-8. */
+static json_t *network_json(const enrich_facts_t *facts)
+{
+    json_t *json =
+        json_pack("{s:s, s:I}", "country", facts->country, "built", (json_int_t)facts->built_s);
+    if (facts->asn != 0)
+        json_object_set_new(json, "asn", json_integer(facts->asn));
+    if (facts->owner[0] != '\0')
+        json_object_set_new(json, "org", json_string(facts->owner));
+    return json;
+}
+
+void history_write_network(commands_t *out, const attempt_record_t *record)
+{
+    char key[HISTORY_KEY_BYTES];
+    char network[ADDR_TEXT_MAX];
+    if (record->facts.network.family == 0)
+        return;
+    json_t *json = network_json(&record->facts);
+    char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+    join(key, HISTORY_PREFIX "net:", addr_print(&record->facts.network, network));
+    commands_begin(out, "SET", 3);
+    commands_text(out, key);
+    commands_text(out, text);
+    free(text);
+    json_decref(json);
 }

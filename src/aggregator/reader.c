@@ -47,7 +47,8 @@ static void take_event(reader_t *self, attempt_record_t *record, const feed_ref_
     else {
         record->nid = nid_of(&feed->id.origin, &event.original);
         record->ban = event.ban;
-        enrich_country(self->enrich, &event.ban.address, record->country);
+        history_day(event.ban.time_ms, record->day);
+        enrich_look_up(self->enrich, &event.ban.address, &record->facts);
         block_add(self->block, record, event.has_original);
     }
 }

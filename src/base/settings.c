@@ -73,7 +73,7 @@ static const entry_t schema[] = {
     {"store", "password-file", PATH, AT(store.password_file), "", 0, 0, false},
     {"geoip", "country", PATH, AT(geoip.country), "/usr/share/GeoIP/GeoLite2-Country.mmdb", 0, 0,
      false},
-    {"geoip", "asn", PATH, AT(geoip.asn), "", 0, 0, IDLE},
+    {"geoip", "asn", PATH, AT(geoip.asn), "", 0, 0, false},
     {"history", "timezone", TEXT, AT(history.timezone), "UTC", 0, 0, false},
     {"history", "retention", NUMBER, AT(history.retention_days), "30", 1, 36500, false},
 };

@@ -71,6 +71,7 @@ void status_detail_print(const json_t *status)
     print_counters("shared log", json_object_get(status, "shared_log"));
     print_counters("store", json_object_get(status, "store"));
     print_counters("country database", json_object_get(status, "country_db"));
+    print_counters("AS number database", json_object_get(status, "asn_db"));
     print_counters("bans into the store", json_object_get(status, "events"));
     print_counters("messages", messages);
     print_counters("refused messages", json_object_get(messages, "refused"));

@@ -190,14 +190,18 @@ class Store:
         try:
             keys = client.call("KEYS", "f2b:*")
             kinds = client.call_each([("TYPE", key) for key in keys])
-            reads = {"set": "SMEMBERS", "hash": "HGETALL", "string": "GET", "none": "GET"}
-            words = client.call_each([(reads[kind], key) for key, kind in zip(keys, kinds)])
+            reads = {"set": ("SMEMBERS",), "hash": ("HGETALL",), "string": ("GET",), "none": ("GET",),
+                     "zset": ("ZRANGE", "0", "-1", "WITHSCORES")}
+            words = client.call_each([(reads[kind][0], key, *reads[kind][1:])
+                                      for key, kind in zip(keys, kinds)])
             found = {}
             for key, kind, content in zip(keys, kinds, words):
                 if kind == "set":
                     found[key] = frozenset(content)
                 elif kind == "hash":
                     found[key] = dict(zip(content[::2], content[1::2]))
+                elif kind == "zset":
+                    found[key] = Scores(zip(content[::2], map(int, content[1::2])))
                 else:
                     found[key] = content
             return found
@@ -205,18 +209,63 @@ class Store:
             client.close()
 
     def check_whole(self):
-        """Each attempt is in exactly its four sets, and the sets hold nothing else. Returns the
-        attempts by nid."""
+        """Each attempt is in exactly its sets, and nothing else is in the sets. Returns the attempts
+        by nid."""
         found = self.everything()
-        attempts = {key[4:]: value for key, value in found.items() if isinstance(value, dict)}
+        attempts = {key[4:]: value for key, value in found.items() if type(value) is dict}
         wanted = {}
         for nid, attempt in attempts.items():
-            day = time.strftime("%Y-%m-%d", time.gmtime(int(attempt["timestamp"])))
-            for name in (attempt["country"], attempt["jail"], attempt["ip"], day):
-                wanted.setdefault("f2b:" + name, set()).add(nid)
+            for key in families(attempt):
+                wanted.setdefault(key, set()).add(nid)
         sets = {key: set(value) for key, value in found.items() if isinstance(value, frozenset)}
         assert sets == wanted
+        scores = {key: value for key, value in found.items() if isinstance(value, Scores)}
+        active = scores.pop("f2b:active", {})
+        assert scores == rankings(attempts)
+        check_active(active, attempts)
         return attempts
+
+
+class Scores(dict):
+    """A sorted set: {member: score}."""
+
+
+
+def day_of(attempt):
+    return time.strftime("%Y-%m-%d", time.gmtime(int(attempt["timestamp"])))
+
+
+def families(attempt):
+    """The sets that an attempt is in. For UTC, and ordinary jails."""
+    day = day_of(attempt)
+    names = [attempt["jail"], attempt["ip"], day, "node:" + attempt["node"],
+             "%s:jail:%s" % (day, attempt["jail"]), "%s:node:%s" % (day, attempt["node"])]
+    if "country" in attempt:
+        names += [attempt["country"], "%s:country:%s" % (day, attempt["country"])]
+    if "asn" in attempt:
+        names.append("asn:" + attempt["asn"])
+    return ["f2b:" + name for name in names]
+
+
+def rankings(attempts):
+    """The sorted sets but for the active ones."""
+    wanted = {}
+    for nid, attempt in attempts.items():
+        wanted.setdefault("f2b:bans", Scores())[nid] = int(attempt["timestamp"])
+        for kind, field in (("ip", "ip"), ("net", "network")):
+            if field in attempt:
+                top = wanted.setdefault("f2b:%s:top:%s" % (day_of(attempt), kind), Scores())
+                top[attempt[field]] = top.get(attempt[field], 0) + 1
+    return wanted
+
+
+def check_active(active, attempts):
+    """All that run are in it, and what ended goes within seconds."""
+    now = time.time()
+    ends = {nid: int(attempt["expires"]) for nid, attempt in attempts.items()}
+    assert all(ends[nid] == score for nid, score in active.items())
+    assert {nid for nid, end in ends.items() if end > now + 1} <= set(active)
+    assert all(score > now - 60 for score in active.values())
 
 
 def stream(node, bans, group=200):
@@ -261,18 +310,12 @@ class Model:
                 "bantime": str(duration), "expires": str((when_ms + duration * 1000) // 1000),
                 "port": "", "protocol": "", "failures": "0"}
 
-    @staticmethod
-    def families(attempt):
-        """The sets that an attempt is in, but for its country's."""
-        day = time.strftime("%Y-%m-%d", time.gmtime(int(attempt["timestamp"])))
-        return "f2b:" + attempt["jail"], "f2b:" + attempt["ip"], "f2b:" + day
-
     def sets(self):
         """The nids by key, countries left out."""
         found = {}
         with self.lock:
             for nid, attempt in self.attempts.items():
-                for key in self.families(attempt):
+                for key in families(attempt):
                     found.setdefault(key, set()).add(nid)
         return found
 
@@ -284,7 +327,14 @@ class Model:
             if country not in self.countries:
                 country = self.countries[0]
             wanted["f2b:" + nid] = {**attempt, "country": country}
-            wanted.setdefault("f2b:" + country, set()).add(nid)
+            for key in ("f2b:" + country, "f2b:%s:country:%s" % (day_of(attempt), country)):
+                wanted.setdefault(key, set()).add(nid)
+            network = (found.get("f2b:" + nid) or {}).get("network")
+            if network is not None:  # which one, test_store.py looks at
+                wanted["f2b:" + nid]["network"] = network
+                wanted["f2b:net:" + network] = found.get("f2b:net:" + network)
+        wanted.update(rankings({key[4:]: value for key, value in wanted.items()
+                                if type(value) is dict}))
         return {key: frozenset(value) if isinstance(value, set) else value
                 for key, value in wanted.items()}
 
@@ -297,12 +347,11 @@ class Model:
             found = client.call_each([("SCARD", key) for key in sets])
             located = client.call_each([("SCARD", key) for key in countries])
             exist = client.call_each([("EXISTS", "f2b:" + nid) for nid in self.attempts])
-            total = len(client.call("KEYS", "f2b:*"))
+            bans = client.call("ZCARD", "f2b:bans")
         finally:
             client.close()
         return (found == [len(nids) for nids in sets.values()] and all(exist) and
-                sum(located) == len(self.attempts) and
-                total == len(sets) + sum(count > 0 for count in located) + len(self.attempts))
+                sum(located) == bans == len(self.attempts))
 
     def wait(self, store, *aggregators):
         """Until the store holds exactly this."""
@@ -315,6 +364,7 @@ class Model:
     def difference(self, store):
         """In words, shortly; "" if there is none."""
         found = store.everything()
+        found.pop("f2b:active", None)  # check_whole looks at it
         wanted = self.keys(found)
         said = []
         for key in sorted(key for key in set(found) | set(wanted)

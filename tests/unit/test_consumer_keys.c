@@ -12,7 +12,7 @@ static void assert_jail_key(const char *jail, const char *expected)
     char key[HISTORY_KEY_BYTES];
     attempt_record_t record = {.ban = support_ban("45.154.244.193")};
     snprintf(record.ban.jail, sizeof record.ban.jail, "%s", jail);
-    history_jail_key(&record, key);
+    assert_true(history_key(&record, HISTORY_JAIL, key));
     assert_string_equal(key, expected);
 }
 
