@@ -417,6 +417,14 @@ void block_write(block_t *self, tops_t *tops, int64_t now_s, commands_t *out)
     tops_write(tops, out);
 }
 
+void block_tell(const block_t *self, int64_t now_s, commands_t *out)
+{
+    for (size_t i = 0; i < self->count; i++)
+        if (self->entries[i].outcome == BLOCK_STORED &&
+            begins_s(&self->entries[i].record.ban) > now_s - HISTORY_LIVE_S)
+            history_tell(out, &self->entries[i].record);
+}
+
 void block_finish(block_t *self, uint64_t counters[static BLOCK_OUTCOME_COUNT])
 {
     for (size_t i = 0; i < self->move_count; i++)

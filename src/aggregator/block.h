@@ -83,6 +83,9 @@ void block_learn(block_t *self, const redisReply *reply);
  *   now_s  what has ended by then does not become active */
 void block_write(block_t *self, tops_t *tops, int64_t now_s, commands_t *out);
 
+/* It is in the store: add the commands that tell those who listen of what is news. */
+void block_tell(const block_t *self, int64_t now_s, commands_t *out);
+
 /* It is in the store: move the cursors and add to the counters. */
 void block_finish(block_t *self, uint64_t counters[static BLOCK_OUTCOME_COUNT]);
 

@@ -19,7 +19,7 @@
 
 /* What a request is for. Of each kind but the last three one at most is on its way; those are about
  * a block. */
-typedef enum { CURSORS, CHECK, OPEN, NOTE, LOOK, COMPARE, WRITE } kind_t;
+typedef enum { CURSORS, CHECK, OPEN, NOTE, TELL, LOOK, COMPARE, WRITE } kind_t;
 
 /* How far a block is. */
 typedef enum { FILLED, LOOKING, LOOKED, WRITING } stage_t;
@@ -61,6 +61,9 @@ struct consumer {
     task_t check_task;
     task_t open_task;
     task_t note_task;
+    task_t tell_task;
+    commands_t news;   /* for those who listen, not sent yet */
+    bool telling;      /* some are on their way */
     bool checking;     /* a check is on its way */
     bool noting;       /* a note is on its way */
     size_t unnoted;    /* blocks since the last one */
@@ -197,6 +200,7 @@ static void write_block(consumer_t *self, slot_t *slot)
 static void retire(consumer_t *self)
 {
     self->unnoted++;
+    block_tell(self->slots[self->first].block, wall_now().ms / MS_PER_S, &self->news);
     block_finish(self->slots[self->first].block, self->outcomes);
     self->first = (self->first + 1) % BLOCKS;
     self->count--;
@@ -280,6 +284,17 @@ static void start_again(consumer_t *self)
     self->broken = false;
 }
 
+/* Outside of any transaction: what is not heard of so is in the store all the same. */
+static void send_news(consumer_t *self)
+{
+    if (self->telling || self->news.count == 0)
+        return;
+    commands_append(store_commands(self->store), &self->news);
+    commands_clear(&self->news);
+    self->telling = true;
+    store_send(self->store, &self->tell_task);
+}
+
 /* Go on as far as possible. */
 static void pump(consumer_t *self)
 {
@@ -288,6 +303,7 @@ static void pump(consumer_t *self)
     if (self->broken)
         start_again(self);
     send_note(self, UNNOTED_MAX);
+    send_news(self);
     send_writes(self);
     fill(self);
     send_looks(self);
@@ -313,6 +329,7 @@ static void decide(consumer_t *self, task_t *task, const redisReply *reply)
         break;
     case CHECK:
     case OPEN:
+    case TELL:
     case COMPARE:
         break;
     }
@@ -385,6 +402,9 @@ static void answered(void *arg, void *tag)
     case OPEN:
         chain_opened(self->chain);
         break;
+    case TELL:
+        self->telling = false;
+        break;
     case NOTE:
         self->noting = false;
         cursors_noted(self->cursors, finish_link(self, task));
@@ -415,7 +435,8 @@ static void ready(void *arg)
 static void lost(void *arg)
 {
     consumer_t *self = arg;
-    self->ready = self->checking = false;
+    self->ready = self->checking = self->telling = false;
+    commands_clear(&self->news);
     chain_forget(self->chain);
     self->broken = false;
     self->noting = false;
@@ -482,6 +503,7 @@ consumer_t *consumer_new(service_t *service, enrich_t *enrich, fault_t *fault)
     self->check_task.kind = CHECK;
     self->open_task.kind = OPEN;
     self->note_task.kind = NOTE;
+    self->tell_task.kind = TELL;
     for (size_t i = 0; i < BLOCKS; i++)
         self->slots[i].block = block_new();
     self->cursors = cursors_new(service_feed(service));
@@ -509,6 +531,7 @@ void consumer_destroy(consumer_t **self_p)
     store_destroy(&self->store);
     chain_destroy(&self->chain);
     tops_destroy(&self->tops);
+    commands_free(&self->news);
     reader_destroy(&self->reader);
     cursors_destroy(&self->cursors);
     for (size_t i = 0; i < BLOCKS; i++)

@@ -228,18 +228,44 @@ static json_t *network_json(const enrich_facts_t *facts)
     return json;
 }
 
+static void put_json(commands_t *out, json_t *json)
+{
+    char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+    commands_text(out, text);
+    free(text);
+    json_decref(json);
+}
+
 void history_write_network(commands_t *out, const attempt_record_t *record)
 {
     char key[HISTORY_KEY_BYTES];
     char network[ADDR_TEXT_MAX];
     if (record->facts.network.family == 0)
         return;
-    json_t *json = network_json(&record->facts);
-    char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
     join(key, HISTORY_PREFIX "net:", addr_print(&record->facts.network, network));
     commands_begin(out, "SET", 3);
     commands_text(out, key);
-    commands_text(out, text);
-    free(text);
-    json_decref(json);
+    put_json(out, network_json(&record->facts));
+}
+
+/* A nid is a text: JavaScript's numbers have 53 bits. */
+void history_tell(commands_t *out, const attempt_record_t *record)
+{
+    const ban_t *ban = &record->ban;
+    char nid[24];
+    char text[ADDR_TEXT_MAX];
+    snprintf(nid, sizeof nid, "%" PRId64, record->nid);
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "event", "ban", "nid", nid, "ip",
+                  addr_print(&ban->address, text), "jail", ban->jail, "node", record->node,
+                  "country", record->facts.country, "timestamp", (json_int_t)(ban->time_ms / 1000),
+                  "bantime", (json_int_t)ban->duration_s, "expires",
+                  (json_int_t)history_expires_s(ban));
+    if (record->facts.network.family != 0)
+        json_object_set_new(json, "network", json_string(addr_print(&record->facts.network, text)));
+    if (record->facts.asn != 0)
+        json_object_set_new(json, "asn", json_integer(record->facts.asn));
+    commands_begin(out, "PUBLISH", 3);
+    commands_text(out, HISTORY_LIVE);
+    put_json(out, json);
 }

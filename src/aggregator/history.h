@@ -9,6 +9,7 @@
  *   f2b:bans          ZSET    nids by timestamp
  *   f2b:active        ZSET    nids by expires, of those that may still run
  *   f2b:net:<network> STRING  JSON: what the databases say of a network
+ *   f2b:live          channel JSON: an attempt that is new, with its nid
  *
  * Jails share their family's names with the others. One that would meet another family's key keeps
  * its nids under f2b:jail:<jail> instead: two capitals, digits only, a date, an address, or a word
@@ -28,6 +29,8 @@
 #define HISTORY_DAY_BYTES  11
 #define HISTORY_BANS_KEY   "f2b:bans"
 #define HISTORY_ACTIVE_KEY "f2b:active"
+#define HISTORY_LIVE       "f2b:live" /* a channel */
+#define HISTORY_LIVE_S     60         /* an older attempt is no news */
 #define HISTORY_EXPIRES_S  (EVENT_TIME_MAX_MS / 1000)
 
 /* One attempt, as it goes into the store. */
@@ -78,5 +81,8 @@ void history_write_hash(commands_t *out, const attempt_record_t *record);
 
 /* Add the command that writes what is known of a record's network; none if nothing is. */
 void history_write_network(commands_t *out, const attempt_record_t *record);
+
+/* Add the command that tells those who listen. */
+void history_tell(commands_t *out, const attempt_record_t *record);
 
 #endif

@@ -9,7 +9,7 @@
  * Each store carries an id, the dataset, under banmesh:dataset: set once, kept by all aggregators.
  * Where it is missing or another one, the contents are not those that were written before.
  * Commands of Redis 6.2 only. The user needs @connection, @transaction, SELECT GET SET MGET MSET
- * DEL EXISTS HMGET HSET SADD ZADD ZSCORE ZMSCORE ZREMRANGEBYSCORE, and the keys f2b:* and
+ * DEL EXISTS HMGET HSET SADD ZADD ZSCORE ZMSCORE ZREMRANGEBYSCORE PUBLISH, and the keys f2b:* and
  * banmesh:*; INFO, to be warned of what a store
  * may lose. */
 #ifndef BANMESH_AGGREGATOR_STORE_H

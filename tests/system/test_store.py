@@ -61,6 +61,36 @@ def test_a_ban_is_in_every_family_of_keys(tmp_path):
             assert status["country_db"]["loaded"]
 
 
+def test_who_listens_hears_of_what_is_new(tmp_path):
+    with Store(tmp_path) as store:
+        mesh = Mesh(tmp_path, ["mx1"])
+        aggregator = add_aggregator(mesh, [store])
+        listener = store.client()
+        assert listener.call("SUBSCRIBE", "f2b:live")[2] == 1
+        with mesh:
+            mx1 = mesh.nodes[0]
+            now = time.time()
+            mx1.publish("45.1.1.1", time="%.3f" % (now - 120))  # no news
+            mx1.publish("45.1.1.2", time="%.3f" % now, bantime=600)
+            mx1.publish("45.1.1.2", time="%.3f" % now, bantime=900)  # longer, and no news
+            mx1.publish("45.1.1.3", jail="postfix")
+            heard = [json.loads(listener.read()[2]) for _ in range(2)]
+            assert [one["ip"] for one in heard] == ["45.1.1.2", "45.1.1.3"]
+            store.wait_holds(["45.1.1.1"], aggregator)
+            assert heard[0] == {"event": "ban", "nid": store.nid_of("45.1.1.2"), "ip": "45.1.1.2",
+                                "jail": "sshd", "node": "mx1", "country": "XX", "timestamp": int(now),
+                                "bantime": heard[0]["bantime"],
+                                "expires": int(now + heard[0]["bantime"])}
+            assert heard[1]["jail"] == "postfix"
+            # A store that comes back empty is filled again, and that is no news either.
+            wait_until(lambda: aggregator.status()["behind"] == 0, "the cursor")
+            aggregator.stop()
+            aggregator.start()
+            mx1.publish("45.1.1.4")
+            assert json.loads(listener.read()[2])["ip"] == "45.1.1.4"
+        listener.close()
+
+
 def test_a_jail_named_like_another_key_keeps_its_nids_apart(tmp_path):
     with Store(tmp_path) as store:
         mesh = Mesh(tmp_path, ["mx1"])
@@ -320,7 +350,7 @@ def test_a_wrong_password_is_said_and_the_right_one_works(tmp_path):
             store.call("ACL", "SETUSER", "hist", "on", ">secret", "~f2b:*", "~banmesh:*",
                        "-@all", "+@connection", "+@transaction", "+select", "+get", "+set", "+mget",
                        "+mset", "+exists", "+hmget", "+hset", "+sadd", "+del", "+zadd", "+zscore",
-                       "+zmscore", "+zremrangebyscore")
+                       "+zmscore", "+zremrangebyscore", "+publish", "&f2b:live")
             password.write_text("secret")
             aggregator.write_settings({"store": {"user": "hist"}})
             aggregator.process.process.send_signal(signal.SIGHUP)

@@ -143,7 +143,7 @@ TEST(what_is_forgotten_is_asked_for_again)
 
 TEST(it_is_full_in_the_end)
 {
-    char name[16];
+    char name[48];
     for (int i = 0; !tops_is_full(tops) && i < 1000000; i++) {
         snprintf(name, sizeof name, "45.%d.%d.%d", i >> 16, i >> 8 & 255, i & 255);
         assert_int_equal(tops_number(tops, TOPS_IP, DAY, name), i);
