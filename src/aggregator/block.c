@@ -399,7 +399,8 @@ static void write_entry(entry_t *entry, tops_t *tops, commands_t *out)
     history_write_hash(out, &entry->record);
     if (entry->counted)
         return;
-    history_write_network(out, &entry->record);
+    if (entry->tops[TOPS_NET] != TOPS_NONE && tops_is_first(tops, entry->tops[TOPS_NET]))
+        history_write_network(out, &entry->record);
     for (int kind = 0; kind < TOPS_KIND_COUNT; kind++)
         if (entry->tops[kind] != TOPS_NONE)
             tops_add(tops, entry->tops[kind]);

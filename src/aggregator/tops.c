@@ -14,6 +14,7 @@ typedef struct {
     char day[TOPS_DAY_BYTES];
     char name[TOPS_NAME_BYTES];
     uint8_t kind;
+    bool met;
     bool changed;  /* since it was written */
     uint32_t next; /* of the same bucket, or TOPS_NONE */
     int64_t score;
@@ -181,6 +182,13 @@ void tops_learn(tops_t *self, const redisReply *reply)
         self->items[self->due.items[self->learned++]].score += score_of(reply->element[i]);
     if (self->learned == self->due.count)
         self->learned = self->due.count = 0;
+}
+
+bool tops_is_first(tops_t *self, uint32_t number)
+{
+    bool first = !self->items[number].met;
+    self->items[number].met = true;
+    return first;
 }
 
 void tops_add(tops_t *self, uint32_t number)

@@ -41,6 +41,9 @@ size_t tops_ask(tops_t *self, commands_t *out);
 /* The answers, in the order in which the commands were sent. */
 void tops_learn(tops_t *self, const redisReply *reply);
 
+/* Whether this is the first call for it since it was last forgotten. */
+bool tops_is_first(tops_t *self, uint32_t number);
+
 /* One more attempt; its score must be known. */
 void tops_add(tops_t *self, uint32_t number);
 

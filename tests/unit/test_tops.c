@@ -82,6 +82,8 @@ TEST(scores_are_what_was_there_and_what_came)
     uint32_t one = tops_number(tops, TOPS_IP, DAY, "45.154.1.1");
     uint32_t other = tops_number(tops, TOPS_IP, DAY, "45.154.1.2");
     assert_int_equal(tops_number(tops, TOPS_IP, DAY, "45.154.1.1"), one);
+    assert_true(tops_is_first(tops, one));
+    assert_false(tops_is_first(tops, one));
     assert_asks("ZMSCORE f2b:" DAY ":top:ip 45.154.1.1 45.154.1.2\n");
     answer(2, (const char *const[]){"7", ""});
     tops_add(tops, one);
